@@ -1,0 +1,83 @@
+"""What all pictures share: colours by role, alt text, showing in a notebook, saving as SVG."""
+
+import io
+import os
+from pathlib import Path
+
+import matplotlib
+from matplotlib import pyplot as plt
+
+# One colour per role everywhere, from Okabe and Ito's palette for colour-blind readers.
+COLOURS = {
+    "input": "#9A9A9A",
+    "new": "#0072B2",
+    "bottleneck": "#E69F00",
+    "transition": "#009E73",
+    "wrong": "#D55E00",
+    "ink": "#222222",
+}
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 12,
+    "figure.dpi": 100,
+    "svg.hashsalt": "densenet-course",
+    "svg.fonttype": "path",
+}
+MAX_WIDTH = 6.4  # inches; 640 px in a notebook
+
+
+def new_figure(*, width=MAX_WIDTH, height=3.2, **subplots):
+    """Make a figure and its axes in the course's style; sizes in inches, 100 px each.
+
+    Raises:
+        ValueError: wider than 6.4 inches, more than a notebook's column shows.
+    """
+    if width > MAX_WIDTH:
+        raise ValueError(f"width: expected at most {MAX_WIDTH} inches (640 px), got {width}")
+    with plt.rc_context(STYLE):
+        return plt.subplots(figsize=(width, height), layout="constrained", **subplots)
+
+
+def describe(figure, alt):
+    """Attach the alt text: what a reader who cannot see the picture should learn from it."""
+    figure.alt_text = alt
+    return figure
+
+
+def show(figure):
+    """Display a figure in a notebook as a crisp PNG with its alt text, and close it."""
+    from IPython.display import display
+
+    display(as_image(figure))
+
+
+def as_image(figure):
+    """Render a figure to an ``IPython.display.Image`` with alt text, and close it."""
+    from IPython.display import Image
+
+    buffer = io.BytesIO()
+    with plt.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=200)
+    width = round(figure.get_figwidth() * 100)
+    plt.close(figure)
+    return Image(buffer.getvalue(), format="png", width=width, alt=figure.alt_text)
+
+
+def save(figure, path):
+    """Write a figure as an SVG with its alt text as description, the same bytes every time, and close it.
+
+    Args:
+        figure: a figure that ``describe`` has given its alt text.
+        path: where to write; replaced in one step.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".svg.tmp")
+    metadata = {"Date": None, "Creator": None, "Title": path.stem.replace("_", " "), "Description": figure.alt_text}
+    with plt.rc_context(STYLE):
+        matplotlib.rcParams["svg.hashsalt"] = path.stem
+        figure.savefig(draft, format="svg", metadata=metadata)
+    plt.close(figure)
+    os.replace(draft, path)
