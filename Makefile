@@ -1,14 +1,54 @@
+PYTHON ?= python3
+LAB_FLAGS ?=
+LOCK_FLAGS ?=
 BIN := .venv/bin
 ONLY ?= $(basename $(notdir $(wildcard notebooks/source/*.py)))
 
-.PHONY: notebooks
+.PHONY: help setup lab test lint notebooks figures lock
+
+help:
+	@echo "make lab        set up, prepare the data, open the first lesson in JupyterLab"
+	@echo "                (options: PYTHON=python3.12, LAB_FLAGS=\"--no-browser --port 8899\")"
+	@echo "make test       set up, prepare the data, run everything CI runs"
+	@echo "make lint       ruff only"
+	@echo "make notebooks  run the notebooks from their texts and store them (ONLY=03_dense_block for one)"
+	@echo "make figures    draw the pictures of README and lessons again"
+	@echo "make lock       bring requirements.lock up to date with pyproject.toml (LOCK_FLAGS=--upgrade for new versions)"
+
+setup:
+	@$(PYTHON) bootstrap.py
+
+lab: setup
+	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
+	    $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_FLAGS)
+
+test: setup
+	@$(BIN)/python tests/run_all.py
+
+lint: | $(BIN)
+	@$(BIN)/python tests/run_all.py ruff
+
+figures: | $(BIN)
+	$(BIN)/python -m densenet_course.figures
+
+# Needs uv; keeps the versions that still fit. No download addresses: the lock serves whatever index a machine uses.
+lock:
+	uv pip compile pyproject.toml --extra lab --extra dev --universal --generate-hashes --python-version 3.11 \
+	    --no-annotate --output-file requirements.lock --custom-compile-command "make lock" --quiet $(LOCK_FLAGS)
+
 notebooks: $(addprefix run-,$(ONLY))
 
-# Text → notebook → executed notebook; the old one is replaced only when every cell has run.
-run-%: notebooks/source/%.py
+# Text → notebook → executed notebook; the old one is replaced only when every cell has run. A stored exception is one
+# line: its traceback would hold this machine's paths. What a cell prints is one output, however it happened to arrive.
+run-%: notebooks/source/%.py | $(BIN)
 	@echo "executing $<"
 	@test ! -f notebooks/$*.ipynb || cp notebooks/$*.ipynb notebooks/.draft-$*.ipynb
 	@$(BIN)/jupytext --quiet --to ipynb --update --set-kernel python3 --output notebooks/.draft-$*.ipynb $<
 	@$(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace \
-	    --ExecutePreprocessor.timeout=900 --ExecutePreprocessor.record_timing=False notebooks/.draft-$*.ipynb
+	    --ExecutePreprocessor.timeout=900 --ExecutePreprocessor.record_timing=False \
+	    --ExecutePreprocessor.extra_arguments=--InteractiveShell.xmode=Minimal notebooks/.draft-$*.ipynb
+	@$(BIN)/jupyter nbconvert --log-level WARN --to notebook --inplace --coalesce-streams notebooks/.draft-$*.ipynb
 	@mv notebooks/.draft-$*.ipynb notebooks/$*.ipynb
+
+$(BIN):
+	@$(PYTHON) bootstrap.py

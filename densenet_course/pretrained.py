@@ -36,16 +36,16 @@ def load_pretrained(model, name, weights):
 
 
 def _read(name, weights):
-    if isinstance(weights, Path) or (isinstance(weights, str) and Path(weights).suffix in {".pth", ".pt"}
-                                     and "://" not in weights):
+    is_url = "://" in str(weights)
+    if not is_url and Path(weights).suffix in {".pth", ".pt"}:
         if not Path(weights).is_file():
-            raise FileNotFoundError(f"weights: no file at {weights}; give a saved state_dict, a URL or \"DEFAULT\"")
+            raise FileNotFoundError(f'weights: no file at {weights}; give a saved state_dict, a URL or "DEFAULT"')
         return torch.load(weights, map_location="cpu", weights_only=True)
-    url = weights if "://" in weights else _torchvision_url(name, weights)
+    url = weights if is_url else _torchvision_url(name, weights)
     try:
-        return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash="://" not in weights,
-                                                  weights_only=True)
-    except OSError as error:  # URLError, timeouts and refused connections are all OSErrors
+        # torchvision writes the first digits of the file's hash into its name; another server need not.
+        return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=not is_url, weights_only=True)
+    except (OSError, RuntimeError) as error:  # refused, timed out, or a hash that does not match
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise OSError(
             f"could not download {url}: {error}. The lessons do not need these weights. To use them, fetch that file "

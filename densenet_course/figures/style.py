@@ -1,7 +1,6 @@
 """What all pictures share: colours by role, alt text, showing in a notebook, saving as SVG."""
 
 import io
-import os
 from pathlib import Path
 
 import matplotlib
@@ -80,4 +79,4 @@ def save(figure, path):
         matplotlib.rcParams["svg.hashsalt"] = path.stem
         figure.savefig(draft, format="svg", metadata=metadata)
     plt.close(figure)
-    os.replace(draft, path)
+    draft.replace(path)

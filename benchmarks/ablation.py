@@ -1,0 +1,136 @@
+"""Measure what each ingredient of lesson 07's recipe is worth: ``python benchmarks/ablation.py``.
+
+Trains the class network on 55,000 images and judges it on the 5,000 validation images; the test set is never read.
+Each variant changes one thing. Seeds are paired: seed s gives every variant the same first weights, order and flips.
+3 epochs instead of the lesson's 6 keep 27 runs affordable. Each finished run is saved, so a killed script goes on
+where it was. ``--quick`` is for CI: one seed, a few hundred images, written to runs/.
+"""
+
+import argparse
+import json
+import time
+
+import torch
+import torch.nn.functional as F
+from harness import REPOSITORY, provenance, write_json
+
+from densenet_course.data import MEAN, STD, ResidentBatches, load, prepare, split_validation
+from densenet_course.models import class_densenet
+from densenet_course.training import choose_device, choose_precision, evaluate, fit
+
+VARIANTS = {
+    "full recipe": {},
+    "without momentum": {"momentum": 0.0},
+    "without weight decay": {"weight_decay": 0.0},
+    "constant learning rate": {"schedule": "constant"},
+    "step schedule": {"schedule": "step"},
+    "without flip": {"flip": False},
+    "with shift crop": {"shift": True},
+    "with dropout 0.2": {"drop_rate": 0.2},
+    "with label smoothing 0.1": {"label_smoothing": 0.1},
+}
+BLACK = -MEAN / STD  # a black pixel after normalisation
+
+
+class Augmented:
+    """Flip and shift the batches of a ``ResidentBatches``, each only if asked for; random by (seed, epoch)."""
+
+    def __init__(self, batches, *, flip, shift, seed):
+        self.batches, self.flip, self.shift, self.seed, self.epoch = batches, flip, shift, seed, 0
+
+    def __len__(self):
+        return len(self.batches)
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+        self.batches.set_epoch(epoch)
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(1_000 * self.seed + self.epoch + 1)
+        for images, labels in self.batches:
+            flips = torch.rand(len(images), generator=generator) < 0.5
+            rows, columns = torch.randint(5, (2, len(images)), generator=generator)
+            if self.flip:
+                flips = flips.to(images.device)[:, None, None, None]
+                images = torch.where(flips, images.flip(-1), images)  # (B, 1, 28, 28)
+            if self.shift:
+                windows = F.pad(images, (2, 2, 2, 2), value=BLACK).unfold(2, 28, 1).unfold(3, 28, 1)
+                images = windows[torch.arange(len(images)), :, rows, columns]  # (B, 1, 28, 28)
+            yield images, labels
+
+
+def run(variant, seed, *, train, validation, epochs, device, precision):
+    """Train one variant with one seed.
+
+    Returns:
+        A dict: accuracy on the validation images after the last epoch, and seconds of training.
+    """
+    options = dict(VARIANTS[variant])
+    flip, shift = options.pop("flip", True), options.pop("shift", False)
+    torch.manual_seed(seed)
+    model = class_densenet(drop_rate=options.pop("drop_rate", 0.0))
+    batches = ResidentBatches(*train, batch_size=128, device=device, shuffle=True, drop_last=True, seed=seed)
+    batches = Augmented(batches, flip=flip, shift=shift, seed=seed)
+    started = time.perf_counter()
+    fit(model, batches, epochs=epochs, device=device, precision=precision, **options)
+    seconds = time.perf_counter() - started
+    held_out = ResidentBatches(*validation, batch_size=1000, device=device)
+    return {"accuracy": evaluate(model, held_out, precision=precision)[1], "seconds": round(seconds, 1)}
+
+
+def read_progress(path, settings):
+    """Read the finished runs, or start with none.
+
+    Raises:
+        ValueError: the file is of a run with other settings.
+    """
+    if not path.exists():
+        return {}
+    progress = json.loads(path.read_text())
+    if progress["settings"] != settings:
+        raise ValueError(f"{path} has settings {progress['settings']}, expected {settings}. Move it to start afresh.")
+    return progress["runs"]
+
+
+def summarise(runs, seeds):
+    """Sort the finished runs by variant: name → {"accuracy": {seed: fraction}}; times are class_training's business."""
+    return {v: {"accuracy": {str(seed): runs[f"{v}/{seed}"]["accuracy"] for seed in seeds}} for v in VARIANTS}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="one seed, one epoch, a few hundred images, for CI")
+    options = parser.parse_args()
+    out, saved = REPOSITORY / "benchmarks/results/ablation.json", REPOSITORY / "runs/ablation_progress.json"
+    seeds, epochs = list(range(options.seeds)), options.epochs
+    location = prepare()
+    train, validation = split_validation(*load("train", location))
+    if options.quick:
+        out, saved = REPOSITORY / "runs/quick/ablation.json", REPOSITORY / "runs/quick/ablation_progress.json"
+        saved.unlink(missing_ok=True)
+        seeds, epochs = [0], 1
+        train, validation = ([part[:384] for part in split] for split in (train, validation))
+    device = choose_device()
+    precision = choose_precision(device)
+    settings = {
+        "epochs": epochs, "train_images": len(train[1]), "validation_images": len(validation[1]),
+        "device": device.type, "precision": str(precision), "data": "sample" if location.is_sample else "full",
+    }
+    runs = read_progress(saved, settings)
+    for seed in seeds:
+        for variant in VARIANTS:
+            key = f"{variant}/{seed}"
+            if key not in runs:
+                runs[key] = run(variant, seed, train=train, validation=validation, epochs=epochs, device=device,
+                                precision=precision)
+                write_json(saved, {"settings": settings, "runs": runs})
+            print(f"{key}: {runs[key]['accuracy']:.4f}, {runs[key]['seconds']} s", flush=True)
+    results = settings | {"seeds": seeds, "variants": summarise(runs, seeds)}
+    write_json(out, {"provenance": provenance(seeds=seeds), **results})
+    print(out.relative_to(REPOSITORY))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What every benchmark needs: where it ran, timings taken in turns, and a results file that is never half-written."""
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def provenance(**more):
+    """Describe this run: machine, versions, command and date, and what the caller adds, for instance ``seeds``."""
+    import torch
+    import torchvision
+
+    script = Path(sys.argv[0]).resolve()
+    name = script.relative_to(REPOSITORY).as_posix() if script.is_relative_to(REPOSITORY) else script.name
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python", name, *sys.argv[1:]]),
+        "machine": machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "threads": torch.get_num_threads(),
+        **more,
+    }
+
+
+def machine():
+    """Describe the machine: system, processor, cores this process may use, GPU, and how busy it was already."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": cores,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "load_per_core": round(os.getloadavg()[0] / cores, 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def _processor():
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def in_turns(tasks, repeats=5):
+    """Time several tasks against each other: A, B, A, B, … so that a busy moment hits all of them.
+
+    Args:
+        tasks: name → function without arguments; each call is timed. On a GPU it must synchronise before it returns.
+        repeats: rounds.
+
+    Returns:
+        name → seconds of each round.
+    """
+    seconds = {name: [] for name in tasks}
+    for _ in range(repeats):
+        for name, task in tasks.items():
+            start = time.perf_counter()
+            task()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def summarise(values, digits=4):
+    """Give median, smallest and largest of some numbers, and the numbers themselves."""
+    return {"median": round(statistics.median(values), digits), "min": round(min(values), digits),
+            "max": round(max(values), digits), "values": [round(value, digits) for value in values]}
+
+
+def ratios(seconds, slow, fast, digits=2):
+    """Summarise how many times faster ``fast`` was than ``slow``, round by round."""
+    return summarise([a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)], digits)
+
+
+def write_json(path, data):
+    """Write data to a JSON file in one step; its folder is made where it is missing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+"""Set the course up in .venv and prepare its data: ``python3 bootstrap.py``. Call it as often as you like.
+
+Needs Python and pip, nothing else. Standard library only and no syntax newer than Python 3.6, so that an old Python
+says what to do instead of raising a SyntaxError.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+STAMP = VENV / "densenet-course.json"  # written last: a .venv without it is half made
+OLDEST, NEWEST = (3, 11), (3, 13)  # as requires-python in pyproject.toml
+GB = 10**9
+NEEDED = 7 * GB if sys.platform == "linux" else 3 * GB  # on Linux PyTorch brings CUDA: 5.9 GB measured; else about 1.5
+AGAIN = "Then call the same command again; it goes on where it stopped."
+
+
+class SetupError(Exception):
+    """Something the user can mend; its text names the remedy."""
+
+
+def main(arguments=None):
+    """Run the set-up; return the exit status."""
+    parser = argparse.ArgumentParser(description="Set the course up in .venv and prepare its data.")
+    parser.add_argument("--no-data", action="store_true", help="leave the data for later")
+    options = parser.parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # an old Windows console cannot show all that uv prints
+    try:
+        check_repository()
+        if not is_ready():
+            check_python()
+            set_up()
+        return 0 if options.no_data else prepare_data()
+    except SetupError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped. Call the same command again; it goes on where it stopped.", file=sys.stderr)
+        return 130
+
+
+def check_repository():
+    """Make sure that the files which say what to install are here."""
+    missing = [name for name in ("requirements.lock", "pyproject.toml") if not (ROOT / name).is_file()]
+    if missing:
+        raise SetupError(
+            f"{ROOT} has no {' and no '.join(missing)}: bootstrap.py works only inside the course's repository.\n"
+            "  git clone https://github.com/densenet-course/densenet-course\n  cd densenet-course\n  make lab"
+        )
+
+
+def check_python():
+    """Make sure that this Python is one the course runs on."""
+    version = tuple(sys.version_info[:2])
+    if version < OLDEST or version > NEWEST:
+        age = "old" if version < OLDEST else "new"
+        raise SetupError(
+            f"Python {'.'.join(map(str, sys.version_info[:3]))} ({sys.executable}) is too {age}: "
+            f"the course needs 3.{OLDEST[1]} to 3.{NEWEST[1]}.\n  {other_python()}"
+        )
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        raise SetupError(
+            "this is a Python for Intel Macs, for which PyTorch is no longer built.\n"
+            "  On an Apple-silicon Mac install an arm64 Python, for example: brew install python@3.12\n"
+            "  On an Intel Mac open the lessons in Colab: the README has the button."
+        )
+
+
+def other_python():
+    """Return how to come by a Python that fits: one on this machine if there is one."""
+    for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
+        name = f"python3.{minor}"
+        if shutil.which(name) and run([name, "--version"])[0] == 0:
+            return f"{name} is on this machine; name it:  make lab PYTHON={name}  (without make: {name} bootstrap.py)"
+    return (
+        "Install one, for example Python 3.12:\n"
+        "    Debian, Ubuntu  sudo apt install python3.12    macOS  brew install python@3.12\n"
+        "    Windows  winget install Python.Python.3.12     with uv  uv python install 3.12\n"
+        "  and name it:  make lab PYTHON=python3.12  (without make: python3.12 bootstrap.py)"
+    )
+
+
+def venv_python():
+    """Return the path of the environment's Python."""
+    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def fingerprint():
+    """Return what .venv depends on: the files that say what to install, and the folder (scripts hold its path)."""
+    digest = hashlib.sha256()
+    for name in ("requirements.lock", "pyproject.toml"):
+        digest.update((ROOT / name).read_bytes())
+    return {"files": digest.hexdigest(), "folder": str(ROOT)}
+
+
+def read_stamp():
+    """Return what the last finished set-up wrote; empty when there is none."""
+    try:
+        return dict(json.loads(STAMP.read_text(encoding="utf-8"))) if venv_python().exists() else {}
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def is_ready():
+    """Say whether .venv is complete, of today's lock, and of the Python that was asked for.
+
+    A Python on which the course does not run asks for none: who once said PYTHON=python3.12 need not say it again.
+    """
+    stamp, version = read_stamp(), sys.version_info[:2]
+    wanted = stamp.get("python") if not OLDEST <= version <= NEWEST else list(version)
+    return stamp == dict(fingerprint(), python=wanted)
+
+
+def set_up():
+    """Make .venv from requirements.lock, or bring it up to date."""
+    uv, environment = find_uv()
+    version, stamp = list(sys.version_info[:2]), read_stamp()
+    if stamp.get("python") == version and stamp.get("folder") == str(ROOT):
+        print("bringing .venv up to date with requirements.lock ...", flush=True)
+        STAMP.unlink()
+    else:
+        print("making .venv from requirements.lock; the first time takes some minutes ...", flush=True)
+        remove(VENV)
+        check_space(uv, environment)
+        # In an active environment (perhaps this very .venv) take the Python that it was made from.
+        python = getattr(sys, "_base_executable", None) or sys.executable
+        install([*uv, "venv", "--quiet", "--python", python, str(VENV)], environment)
+    pip = [*uv, "pip", "install", "--python", str(venv_python()), "--no-deps"]
+    install([*pip, "--require-hashes", "-r", "requirements.lock"], environment)
+    install([*pip, "--quiet", "-e", "."], environment)
+    draft = STAMP.with_suffix(".tmp")
+    draft.write_text(json.dumps(dict(fingerprint(), python=version)), encoding="utf-8")
+    draft.replace(STAMP)
+
+
+def remove(folder):
+    """Remove a folder that is outdated or half made."""
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise SetupError(
+            f"{folder} is outdated and cannot be removed: {error}.\n"
+            f"  Close JupyterLab and whatever else uses it, or remove it by hand. {AGAIN}"
+        ) from error
+
+
+def find_uv():
+    """Return the command that runs uv, fetched with pip into .uv when there is none, and its environment variables."""
+    environment = dict(os.environ)
+    environment.pop("VIRTUAL_ENV", None)  # another active environment is none of uv's business here
+    command = shutil.which("uv")
+    if command and is_uv([command], environment):
+        return [command], environment
+    own, folder = [sys.executable, "-m", "uv"], ROOT / ".uv"
+    environment["PYTHONPATH"] = str(folder)
+    if not is_uv(own, environment):
+        fetch_uv(folder)
+    if not is_uv(own, environment):
+        raise SetupError(f"uv, the installer, was put into {folder} but does not run. Remove that folder. {AGAIN}")
+    return own, environment
+
+
+def is_uv(command, environment):
+    """Say whether the command runs a uv that is new enough."""
+    status, text = run([*command, "--version"], environment)
+    version = re.search(r"uv (\d+)\.(\d+)", text)
+    return status == 0 and bool(version) and tuple(map(int, version.groups())) >= (0, 5)
+
+
+def fetch_uv(folder):
+    """Install uv into a folder of its own, which needs neither root nor a virtual environment."""
+    pip = [sys.executable, "-m", "pip"]
+    if run([*pip, "--version"])[0] != 0:
+        raise SetupError(
+            f"{sys.executable} has no pip.\n"
+            f"  Debian, Ubuntu: sudo apt install python3-pip    elsewhere: {sys.executable} -m ensurepip\n"
+            f"  or install uv yourself (https://docs.astral.sh/uv). {AGAIN}"
+        )
+    print("fetching uv, the installer, into .uv ...", flush=True)
+    quiet = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
+    install([*pip, "install", *quiet, "--upgrade", "--target", str(folder), "uv>=0.8,<1"], dict(os.environ))
+
+
+def check_space(uv, environment):
+    """Make sure that the packages will fit, counting what uv has downloaded before."""
+    cache = Path(run([*uv, "cache", "dir"], environment)[1].strip() or ROOT)
+    one_disk = existing(cache).stat().st_dev == ROOT.stat().st_dev
+    for place in [ROOT] if one_disk else [ROOT, cache]:
+        needed, free = NEEDED, free_bytes(place)
+        if free < needed and (one_disk or place == cache):
+            needed -= size(cache, NEEDED)  # uv links from its cache; what is there already takes no more space
+        if free < needed:
+            raise SetupError(no_space(f"not enough disk space at {place}", needed, free))
+
+
+def no_space(what, needed, free):
+    """Return the message for a disk that is full, or about to be."""
+    return (
+        f"{what}: about {needed / GB:.1f} GB needed, {free / GB:.1f} GB free.\n"
+        "  Free some space. Where only the home folder is small, set UV_CACHE_DIR to a folder on a larger disk:\n"
+        f"  uv keeps its downloads there. {AGAIN}"
+    )
+
+
+def existing(path):
+    """Return the path, or its nearest parent that exists."""
+    return next(place for place in [path, *path.parents] if place.exists())
+
+
+def free_bytes(path):
+    """Return how many bytes are free where the path is, or will be."""
+    return shutil.disk_usage(existing(path)).free
+
+
+def size(folder, enough):
+    """Return how many bytes the files under a folder take, counting no further than ``enough``."""
+    total = 0
+    for place, _, files in os.walk(folder):
+        total += sum((Path(place) / name).lstat().st_size for name in files)
+        if total >= enough:
+            return enough
+    return total
+
+
+def run(command, environment=None):
+    """Run a command quietly; return its exit status and what it printed."""
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)
+    return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
+def install(command, environment):
+    """Run an installer, show what it says as it says it, and explain a failure."""
+    text = ""
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for line in process.stdout:
+        line = line.decode("utf-8", "replace").rstrip()
+        if not line.startswith((" + ", " - ", " ~ ")):  # one line for each of 145 packages
+            print(f"  {line}", flush=True)
+        text += line + "\n"
+    if process.wait() != 0:
+        raise SetupError(explain(text))
+
+
+def explain(text):
+    """Return what an installer's message means and what to do."""
+    if re.search(r"no space left|not enough space|disk quota|os error (28|112|122)\b", text, re.IGNORECASE):
+        return no_space("the disk became full during the installation (message above)", NEEDED, free_bytes(ROOT))
+    network = r"network|error sending request|dns|failed to fetch|timed out|connection|offline|no matching distribution"
+    if re.search(network, text, re.IGNORECASE):
+        return (
+            "the packages could not be downloaded (message above).\n"
+            f"  Check the network, and the proxy if there is one (HTTPS_PROXY). {AGAIN}\n"
+            "  Without a network this works only where uv has downloaded everything before: set UV_OFFLINE=1."
+        )
+    return f"the installation failed (message above). {AGAIN}"
+
+
+def prepare_data():
+    """Find or download FashionMNIST; return the exit status."""
+    return subprocess.call([str(venv_python()), "-m", "densenet_course.cli", "data"], cwd=ROOT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Save a training run in one step, and read it back."""
+
+import os
+from pathlib import Path
+
+import torch
+
+
+def save_checkpoint(path, state):
+    """Write ``state`` to a temporary file beside ``path``, then rename: a killed process leaves the old file whole.
+
+    Args:
+        path: the checkpoint; its folder is made if missing.
+        state: a dict of tensors, numbers, strings, lists and dicts.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def load_checkpoint(path):
+    """Read a checkpoint; tensors arrive on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not a checkpoint; the message says what to do.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # torch.load raises half a dozen kinds for a damaged file
+        raise ValueError(f"{path} is not a readable checkpoint ({error}). Move it away to start afresh.") from error
+
+
+def random_state():
+    """Collect the states of the random generators a training step may draw from (dropout)."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def restore_random_state(state):
+    """Set the random generators to what ``random_state`` collected."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+class Run:
+    """A training run that survives being killed: its parts, its history, and the settings they belong to.
+
+    Args:
+        path: the checkpoint file, or None to keep nothing.
+        settings: plain values; a checkpoint with other settings is refused.
+        parts: what has a ``state_dict``: model, optimizer, scheduler.
+    """
+
+    def __init__(self, path, settings, **parts):
+        self.path, self.settings, self.parts = path, settings, parts
+
+    def resume(self):
+        """Load the checkpoint, if there is one, and return its history; without one, return an empty list.
+
+        Raises:
+            ValueError: the checkpoint is damaged, or belongs to other settings or to another network.
+        """
+        if self.path is None or not Path(self.path).exists():
+            return []
+        state = load_checkpoint(self.path)
+        there = state.get("settings", {})
+        changed = [f"{n} was {there.get(n)}, is {v}" for n, v in self.settings.items() if there.get(n) != v]
+        if changed:
+            raise ValueError(f"{self.path} is of another run: {'; '.join(changed)}. Name another file, or move it.")
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{self.path} is of another network: {error}. Name another file, or move it.") from error
+        restore_random_state(state["random"])
+        return state["history"]
+
+    def save(self, history):
+        """Write the checkpoint, if a path was given."""
+        if self.path is not None:
+            states = {name: part.state_dict() for name, part in self.parts.items()}
+            states |= {"history": history, "settings": self.settings, "random": random_state()}
+            save_checkpoint(self.path, states)

@@ -1,0 +1,188 @@
+"""Train and evaluate a classifier: one epoch, many epochs with a progress bar, checkpoint and resume."""
+
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+from densenet_course.checkpoint import Run
+from densenet_course.precision import FP32, choose_device, choose_precision
+from densenet_course.schedules import SCHEDULES
+
+__all__ = ["choose_device", "choose_precision", "evaluate", "fit", "make_optimizer", "predict", "train_one_epoch"]
+
+
+def make_optimizer(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):
+    """Build SGD with Nesterov momentum that decays convolutions and linear weights only, not BN's γ and β nor biases.
+
+    Source: Huang et al. 2017, section 4.2.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=peak_rate, momentum=momentum, nesterov=momentum > 0)
+
+
+def train_one_epoch(model, batches, optimizer, *, scheduler=None, precision=FP32, label_smoothing=0.0, after_step=None):
+    """Update the weights once for every batch.
+
+    Args:
+        model: a classifier, (N, C, H, W) → (N, classes).
+        batches: an iterable of (images, labels) on the model's device.
+        optimizer: what updates the weights.
+        scheduler: stepped after every update, if given.
+        precision: a ``Precision``; the default is plain fp32.
+        label_smoothing: share of the target spread over all classes, 0 … 1.
+        after_step: called without arguments after every update, if given.
+
+    Returns:
+        (loss, accuracy): means over the images, each measured before its batch's update.
+
+    Raises:
+        ValueError: there was no batch.
+        FloatingPointError: the loss is no longer finite.
+    """
+    model.train()
+    device = next(model.parameters()).device
+    loss_sum = torch.zeros((), device=device)  # stays on the device: reading it every step would make a GPU wait
+    hits = torch.zeros((), device=device)
+    count = 0
+    for images, labels in batches:
+        images = images.contiguous(memory_format=precision.memory_format)
+        with precision.autocast(device):
+            logits = model(images)
+            loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+        loss_sum += loss.detach() * len(labels)
+        hits += (logits.detach().argmax(1) == labels).sum()
+        count += len(labels)
+        if after_step is not None:
+            after_step()
+    if count == 0:
+        raise ValueError("batches: expected at least one batch, got none")
+    mean_loss = loss_sum.item() / count
+    if mean_loss != mean_loss or mean_loss in (float("inf"), float("-inf")):
+        raise FloatingPointError(f"the loss became {mean_loss}: lower peak_rate, or warm up longer")
+    return mean_loss, hits.item() / count
+
+
+@torch.no_grad()
+def predict(model, batches, *, precision=FP32):
+    """Compute the logits of every image in evaluation mode; the model's mode is restored.
+
+    Returns:
+        (logits, labels): (M, classes) float32 and (M,) int64, on the CPU, in the order of the batches.
+    """
+    was_training = model.training
+    device = next(model.parameters()).device
+    model.eval()
+    logits, labels = [], []
+    try:
+        for images, targets in batches:
+            with precision.autocast(device):
+                outputs = model(images.contiguous(memory_format=precision.memory_format))
+            logits.append(outputs.float().cpu())
+            labels.append(targets.cpu())
+    finally:
+        model.train(was_training)
+    return torch.cat(logits), torch.cat(labels)
+
+
+def evaluate(model, batches, *, precision=FP32):
+    """Measure a classifier without changing it.
+
+    Returns:
+        (loss, accuracy): means over all images.
+    """
+    logits, labels = predict(model, batches, precision=precision)
+    return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
+
+
+def fit(
+    model, data, *, test=None, epochs=6, peak_rate=0.2, momentum=0.9, weight_decay=5e-4, schedule="one_cycle",
+    label_smoothing=0.0, device=None, precision=None, checkpoint=None, progress=True,
+):
+    """Train a classifier, and report each epoch as plain data.
+
+    Args:
+        model: a classifier, moved to the device in place.
+        data: ``ResidentBatches`` or another sized iterable of (images, labels) with ``set_epoch``.
+        test: batches to evaluate on after each epoch, if given.
+        epochs: passes over the data.
+        peak_rate: highest learning rate.
+        momentum: Nesterov momentum.
+        weight_decay: on convolutions and linear weights only.
+        schedule: "one_cycle" or "step".
+        label_smoothing: share of the target spread over all classes.
+        device: where to train; by default the fastest of this machine.
+        precision: a ``Precision``; by default bf16 with channels-last where the device has bf16 units.
+        checkpoint: a file written after every epoch; if it is there already, training resumes from it.
+        progress: False for no progress bar; the bar shows in notebooks and terminals only.
+
+    Returns:
+        A list with a dict for each epoch: epoch, seconds, learning_rate, train_loss, train_accuracy and, with ``test``,
+        test_loss, test_accuracy. An interrupt (Ctrl-C, the stop button) ends the training and keeps what was trained.
+
+    Raises:
+        ValueError: a setting is out of range, or the checkpoint belongs to other settings.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs: expected at least 1, got {epochs}")
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r}")
+    device = device or choose_device()
+    precision = precision or choose_precision(device)
+    model.to(device=device, memory_format=precision.memory_format)
+    optimizer = make_optimizer(model, peak_rate=peak_rate, momentum=momentum, weight_decay=weight_decay)
+    total_steps = epochs * len(data)
+    share = SCHEDULES[schedule]
+    # Each step trains at the rate of its own middle, so that none of them trains at rate 0.
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: share(min(step + 0.5, total_steps), total_steps)
+    )
+    settings = {
+        "epochs": epochs, "steps": total_steps, "peak_rate": peak_rate, "momentum": momentum,
+        "weight_decay": weight_decay, "schedule": schedule, "label_smoothing": label_smoothing,
+        "data": str(data), "network": str(getattr(model, "config", type(model).__name__)),
+    }
+    run = Run(checkpoint, settings, model=model, optimizer=optimizer, scheduler=scheduler)
+    history = run.resume()
+    with _progress_bar(total_steps, done=len(history) * len(data), show=progress) as bar:
+        try:
+            for epoch in range(len(history), epochs):
+                data.set_epoch(epoch)
+                started = time.perf_counter()
+                row = {"epoch": epoch + 1, "learning_rate": optimizer.param_groups[0]["lr"]}
+                row["train_loss"], row["train_accuracy"] = train_one_epoch(
+                    model, data, optimizer, scheduler=scheduler, precision=precision,
+                    label_smoothing=label_smoothing, after_step=bar.update,
+                )
+                row["seconds"] = time.perf_counter() - started
+                if test is not None:
+                    row["test_loss"], row["test_accuracy"] = evaluate(model, test, precision=precision)
+                bar.set_postfix({name: f"{row[name]:.3f}" for name in ("train_loss", "test_accuracy") if name in row})
+                history.append(row)
+                run.save(history)
+        except KeyboardInterrupt:
+            bar.write(f"interrupted in epoch {len(history) + 1} of {epochs}: the weights trained so far are kept")
+    return history
+
+
+def _progress_bar(total_steps, *, done, show):
+    """Make a tqdm bar on stdout; it is quiet unless a person watches: in a notebook or a terminal."""
+    from tqdm import tqdm
+
+    ipython = sys.modules.get("IPython")
+    in_notebook = ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
+    watched = in_notebook or sys.stdout.isatty()
+    return tqdm(
+        total=total_steps, initial=done, unit="step", file=sys.stdout, disable=not (show and watched),
+        mininterval=0.5, ncols=90 if in_notebook else None,
+    )

@@ -1,0 +1,52 @@
+"""Run everything CI runs, one part after the other, and print where the time went: ``make test``.
+
+A part that fails does not keep the next from running. ``python tests/run_all.py ruff notebooks`` runs some parts only.
+A Python file and no make rules, because the Windows runner has no make and the tests read the options from here.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CELL_TIMEOUT = 600  # seconds
+NBVAL = ["--nbval-lax", "--nbval-current-env", "-p", "tests.nbval_strict", "-n", "2", "--dist", "loadscope"]
+PARTS = {
+    "ruff": ["ruff", "check", "densenet_course", "tests", "benchmarks", "notebooks/source", "bootstrap.py"],
+    "pytest": ["pytest", "tests", "--durations=10"],
+    "notebooks": ["pytest", *NBVAL, f"--nbval-cell-timeout={CELL_TIMEOUT}"],
+}
+
+
+def main(names):
+    """Run the named parts, or all; return 1 if any failed."""
+    unknown = set(names) - set(PARTS)
+    if unknown:
+        sys.exit(f"parts: expected some of {', '.join(PARTS)}; got {', '.join(sorted(unknown))}")
+    results = [(name, *run(name)) for name in names or PARTS]
+    print("\npart        seconds  result")
+    for name, seconds, status in results:
+        print(f"{name:10} {seconds:8.1f}  {'ok' if status == 0 else f'FAILED (exit status {status})'}")
+    print(f"{'all':10} {sum(seconds for _, seconds, _ in results):8.1f}", flush=True)
+    return int(any(status for _, _, status in results))
+
+
+def run(name):
+    """Run one part; return its seconds and exit status."""
+    command = [sys.executable, "-m", *PARTS[name]]
+    if name == "notebooks":
+        command += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    print(f"\n== {name}", flush=True)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as home:
+        # Kernels read none of the user's start-up files, and write none of their history.
+        environment = dict(os.environ, IPYTHONDIR=home)
+        status = subprocess.run(command, cwd=ROOT, env=environment).returncode
+    return time.perf_counter() - start, status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,117 @@
+"""One set of packages for every way in: pyproject.toml, requirements.lock, environment.yml and the workflow agree."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+import bootstrap
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PYTHONS = SpecifierSet(PROJECT["project"]["requires-python"])
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+DIRECT = [Requirement(text) for group in (PROJECT["project"]["dependencies"], *EXTRAS.values()) for text in group]
+# Our own addresses; Colab and Binder name a repository in theirs.
+ADDRESS = re.compile(r"(?:github\.com/|colab\.research\.google\.com/github/|mybinder\.org/v2/gh/)([\w.-]+/[\w.-]+)")
+
+
+def locked():
+    """Return the lock as requirements by name: a name may stand there once for each range of Pythons."""
+    entries = {}
+    for text in re.split(r"\n(?=[A-Za-z0-9])", re.sub(r"^#.*\n", "", LOCK, flags=re.MULTILINE).strip()):
+        requirement, *hashes = re.split(r"\s*\\\n\s*--hash=", text)
+        requirement = Requirement(requirement)
+        entries.setdefault(canonicalize_name(requirement.name), []).append((requirement, hashes))
+    return entries
+
+
+def version_of(requirement):
+    """Return the one version that a line of the lock allows."""
+    (specifier,) = requirement.specifier
+    assert specifier.operator == "=="
+    return specifier.version
+
+
+@pytest.mark.parametrize("direct", DIRECT, ids=str)
+def test_every_direct_dependency_is_locked_within_its_range(direct):
+    entries = locked()[canonicalize_name(direct.name)]
+    assert all(direct.specifier.contains(version_of(entry)) for entry, _ in entries)
+    for python in ("3.11.0", "3.11.9", "3.12.3", "3.13.1"):
+        fits = [e for e, _ in entries if e.marker is None or e.marker.evaluate(marker_environment(python))]
+        assert len(fits) == 1, f"{direct.name}: {len(fits)} locked versions for Python {python}"
+
+
+def marker_environment(python):
+    return {"python_full_version": python, "python_version": python.rpartition(".")[0]}
+
+
+def test_every_locked_package_has_one_version_and_hashes():
+    lines = [line for entries in locked().values() for line in entries]
+    assert len(lines) > 100
+    for requirement, hashes in lines:
+        assert version_of(requirement)
+        assert hashes, f"{requirement.name} has no hash"
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in hashes)
+
+
+def test_the_lock_names_no_address():
+    assert not re.search(r"://|--(extra-)?index-url|--find-links|^-[ief] ", LOCK, re.MULTILINE)
+    assert not (ROOT / "uv.lock").exists()
+
+
+def test_overrides_keep_the_ranges_of_the_project():
+    ranges = {requirement.name: requirement.specifier for requirement in DIRECT}
+    overrides = [Requirement(text) for text in PROJECT["tool"]["uv"]["override-dependencies"]]
+    assert [str(o) for o in overrides if o.name in ranges and o.specifier != ranges[o.name]] == []
+
+
+def test_conda_and_binder_install_the_lock():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    python, pip = conda["dependencies"]  # packages named here would be a second list beside the lock
+    assert python.startswith("python=")
+    assert PYTHONS.contains(python.removeprefix("python="))
+    assert pip == "pip"
+    lines = (ROOT / "postBuild").read_text(encoding="utf-8").splitlines()
+    assert "python -m pip install --no-deps --require-hashes -r requirements.lock" in lines
+    assert "python -m pip install --no-deps -e ." in lines
+
+
+def test_the_set_up_knows_the_pythons_of_the_project():
+    fit = [minor for minor in range(6, 30) if PYTHONS.contains(f"3.{minor}")]
+    assert [(3, fit[0]), (3, fit[-1])] == [bootstrap.OLDEST, bootstrap.NEWEST]
+
+
+def test_the_workflow_runs_the_oldest_and_the_newest_python():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    machines = workflow["jobs"]["test"]["strategy"]["matrix"]["include"]
+    assert {machine["os"].partition("-")[0] for machine in machines} == {"ubuntu", "macos", "windows"}
+    pythons = {tuple(map(int, machine["python"].split("."))) for machine in machines}
+    assert {bootstrap.OLDEST, bootstrap.NEWEST} <= pythons
+    assert all(bootstrap.OLDEST <= python <= bootstrap.NEWEST for python in pythons)
+
+
+def test_the_project_has_one_address():
+    home = PROJECT["project"]["urls"]["Homepage"].removeprefix("https://github.com/")
+    texts = [ROOT / name for name in ("README.md", "bootstrap.py", ".github/workflows/ci.yml")]
+    texts += [*ROOT.glob("notebooks/**/*.py"), *ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("densenet_course/**/*.py")]
+    wrong = {}
+    for path in texts:
+        for match in ADDRESS.finditer(path.read_text(encoding="utf-8")):
+            name = match.group(1).removesuffix(".git")
+            ours = "github.com/" not in match.group() or name.endswith("/densenet-course")
+            if ours and name != home:
+                wrong[path.name] = match.group()
+    assert wrong == {}
+
+
+def test_colab_installs_the_locked_d2l():
+    ((d2l, _),) = locked()["d2l"]
+    for path in ROOT.glob("notebooks/source/[0-9]*.py"):
+        assert f'"d2l=={version_of(d2l)}"' in path.read_text(encoding="utf-8"), path.name

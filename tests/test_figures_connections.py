@@ -1,0 +1,127 @@
+"""The wiring pictures match the arithmetic, and lesson 01 measures what the package measures."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from densenet_course.accounting import connections
+from densenet_course.figures import gradients
+from densenet_course.figures.connections import dense_connectivity, three_stacks
+from densenet_course.figures.gradients import KINDS, gradient_norms, measure
+from densenet_course.figures.images import image_grid
+
+SOURCE = Path(__file__).parent.parent / "notebooks" / "source" / "01_why_dense_connections.py"
+SHARED = {"relu_conv", "join", "stack", "run_stack", "class_loss", "measure"}
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def gids(figure, prefix):
+    return [patch.get_gid() for patch in figure.axes[0].patches if (patch.get_gid() or "").startswith(prefix)]
+
+
+@pytest.mark.parametrize("num_layers", [1, 2, 5, 6])
+def test_dense_connectivity_draws_every_link_once_inside_the_canvas(num_layers):
+    figure = dense_connectivity(num_layers)
+    links = gids(figure, "link-")
+    assert set(links) == {f"link-{i}-{j}" for j in range(1, num_layers + 1) for i in range(j)}
+    assert len(links) == connections(num_layers)
+    assert len(gids(figure, "box-")) == num_layers + 1
+    assert f"{connections(num_layers)} in all" in figure.alt_text
+    assert f"{3 + 10 * num_layers} leave" in figure.alt_text
+    figure.canvas.draw()
+    page = figure.bbox
+    for drawn in (*figure.axes[0].patches, *figure.axes[0].texts):
+        place = drawn.get_window_extent()
+        assert page.x0 <= place.x0 and place.x1 <= page.x1 and page.y0 <= place.y0 and place.y1 <= page.y1
+
+
+@pytest.mark.parametrize("num_layers", [0, 7])
+def test_dense_connectivity_refuses_what_would_not_be_legible(num_layers):
+    with pytest.raises(ValueError, match=f"1 to 6.*got {num_layers}"):
+        dense_connectivity(num_layers)
+
+
+def test_three_stacks_draws_three_wirings():
+    figure = three_stacks()
+    assert len(gids(figure, "link-")) == 3 + 3 + connections(3)
+    assert len(gids(figure, "bypass-")) == len(gids(figure, "plus-")) == 3
+    assert "6 links" in figure.alt_text
+
+
+def test_gradient_norms_draws_a_panel_for_each_setting_and_a_line_for_each_stack():
+    figure = gradient_norms({"a": {"plain": [1e-9, 1.0], "dense": [1.0, 2.0]}, "b": {"residual": [3.0, 1.0]}})
+    assert [len(ax.lines) for ax in figure.axes] == [2, 1]
+    assert all(ax.get_yscale() == "log" for ax in figure.axes)
+    first = figure.axes[0].lines[0]
+    assert list(first.get_xdata()) == [1, 2] and list(first.get_ydata()) == [1e-9, 1.0]
+    assert "plain 1e-09 at layer 1" in figure.alt_text
+    styles = {(line.get_marker(), line.get_linestyle()) for ax in figure.axes for line in ax.lines}
+    assert len(styles) == 3
+    assert len(figure.legends[0].get_texts()) == 3
+
+
+@pytest.mark.parametrize(("norms", "message"), [
+    ({}, "at least one setting"),
+    ({"a": {}}, "got none"),
+    ({"a": {"highway": [1.0]}}, "highway"),
+    ({"a": {"plain": [0.0, 1.0]}}, "above 0 for plain"),
+    ({"a": {"plain": []}}, "no lengths for plain"),
+])
+def test_gradient_norms_refuses_what_it_cannot_draw(norms, message):
+    with pytest.raises(ValueError, match=message):
+        gradient_norms(norms)
+
+
+def test_measure_is_repeatable_and_shows_what_the_lesson_says():
+    lengths = {kind: measure(kind) for kind in KINDS}
+    assert all(len(values) == 24 for values in lengths.values())
+    assert measure("dense") == pytest.approx(lengths["dense"])
+    assert lengths["plain"][0] < 1e-7 * lengths["plain"][-1]
+    assert 0.3 < lengths["dense"][0] / lengths["dense"][-1] < 3
+
+
+def functions(path):
+    """Collect the shared functions, docstrings and comments aside."""
+    found = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name in SHARED:
+            if ast.get_docstring(node):
+                node.body = node.body[1:]
+            found[node.name] = ast.dump(node)
+    return found
+
+
+def test_lesson_builds_the_stacks_that_the_package_measures():
+    lesson, package = functions(SOURCE), functions(Path(gradients.__file__))
+    assert set(lesson) == SHARED
+    assert lesson == package
+
+
+def test_image_grid_shows_every_image_with_its_title_and_leaves_gaps_empty():
+    images = torch.randint(50, 200, (7, 1, 28, 28), dtype=torch.uint8)  # neither black nor white
+    figure = image_grid(images, [f"is {i}\nsaid {i + 1}" for i in range(7)], columns=4)
+    assert len(figure.axes) == 8
+    assert [len(ax.images) for ax in figure.axes] == [1] * 7 + [0]
+    assert (figure.axes[2].images[0].get_array() == images[2, 0].numpy()).all()
+    assert figure.axes[3].images[0].get_clim() == (0, 255)
+    assert figure.axes[6].get_title() == "is 6\nsaid 7"
+    assert "is 6 said 7" in figure.alt_text
+
+
+@pytest.mark.parametrize(("shape", "titles", "columns", "message"), [
+    ((2, 3, 8, 8), 2, 5, r"\(2, 3, 8, 8\)"),
+    ((0, 1, 8, 8), 0, 5, "N ≥ 1"),
+    ((2, 1, 8, 8), 1, 5, "2 images, got 1"),
+    ((2, 1, 8, 8), 2, 0, "got 0"),
+])
+def test_image_grid_refuses_bad_input(shape, titles, columns, message):
+    with pytest.raises(ValueError, match=message):
+        image_grid(torch.zeros(shape), ["title"] * titles, columns=columns)

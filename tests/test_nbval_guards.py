@@ -1,0 +1,72 @@
+"""nbval, with the options of ``make test``, fails on what must fail: tried on notebooks of one to three cells."""
+
+import os
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import nbformat
+import pytest
+from nbformat import v4
+
+from tests import run_all
+
+SECONDS = 5  # instead of the ten minutes that a cell may take in `make test`
+
+
+def code(source, *, tags=(), text=None, error=None):
+    """Return an executed code cell with a printed text or an exception as its stored output."""
+    outputs = []
+    if text is not None:
+        outputs.append(v4.new_output("stream", name="stdout", text=text))
+    if error is not None:
+        outputs.append(v4.new_output("error", ename=error, evalue="", traceback=[error]))
+    return v4.new_code_cell(source, metadata={"tags": list(tags)}, outputs=outputs, execution_count=1)
+
+
+COMPARED, RAISES = ["nbval-check-output"], ["raises-exception"]
+# name: (cells, what the report says of the first cell that fails)
+NOTEBOOKS = {
+    "good": ([code("print(4)", tags=COMPARED, text="4\n"), code("1 / 0", tags=RAISES, error="ZeroDivisionError")], None),
+    "changed": ([code("print(4)", tags=COMPARED, text="5\n")], "Cell outputs differ"),
+    "error": ([code("1 / 0")], "ZeroDivisionError"),
+    "dead_kernel": ([code("import os"), code("os._exit(1)"), code("print(4)")], f"Timeout of {SECONDS} seconds"),
+    "hanging": ([code("import time"), code("while True: time.sleep(0.1)")], f"Timeout of {SECONDS} seconds"),
+    "unknown_magic": ([code("%no_such_magic 1")], "`%no_such_magic` not found"),
+    "silent": ([code("4", tags=RAISES, error="ZeroDivisionError")], "raised nothing"),
+    "other_error": ([code("{}['k']", tags=RAISES, error="ZeroDivisionError")], "raised ['KeyError']"),
+}
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory):
+    """Run all the notebooks as ``make test`` does, but with a short limit for a cell; return the failures' texts."""
+    folder = tmp_path_factory.mktemp("nbval")
+    for name, (cells, _) in NOTEBOOKS.items():
+        nbformat.write(v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
+    options = [*run_all.NBVAL, f"--nbval-cell-timeout={SECONDS}", f"--rootdir={folder}", "-p", "no:cacheprovider"]
+    report = folder / "report.xml"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, f"--junitxml={report}", *sorted(map(str, folder.glob("*.ipynb")))],
+        cwd=run_all.ROOT,
+        env=dict(os.environ, IPYTHONDIR=str(folder / "ipython")),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr  # what CI sees
+    texts = dict.fromkeys(NOTEBOOKS, "")
+    cells = ElementTree.parse(report).findall(".//testcase")
+    assert {cell.get("classname").split(".")[0] for cell in cells} == set(NOTEBOOKS)
+    for cell in cells:
+        texts[cell.get("classname").split(".")[0]] += "".join(failure.text for failure in cell.findall("failure"))
+    return texts
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_nbval_fails_where_it_must(failures, name):
+    expected = NOTEBOOKS[name][1]
+    if expected is None:
+        assert failures[name] == ""
+    else:
+        assert expected in failures[name]

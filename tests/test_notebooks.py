@@ -1,0 +1,168 @@
+"""The lessons keep to the rules of the house; every rule is tried on a notebook that breaks it."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from nbformat import v4
+
+from densenet_course import layers, models
+from tests import notebook_rules as rules
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "notebooks"
+LESSONS = sorted(path.stem for path in FOLDER.glob("[0-9]*.ipynb"))
+TEXTS = sorted(path.stem for path in (FOLDER / "source").glob("[0-9]*.py"))
+
+# Compared cells, at least: nbval passes a cell that lost its tag, so only this notices. Raise, never lower.
+COMPARED = {
+    "01_why_dense_connections": 14,
+    "02_conv_block": 13,
+    "03_dense_block": 15,
+    "04_transition": 18,
+    "05_bottleneck": 19,
+    "06_small_densenet": 18,
+    "08_densenet121": 24,
+}
+# What a lesson builds in the open, and the package holds too.
+BUILT = {
+    "02_conv_block": "conv_block",
+    "03_dense_block": "DenseBlock",
+    "04_transition": "transition",
+    "05_bottleneck": "BottleneckLayer",
+    "08_densenet121": "DenseNet",
+}
+
+each_lesson = pytest.mark.parametrize("lesson", LESSONS)
+
+
+def notebook_of(lesson):
+    return rules.read(FOLDER / f"{lesson}.ipynb")
+
+
+def test_every_text_has_its_notebook_and_every_notebook_its_text():
+    assert LESSONS == TEXTS
+    assert set(LESSONS) == set(COMPARED)
+
+
+@each_lesson
+def test_text_and_notebook_agree(lesson):
+    problems = rules.differences(notebook_of(lesson), rules.read(FOLDER / "source" / f"{lesson}.py"))
+    assert problems == []
+
+
+@each_lesson
+@pytest.mark.parametrize(
+    "rule", [rules.execution, rules.compared_outputs, rules.magics, rules.pictures, rules.private_paths]
+)
+def test_lesson_keeps_the_rule(lesson, rule):
+    problems = rule(notebook_of(lesson))
+    assert problems == []
+
+
+@each_lesson
+def test_enough_cells_are_compared(lesson):
+    assert len(rules.compared_cells(notebook_of(lesson))) >= COMPARED[lesson]
+
+
+@each_lesson
+def test_links_lead_somewhere(lesson):
+    problems = rules.links(notebook_of(lesson), FOLDER)
+    assert problems == []
+
+
+def test_links_of_the_readme_lead_somewhere():
+    problems = rules.broken_links((ROOT / "README.md").read_text(encoding="utf-8"), ROOT)
+    assert problems == []
+
+
+@each_lesson
+def test_lesson_has_the_parts_of_the_house(lesson):
+    problems = rules.house_parts(notebook_of(lesson), lesson[:2])
+    assert problems == []
+
+
+@pytest.mark.parametrize("lesson", TEXTS)
+def test_lesson_and_package_hold_the_same_code(lesson):
+    package = rules.definitions(inspect.getsource(layers)) | rules.definitions(inspect.getsource(models))
+    built = rules.definitions((FOLDER / "source" / f"{lesson}.py").read_text(encoding="utf-8"))
+    assert built.get(BUILT.get(lesson)) is not None or lesson not in BUILT
+    assert {name: code for name, code in built.items() if name in package and code != package[name]} == {}
+
+
+def book(*cells):
+    return v4.new_notebook(cells=list(cells))
+
+
+def code(source="1", *, tags=(), count=1, **output):
+    outputs = [v4.new_output(**output)] if output else []
+    return v4.new_code_cell(source, metadata={"tags": list(tags)}, execution_count=count, outputs=outputs)
+
+
+def picture(**metadata):
+    return code(output_type="display_data", data={"image/png": "AA=="}, metadata={"image/png": metadata})
+
+
+TEXT = {"output_type": "stream", "name": "stdout", "text": "1"}
+ERROR = {"output_type": "error", "ename": "E", "evalue": "", "traceback": []}
+ALT = "Two bars, the left one twice as high."
+
+
+@pytest.mark.parametrize(
+    ("rule", "cell"),
+    [
+        (rules.execution, code(count=None)),
+        (rules.execution, code(count=2)),
+        (rules.execution, code(**ERROR)),
+        (rules.execution, code(tags=[rules.RAISES])),
+        (rules.compared_outputs, code(tags=[rules.CHECKED])),
+        (rules.compared_outputs, code(tags=[rules.CHECKED], **dict(TEXT, name="stderr"))),
+        (rules.compared_outputs, code(tags=[rules.CHECKED], output_type="display_data", data={"image/png": "AA=="})),
+        (rules.compared_outputs, code(tags=[rules.CHECKED, rules.RAISES], **TEXT)),
+        (rules.magics, code("%no_such_magic 1")),
+        (rules.magics, code("for i in range(2):\n    %matplotlib inline")),
+        (rules.magics, code("%%bash\nls")),
+        (rules.magics, code("!ls")),
+        (rules.magics, code("files = !ls")),
+        (rules.pictures, picture(width=640)),
+        (rules.pictures, picture(width=641, alt=ALT)),
+        (rules.pictures, picture(alt=ALT)),
+        (rules.pictures, v4.new_markdown_cell("![](a.svg)")),
+        (rules.pictures, v4.new_markdown_cell('<img src="a.svg">')),
+        (rules.private_paths, code("open('/tmp/x')")),
+        (rules.private_paths, code(**dict(TEXT, text="/home/me/course"))),
+        (rules.private_paths, code(**dict(ERROR, traceback=["File /work/x.py"]))),
+        (rules.private_paths, code(output_type="execute_result", data={"text/plain": "'C:\\\\Users\\\\me'"})),
+    ],
+)
+def test_a_rule_notices_what_breaks_it(rule, cell):
+    assert rule(book(cell))
+
+
+@pytest.mark.parametrize(
+    "rule", [rules.execution, rules.compared_outputs, rules.magics, rules.pictures, rules.private_paths]
+)
+def test_a_rule_passes_what_keeps_it(rule):
+    good = picture(width="640", alt=ALT), code(count=2, **TEXT), code(count=3, tags=[rules.RAISES], **ERROR)
+    text = v4.new_markdown_cell("![bars](a.svg) 100 % of /usr/share")
+    assert not rule(book(*good, code("%timeit 1 % 2", count=4, tags=[rules.CHECKED], **TEXT), text))
+
+
+def test_rules_on_whole_notebooks_notice_what_breaks_them(tmp_path):
+    one, other, tagged = code("1"), code("2"), code("1", tags=["x"])
+    assert all(rules.differences(book(one), book(*cells)) for cells in ([other], [tagged], [one, other]))
+    assert not rules.differences(book(one), book(code("1", count=7)))
+    assert rules.links(book(v4.new_markdown_cell("[next](09_gone.ipynb)")), tmp_path)
+    assert rules.links(book(v4.new_markdown_cell("![a](<gone.svg>)")), tmp_path)
+    assert not rules.links(book(v4.new_markdown_cell("[a](https://example.org/x) [b](#here) [c](.#there)")), tmp_path)
+    assert len(rules.house_parts(book(v4.new_markdown_cell("# 02 title")), "01")) == 3
+    assert not rules.house_parts(book(v4.new_markdown_cell("# 01 · a\n## Your turn\n## Recap")), "01")
+    untagged, unrun, silent = code(**TEXT), code(count=None, tags=[rules.CHECKED], **TEXT), code(tags=[rules.CHECKED])
+    assert rules.compared_cells(book(untagged, unrun, silent, code(tags=[rules.CHECKED], **TEXT))) == [3]
+
+
+def test_definitions_differ_by_code_only():
+    plain = rules.definitions("def f(x):\n    return x + 1")
+    assert rules.definitions('def f(x):  # why\n    """Add one."""\n    return x + 1') == plain
+    assert rules.definitions("def f(x):\n    return x + 2") != plain
+    assert rules.definitions("def f(x=0):\n    return x + 1") != plain

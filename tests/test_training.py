@@ -1,0 +1,231 @@
+"""Training: what is decayed, what is measured, what an interrupt keeps, and that a killed run ends like a whole one."""
+
+import json
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from densenet_course.checkpoint import load_checkpoint, save_checkpoint
+from densenet_course.data import ResidentBatches
+from densenet_course.models import class_densenet
+from densenet_course.precision import BF16, FP32, choose_precision, has_bf16
+from densenet_course.schedules import one_cycle, step_decay
+from densenet_course.training import evaluate, fit, make_optimizer, predict, train_one_epoch
+
+CPU = torch.device("cpu")
+
+
+def small_data(count=96, batch_size=32, **options):
+    """Images whose class can be seen: class c has a bright row at 2·c."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(10, (count,), generator=generator)
+    images = torch.randint(0, 60, (count, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    images[torch.arange(count), 0, 2 * labels] = 255
+    return ResidentBatches(images, labels, batch_size=batch_size, **options)
+
+
+def tiny_network():
+    torch.manual_seed(0)
+    return class_densenet(block_layers=(1, 1), growth_rate=4, init_channels=8, drop_rate=0.2)
+
+
+def test_only_weights_of_convolutions_and_linear_layers_are_decayed():
+    model = tiny_network()
+    decayed, kept = make_optimizer(model, peak_rate=0.1, weight_decay=5e-4).param_groups
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (5e-4, 0.0)
+    expected = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)}
+    assert {id(p) for p in decayed["params"]} == expected
+    assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
+    assert decayed["nesterov"] and decayed["momentum"] == 0.9
+
+
+def test_train_one_epoch_means_over_images_not_batches():
+    model = tiny_network()
+    data = small_data(count=40, batch_size=32)  # the second batch has 8 images
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    torch.manual_seed(1)
+    loss, accuracy = train_one_epoch(model, data, optimizer)
+    torch.manual_seed(1)
+    model.train()
+    pairs = [(model(images), labels) for images, labels in data]
+    losses = [F.cross_entropy(logits, labels).item() for logits, labels in pairs]
+    hits = sum((logits.argmax(1) == labels).sum().item() for logits, labels in pairs)
+    assert loss == pytest.approx((32 * losses[0] + 8 * losses[1]) / 40, rel=1e-5)
+    assert accuracy == pytest.approx(hits / 40)
+
+
+def test_train_one_epoch_refuses_no_batches_and_a_broken_loss():
+    model = tiny_network()
+    with pytest.raises(ValueError, match="expected at least one batch, got none"):
+        train_one_epoch(model, [], make_optimizer(model, peak_rate=0.1))
+    with pytest.raises(FloatingPointError, match="lower peak_rate"):
+        fit(model, small_data(), epochs=2, peak_rate=1e6, device=CPU, precision=FP32)
+
+
+def test_evaluate_changes_nothing():
+    model = tiny_network().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first, second = (evaluate(model, small_data()) for _ in range(2))
+    assert first == second  # dropout is off
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    logits, labels = predict(model, small_data())
+    assert logits.dtype == torch.float32 and not logits.requires_grad
+    assert torch.equal(labels, small_data().labels)
+
+
+def test_fit_learns_and_reports_plain_data():
+    model = tiny_network()
+    history = fit(model, small_data(count=256, shuffle=True), test=small_data(), epochs=4, peak_rate=0.1, device=CPU)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert json.loads(json.dumps(history)) == history
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert history[-1]["test_accuracy"] > 0.3  # chance is 0.1
+    assert history[-1]["test_accuracy"] == evaluate(model, small_data(), precision=choose_precision(CPU))[1]
+
+
+def test_fit_refuses_bad_settings():
+    with pytest.raises(ValueError, match="epochs: expected at least 1, got 0"):
+        fit(tiny_network(), small_data(), epochs=0)
+    with pytest.raises(ValueError, match=r"schedule: expected one of .* got 'cosine'"):
+        fit(tiny_network(), small_data(), schedule="cosine")
+
+
+def test_schedules():
+    assert [one_cycle(s, 8) for s in range(9)] == pytest.approx([0, 1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0])
+    assert [step_decay(s, 8) for s in range(9)] == pytest.approx([1] * 4 + [0.1] * 2 + [0.01] * 3)
+
+
+def test_fit_follows_the_schedule():
+    rates = []
+    model, data = tiny_network(), small_data(count=64, batch_size=8)
+
+    class Watch(torch.optim.SGD):
+        def step(self, *arguments):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(*arguments)
+
+    import densenet_course.training as training
+
+    original, training.torch.optim.SGD = torch.optim.SGD, Watch
+    try:
+        fit(model, data, epochs=1, peak_rate=0.4, device=CPU)
+    finally:
+        training.torch.optim.SGD = original
+    assert rates == pytest.approx([0.4 * one_cycle(s + 0.5, 8) for s in range(8)])
+
+
+def test_precision_falls_back_without_bf16_units(monkeypatch):
+    monkeypatch.setattr("densenet_course.precision.has_bf16", lambda device: False)
+    assert choose_precision(CPU) == FP32
+    monkeypatch.setattr("densenet_course.precision.has_bf16", lambda device: True)
+    assert choose_precision(CPU) == BF16
+    assert str(BF16) == "bf16 autocast, channels-last" and str(FP32) == "fp32, contiguous"
+
+
+def test_bf16_question_is_answered_from_the_processor(monkeypatch):
+    for found, expected in (({"avx512_bf16": True}, True), ({"avx2": True}, False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
+        assert has_bf16(CPU) is expected
+    assert has_bf16(torch.device("mps")) is False
+
+
+def test_bf16_computes_convolutions_in_bf16():
+    model, kinds = tiny_network(), []
+    model.features.conv0.register_forward_hook(lambda _m, _i, output: kinds.append(output.dtype))
+    fit(model, small_data(), epochs=1, peak_rate=0.01, device=CPU, precision=BF16)
+    fit(model, small_data(), epochs=1, peak_rate=0.01, device=CPU, precision=FP32)
+    assert kinds[0] == torch.bfloat16 and kinds[-1] == torch.float32
+    assert model.features.conv0.weight.dtype == torch.float32
+
+
+class Stop:
+    """Batches that are interrupted in the middle, as by the stop button."""
+
+    def __init__(self, data, epoch):
+        self.data, self.epoch, self.now = data, epoch, 0
+
+    def __len__(self):
+        return len(self.data)
+
+    def set_epoch(self, epoch):
+        self.now = epoch
+        self.data.set_epoch(epoch)
+
+    def __iter__(self):
+        for i, batch in enumerate(self.data):
+            if self.now == self.epoch and i == 1:
+                raise KeyboardInterrupt
+            yield batch
+
+
+def test_an_interrupt_keeps_what_was_trained():
+    model = tiny_network()
+    before = model.features.conv0.weight.detach().clone()
+    history = fit(model, Stop(small_data(), epoch=1), epochs=3, peak_rate=0.05, device=CPU)
+    assert [row["epoch"] for row in history] == [1]
+    assert not torch.equal(model.features.conv0.weight, before)
+
+
+def test_resume_refuses_other_settings_and_damaged_files(tmp_path):
+    path = tmp_path / "run.pt"
+    fit(tiny_network(), small_data(), epochs=1, peak_rate=0.05, device=CPU, checkpoint=path)
+    with pytest.raises(ValueError, match=r"of another run: peak_rate was 0.05, is 0.1. Name another file, or move it"):
+        fit(tiny_network(), small_data(), epochs=1, peak_rate=0.1, device=CPU, checkpoint=path)
+    with pytest.raises(ValueError, match="of another run: data was"):
+        fit(tiny_network(), small_data(seed=1), epochs=1, peak_rate=0.05, device=CPU, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(ValueError, match="not a readable checkpoint"):
+        fit(tiny_network(), small_data(), epochs=1, peak_rate=0.05, device=CPU, checkpoint=path)
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(tmp_path):
+    path = tmp_path / "run.pt"
+    save_checkpoint(path, {"value": 1})
+    with pytest.raises(AttributeError):
+        save_checkpoint(path, {"value": lambda: None})  # cannot be pickled
+    assert load_checkpoint(path) == {"value": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["run.pt"]
+
+
+TRAIN = textwrap.dedent("""
+    import sys, torch
+    sys.path.insert(0, {tests!r})
+    from test_training import small_data, tiny_network
+    from densenet_course.training import fit
+    torch.set_num_threads(1)
+    model = tiny_network()
+    torch.manual_seed(5)  # dropout
+    data = small_data(count=320, batch_size=16, shuffle=True, augment=True, seed=3)
+    fit(model, data, epochs=6, peak_rate=0.1, device=torch.device("cpu"), checkpoint=sys.argv[1])
+    torch.save(model.state_dict(), sys.argv[2])
+""")
+
+
+def test_a_killed_run_ends_with_the_weights_of_a_whole_one(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN.format(tests=str(__import__("pathlib").Path(__file__).parent)))
+
+    def start(name):
+        return subprocess.Popen([sys.executable, script, tmp_path / f"{name}.pt", tmp_path / f"{name}.weights"])
+
+    assert start("whole").wait() == 0
+    kills = 0
+    for epochs_before_kill in (1, 3):
+        process, checkpoint = start("killed"), tmp_path / "killed.pt"
+        while process.poll() is None:
+            if checkpoint.exists() and len(load_checkpoint(checkpoint)["history"]) >= epochs_before_kill:
+                process.kill()
+                kills += process.wait() != 0
+            time.sleep(0.01)
+    assert kills == 2, "the run was too quick to be killed; make it longer"
+    assert start("killed").wait() == 0
+    whole, resumed = (torch.load(tmp_path / f"{name}.weights") for name in ("whole", "killed"))
+    assert all(torch.equal(resumed[key], value) for key, value in whole.items())
+    history = load_checkpoint(tmp_path / "killed.pt")["history"]
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
