@@ -75,7 +75,7 @@ def run(variant, seed, *, train, validation, epochs, device, precision):
     fit(model, batches, epochs=epochs, device=device, precision=precision, **options)
     seconds = time.perf_counter() - started
     held_out = ResidentBatches(*validation, batch_size=1000, device=device)
-    return {"accuracy": evaluate(model, held_out, precision=precision)[1], "seconds": round(seconds, 1)}
+    return {"accuracy": round(evaluate(model, held_out, precision=precision)[1], 6), "seconds": round(seconds, 1)}
 
 
 def read_progress(path, settings):

@@ -1,6 +1,7 @@
 """Examine this machine: what the course needs, what is there, and how it will train."""
 
 import importlib.metadata
+import os
 import platform
 import sys
 from dataclasses import dataclass
@@ -85,8 +86,12 @@ def _device():
 
 
 def _data():
-    from densenet_course.data import data_root, examine_data
+    from densenet_course.fetch import ENVIRONMENT_VARIABLE, FILES, data_root
+    from densenet_course.intake import problems
 
-    state = examine_data(data_root())
-    remedy = "" if state.complete else "densenet-course data fetches FashionMNIST"
-    return Finding("FashionMNIST", f"{state.summary} in {data_root()}", remedy)
+    where = f" in {data_root()}" if ENVIRONMENT_VARIABLE in os.environ else ""
+    wrong = problems(data_root(), FILES)
+    if not wrong:
+        return Finding("FashionMNIST", f"all four files, verified{where}")
+    what = "; ".join(f"{name} {reason}" for name, reason in wrong.items())
+    return Finding("FashionMNIST", f"{what}{where}", "densenet-course data fetches it, or falls back on a small sample")

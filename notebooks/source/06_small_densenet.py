@@ -306,8 +306,8 @@ print(f"loss {start:.2f}; ln 10 + half the variance of the logits = {math.log(10
 assert abs(start - math.log(10) - half_variance) < 0.3 and start > 2.3
 
 # %% [markdown]
-# Above. Opinions that do not depend on the label cost about half their variance. The package's network draws its first
-# weights by another rule and starts elsewhere. A loss of 10 would mean logits that are far too large.
+# Above. Opinions that do not depend on the label cost about half their variance. A start at 10, say, would mean logits
+# that are far too large.
 #
 # ## Break it: first weights too early
 #

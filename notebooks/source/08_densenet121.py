@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 08 · DenseNet-121
 #
-# **DenseNet-121 is the four parts you know, 58 layers of them, and every number about it can be worked out by hand.**
+# **DenseNet-121 is made of the parts you know, with 58 layers in four blocks, and all its numbers can be worked out by
+# hand.**
 #
 # Afterwards you can
 # - build DenseNet-121 from its plan and say where the 121 comes from;
