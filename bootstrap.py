@@ -19,6 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "densenet-course.json"  # written last: a .venv without it is half made
+# In an active environment (perhaps this very .venv, about to be replaced) the Python that it was made from.
+PYTHON = getattr(sys, "_base_executable", None) or sys.executable
 OLDEST, NEWEST = (3, 11), (3, 13)  # as requires-python in pyproject.toml
 GB = 10**9
 NEEDED = 7 * GB if sys.platform == "linux" else 3 * GB  # on Linux PyTorch brings CUDA: 5.9 GB measured; else about 1.5
@@ -133,9 +135,7 @@ def set_up():
         print("making .venv from requirements.lock; the first time takes some minutes ...", flush=True)
         remove(VENV)
         check_space(uv, environment)
-        # In an active environment (perhaps this very .venv) take the Python that it was made from.
-        python = getattr(sys, "_base_executable", None) or sys.executable
-        install([*uv, "venv", "--quiet", "--python", python, str(VENV)], environment)
+        install([*uv, "venv", "--quiet", "--python", PYTHON, str(VENV)], environment)
     pip = [*uv, "pip", "install", "--python", str(venv_python()), "--no-deps"]
     install([*pip, "--require-hashes", "-r", "requirements.lock"], environment)
     install([*pip, "--quiet", "-e", "."], environment)
@@ -163,7 +163,7 @@ def find_uv():
     command = shutil.which("uv")
     if command and is_uv([command], environment):
         return [command], environment
-    own, folder = [sys.executable, "-m", "uv"], ROOT / ".uv"
+    own, folder = [PYTHON, "-m", "uv"], ROOT / ".uv"
     environment["PYTHONPATH"] = str(folder)
     if not is_uv(own, environment):
         fetch_uv(folder)
@@ -181,11 +181,11 @@ def is_uv(command, environment):
 
 def fetch_uv(folder):
     """Install uv into a folder of its own, which needs neither root nor a virtual environment."""
-    pip = [sys.executable, "-m", "pip"]
+    pip = [PYTHON, "-m", "pip"]
     if run([*pip, "--version"])[0] != 0:
         raise SetupError(
-            f"{sys.executable} has no pip.\n"
-            f"  Debian, Ubuntu: sudo apt install python3-pip    elsewhere: {sys.executable} -m ensurepip\n"
+            f"{PYTHON} has no pip.\n"
+            f"  Debian, Ubuntu: sudo apt install python3-pip    elsewhere: {PYTHON} -m ensurepip\n"
             f"  or install uv yourself (https://docs.astral.sh/uv). {AGAIN}"
         )
     print("fetching uv, the installer, into .uv ...", flush=True)

@@ -1,8 +1,8 @@
 """Measure an epoch of resident batches against a per-image DataLoader: ``python benchmarks/loader.py``.
 
 Both yield the same 60,000 shuffled, normalised images in batches of 128, on the CPU; once plain, once flipped and
-shifted. The DataLoader reads torchvision's FashionMNIST, in this process and with one worker per core. ``--quick`` takes
-3,000 images and writes to runs/.
+shifted. The DataLoader reads torchvision's FashionMNIST, in this process and with one worker per core. ``--quick``
+takes 3,000 images and writes to runs/.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main():
     results = {"provenance": provenance(repeats=repeats), "data": "sample" if location.is_sample else "full",
                "images": count, "batch_size": BATCH_SIZE, "workers": workers}
     torch.manual_seed(0)
-    for name, augment in (("plain", False), ("augmented", True)):
+    for name, augment in (("plain", None), ("augmented", "flip and shift")):
         results[name] = compare(location, augment, count, repeats, workers)
         times, factors = results[name]["seconds"], results[name]["ratio"]
         print(f"{name}: {times['resident']['median']:.3f} s an epoch; " + "; ".join(

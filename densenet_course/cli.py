@@ -78,7 +78,7 @@ def _train(options):
     precision = FP32 if options.fp32 else choose_precision(device)
     location = prepare()
     train = ResidentBatches(*load("train", location), batch_size=options.batch_size, device=device, shuffle=True,
-                            augment=True, drop_last=True, seed=options.seed)
+                            augment="flip", drop_last=True, seed=options.seed)
     test = ResidentBatches(*load("test", location), batch_size=1000, device=device)
     checkpoint = options.out / "checkpoint.pt"
     if options.fresh:

@@ -11,7 +11,8 @@ CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", 
 MEAN, STD = 0.2860, 0.3530  # of the 60,000 training images, in 0…1
 PREFIXES = {"train": "train", "test": "t10k"}
 MAX_SHIFT = 2  # pixels, in each direction
-CHUNK = 2048  # images made ready together: many small batches would spend their time on starting threads and kernels
+AUGMENTATIONS = (None, "flip", "flip and shift")
+CHUNK = 4096  # images made ready together: many small batches would spend their time on starting threads and kernels
 
 
 def load(split, location=None):
@@ -90,8 +91,8 @@ class ResidentBatches:
         batch_size: images in a batch B; the last one may be smaller.
         device: where the tensors live.
         shuffle: a new order in each epoch.
-        augment: flip every image left to right with probability ½, and shift it by −2…2 pixels in each direction;
-            black fills what comes in.
+        augment: None; "flip" to flip every image left to right with probability ½; or "flip and shift" to shift it
+            too, by −2…2 pixels in each direction, with black filling what comes in.
         drop_last: leave out a last batch smaller than ``batch_size``.
         seed: of order and augmentation.
         memory_format: of the image batches.
@@ -103,7 +104,7 @@ class ResidentBatches:
         ValueError: wrong shapes, types or sizes.
     """
 
-    def __init__(self, images, labels, *, batch_size, device="cpu", shuffle=False, augment=False, drop_last=False,
+    def __init__(self, images, labels, *, batch_size, device="cpu", shuffle=False, augment=None, drop_last=False,
                  seed=0, memory_format=torch.contiguous_format):
         if images.dtype != torch.uint8 or images.dim() != 4:
             raise ValueError(f"images: expected uint8 (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
@@ -111,10 +112,16 @@ class ResidentBatches:
             raise ValueError(f"labels: expected one for each of {len(images):,} images, got {tuple(labels.shape)}")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
+        if augment not in AUGMENTATIONS:
+            raise ValueError(f"augment: expected one of {AUGMENTATIONS}, got {augment!r}")
         self.images, self.labels = images.to(device), labels.to(device)
         self.batch_size, self.shuffle, self.augment, self.drop_last = batch_size, shuffle, augment, drop_last
         self.seed, self.memory_format = seed, memory_format
         self.epoch = 0
+
+    def __repr__(self):
+        settings = ("batch_size", "shuffle", "augment", "drop_last", "seed")
+        return f"ResidentBatches({self.num_images} images, {', '.join(f'{n}={getattr(self, n)!r}' for n in settings)})"
 
     @property
     def num_images(self):
@@ -142,7 +149,9 @@ class ResidentBatches:
         for start in range(0, n, chunk):
             part = slice(start, min(start + chunk, n))
             images = self.images[order[part]]  # (M, C, H, W), the images of several batches
-            if self.augment:
+            if self.augment == "flip":
+                images = torch.where(flip[part, None, None, None], images.flip(-1), images)
+            elif self.augment:
                 images = flip_and_shift(images, flip[part], shift[part])
             images, labels = normalise(images, self.memory_format), self.labels[order[part]]
             yield from zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)

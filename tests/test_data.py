@@ -146,7 +146,7 @@ def equal(a, b):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("augment", data.AUGMENTATIONS)
 def test_batches_do_not_depend_on_the_device(device, augment):
     images, labels = some()
     there = ResidentBatches(images, labels, batch_size=32, device=device, shuffle=True, augment=augment)
@@ -182,7 +182,7 @@ def test_length_and_last_batch(drop_last, sizes):
 
 def test_resumed_training_sees_the_same_batches():
     def make(seed=0):
-        return ResidentBatches(*some(), batch_size=32, shuffle=True, augment=True, seed=seed)
+        return ResidentBatches(*some(), batch_size=32, shuffle=True, augment="flip and shift", seed=seed)
 
     through = make()
     epochs = [epoch(through) for _ in range(3)]
@@ -197,7 +197,7 @@ def test_resumed_training_sees_the_same_batches():
 
 
 def test_batches_leave_the_global_generator_alone_and_do_not_follow_it():
-    batches = ResidentBatches(*some(), batch_size=32, shuffle=True, augment=True)
+    batches = ResidentBatches(*some(), batch_size=32, shuffle=True, augment="flip and shift")
     torch.manual_seed(1)
     state = torch.get_rng_state()
     first = epoch(batches)
@@ -233,10 +233,20 @@ def test_flip_and_shift_against_a_loop():
     assert torch.equal(data.flip_and_shift(images, flip, shift), expected)
 
 
+def test_flip_alone_moves_nothing():
+    images, labels = some()
+    seen, _ = epoch(ResidentBatches(images, labels, batch_size=32, augment="flip"))
+    plain, mirrored = normalise(images), normalise(images.flip(-1))
+    kept, flipped = ((seen == version).flatten(1).all(dim=1) for version in (plain, mirrored))
+    assert (kept ^ flipped).all()
+    assert 20 < flipped.sum() < 80
+
+
 def test_augmentation_flips_half_and_shifts_evenly_with_black_behind():
     images = torch.zeros(6_000, 1, 28, 28, dtype=torch.uint8)
     images[:, 0, 14, 5] = 255  # one bright pixel; flipped it is in column 22
-    seen, _ = epoch(ResidentBatches(images, torch.zeros(6_000, dtype=torch.int64), batch_size=1000, augment=True))
+    labels = torch.zeros(6_000, dtype=torch.int64)
+    seen, _ = epoch(ResidentBatches(images, labels, batch_size=1000, augment="flip and shift"))
     bright = (seen > 0).nonzero()
     assert len(bright) == 6_000
     assert seen.min() == normalise(images[:1]).min()
@@ -260,6 +270,7 @@ def test_channels_last():
     ({"images": torch.zeros(0, 1, 28, 28, dtype=torch.uint8), "labels": torch.zeros(0)}, "labels: "),
     ({"batch_size": 0}, "batch_size: .* got 0"),
     ({"batch_size": 2.5}, r"batch_size: .* got 2\.5"),
+    ({"augment": True}, r"augment: expected one of .* got True"),
 ])
 def test_bad_arguments_are_refused(change, message):
     images, labels = some(10)

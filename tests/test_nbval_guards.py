@@ -24,17 +24,17 @@ def code(source, *, tags=(), text=None, error=None):
     return v4.new_code_cell(source, metadata={"tags": list(tags)}, outputs=outputs, execution_count=1)
 
 
-COMPARED, RAISES = ["nbval-check-output"], ["raises-exception"]
+COMPARED, RAISES, ZERO = ["nbval-check-output"], ["raises-exception"], "ZeroDivisionError"
 # name: (cells, what the report says of the first cell that fails)
 NOTEBOOKS = {
-    "good": ([code("print(4)", tags=COMPARED, text="4\n"), code("1 / 0", tags=RAISES, error="ZeroDivisionError")], None),
+    "good": ([code("print(4)", tags=COMPARED, text="4\n"), code("1 / 0", tags=RAISES, error=ZERO)], None),
     "changed": ([code("print(4)", tags=COMPARED, text="5\n")], "Cell outputs differ"),
-    "error": ([code("1 / 0")], "ZeroDivisionError"),
+    "error": ([code("1 / 0")], ZERO),
     "dead_kernel": ([code("import os"), code("os._exit(1)"), code("print(4)")], f"Timeout of {SECONDS} seconds"),
     "hanging": ([code("import time"), code("while True: time.sleep(0.1)")], f"Timeout of {SECONDS} seconds"),
     "unknown_magic": ([code("%no_such_magic 1")], "`%no_such_magic` not found"),
-    "silent": ([code("4", tags=RAISES, error="ZeroDivisionError")], "raised nothing"),
-    "other_error": ([code("{}['k']", tags=RAISES, error="ZeroDivisionError")], "raised ['KeyError']"),
+    "silent": ([code("4", tags=RAISES, error=ZERO)], "raised nothing"),
+    "other_error": ([code("{}['k']", tags=RAISES, error=ZERO)], "raised ['KeyError']"),
 }
 
 

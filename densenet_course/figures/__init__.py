@@ -1,4 +1,4 @@
-"""Every picture of the course. A function takes a model or data and returns a Matplotlib figure that carries alt text."""
+"""Every picture of the course: a function takes a model or data and returns a Matplotlib figure with alt text."""
 
 from densenet_course.figures.style import COLOURS, describe, save, show
 

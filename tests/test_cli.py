@@ -1,0 +1,107 @@
+"""The command line: what each command prints, writes and returns."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from densenet_course import cli, data, doctor, training
+from densenet_course.data import Location
+
+
+@pytest.fixture
+def few_images(monkeypatch, tmp_path):
+    """Let the commands see 256 training and 64 test images of the real set or the sample."""
+    location = data.prepare()
+    splits = {split: [part[:count] for part in data.load(split, location)] for split, count in
+              (("train", 256), ("test", 64))}
+    monkeypatch.setattr(data, "load", lambda split, location=None: splits[split])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_train_writes_what_it_promises(few_images, capsys):
+    assert cli.main(["train", "--epochs", "2", "--batch-size", "64", "--out", "run"]) == 0
+    printed = capsys.readouterr().out
+    folder = few_images / "run"
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "checkpoint.pt", "confusion_matrix.svg", "history.json", "learning_curves.svg"
+    ]
+    result = json.loads((folder / "history.json").read_text())
+    assert [row["epoch"] for row in result["epochs"]] == [1, 2]
+    assert result["test_accuracy"] == pytest.approx(result["epochs"][-1]["test_accuracy"])
+    assert f"test accuracy {result['test_accuracy']:.4f} after 2 epochs" in printed
+    assert "256 images" in printed
+    assert "step/s" not in printed  # no progress bar where nobody watches
+
+
+def test_train_resumes_refuses_other_settings_and_starts_afresh(few_images, capsys, monkeypatch):
+    command = ["train", "--epochs", "1", "--batch-size", "64", "--out", "run"]
+    assert cli.main(command) == 0
+    calls = []
+    original = training.train_one_epoch
+    monkeypatch.setattr(training, "train_one_epoch", lambda *a, **k: calls.append(1) or original(*a, **k))
+    assert cli.main(command) == 0 and not calls  # nothing left to train
+    assert cli.main([*command, "--peak-rate", "0.1"]) == 1
+    assert "peak_rate was 0.2, is 0.1" in capsys.readouterr().err
+    assert cli.main([*command, "--peak-rate", "0.1", "--fresh"]) == 0 and len(calls) == 1
+
+
+@pytest.mark.parametrize("wrong, message", [
+    (["--epochs", "0"], "epochs: expected at least 1, got 0"),
+    (["--batch-size", "0"], "batch_size: expected a whole number of at least 1, got 0"),
+    (["--drop-rate", "1"], "drop_rate: expected 0 ≤ p < 1, got 1.0"),
+])
+def test_train_refuses_bad_settings_in_one_line(few_images, capsys, wrong, message):
+    assert cli.main(["train", *wrong]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_data_says_where_it_came_from(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(data, "prepare", lambda: Location(tmp_path, "a test", False))
+    assert cli.main(["data"]) == 0
+    assert capsys.readouterr().out == f"FashionMNIST: a test, in {tmp_path}\n"
+
+
+def test_figures_writes_every_picture(tmp_path, capsys):
+    assert cli.main(["figures", "--out", str(tmp_path)]) == 0
+    written = {file.name for file in tmp_path.iterdir()}
+    assert {"dense_connectivity.svg", "channel_ledger.svg", "shape_ribbon.svg", "channels_by_depth.svg",
+            "gradient_norms.svg"} <= written
+    assert len(capsys.readouterr().out.splitlines()) == len(written)
+
+
+def test_doctor_is_content_here(capsys):
+    data.prepare()
+    status = cli.main(["doctor"])
+    printed = capsys.readouterr().out
+    assert "✓ Python" in printed and "✓ torch " in printed and "✓ jupyterlab" in printed
+    assert "training uses" in printed and "device" in printed
+    assert status == (0 if "all four files, verified" in printed else 1)
+
+
+def test_doctor_names_what_is_missing(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("DENSENET_COURSE_DATA", str(tmp_path / "empty"))
+    monkeypatch.setattr(doctor.sys, "version_info", (3, 10, 4))
+    original = doctor.importlib.metadata.version
+
+    def version(name):
+        if name == "d2l":
+            raise doctor.importlib.metadata.PackageNotFoundError(name)
+        return "1.0" if name == "numpy" else original(name)
+
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    assert cli.main(["doctor"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    marked = [line.split()[1] for line in lines if line.startswith("!")]
+    assert marked == ["Python", "d2l", "numpy", "FashionMNIST"]
+    assert sum("→" in line for line in lines) == 4
+    assert lines[-1] == "4 things to mend, marked with !."
+    assert not (tmp_path / "empty").exists()  # it looks, and changes nothing
+
+
+def test_the_module_runs_as_a_command():
+    result = subprocess.run([sys.executable, "-m", "densenet_course.cli", "nonsense"], capture_output=True, text=True)
+    assert result.returncode == 2 and "invalid choice: 'nonsense'" in result.stderr
