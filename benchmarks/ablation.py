@@ -11,10 +11,9 @@ import json
 import time
 
 import torch
-import torch.nn.functional as F
 from harness import REPOSITORY, provenance, write_json
 
-from densenet_course.data import MEAN, STD, ResidentBatches, load, prepare, split_validation
+from densenet_course.data import ResidentBatches, load, prepare, split_validation
 from densenet_course.models import class_densenet
 from densenet_course.training import choose_device, choose_precision, evaluate, fit
 
@@ -24,39 +23,11 @@ VARIANTS = {
     "without weight decay": {"weight_decay": 0.0},
     "constant learning rate": {"schedule": "constant"},
     "step schedule": {"schedule": "step"},
-    "without flip": {"flip": False},
-    "with shift crop": {"shift": True},
+    "without flip": {"augment": None},
+    "with shift crop": {"augment": "flip and shift"},
     "with dropout 0.2": {"drop_rate": 0.2},
     "with label smoothing 0.1": {"label_smoothing": 0.1},
 }
-BLACK = -MEAN / STD  # a black pixel after normalisation
-
-
-class Augmented:
-    """Flip and shift the batches of a ``ResidentBatches``, each only if asked for; random by (seed, epoch)."""
-
-    def __init__(self, batches, *, flip, shift, seed):
-        self.batches, self.flip, self.shift, self.seed, self.epoch = batches, flip, shift, seed, 0
-
-    def __len__(self):
-        return len(self.batches)
-
-    def set_epoch(self, epoch):
-        self.epoch = epoch
-        self.batches.set_epoch(epoch)
-
-    def __iter__(self):
-        generator = torch.Generator().manual_seed(1_000 * self.seed + self.epoch + 1)
-        for images, labels in self.batches:
-            flips = torch.rand(len(images), generator=generator) < 0.5
-            rows, columns = torch.randint(5, (2, len(images)), generator=generator)
-            if self.flip:
-                flips = flips.to(images.device)[:, None, None, None]
-                images = torch.where(flips, images.flip(-1), images)  # (B, 1, 28, 28)
-            if self.shift:
-                windows = F.pad(images, (2, 2, 2, 2), value=BLACK).unfold(2, 28, 1).unfold(3, 28, 1)
-                images = windows[torch.arange(len(images)), :, rows, columns]  # (B, 1, 28, 28)
-            yield images, labels
 
 
 def run(variant, seed, *, train, validation, epochs, device, precision):
@@ -66,11 +37,10 @@ def run(variant, seed, *, train, validation, epochs, device, precision):
         A dict: accuracy on the validation images after the last epoch, and seconds of training.
     """
     options = dict(VARIANTS[variant])
-    flip, shift = options.pop("flip", True), options.pop("shift", False)
     torch.manual_seed(seed)
     model = class_densenet(drop_rate=options.pop("drop_rate", 0.0))
-    batches = ResidentBatches(*train, batch_size=128, device=device, shuffle=True, drop_last=True, seed=seed)
-    batches = Augmented(batches, flip=flip, shift=shift, seed=seed)
+    batches = ResidentBatches(*train, batch_size=128, device=device, shuffle=True, drop_last=True, seed=seed,
+                              augment=options.pop("augment", "flip"))
     started = time.perf_counter()
     fit(model, batches, epochs=epochs, device=device, precision=precision, **options)
     seconds = time.perf_counter() - started

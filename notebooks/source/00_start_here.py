@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 00 Start here
+# # 00 · Start here
 #
 # Before you build a DenseNet, make sure that machine, device and data are ready, and see how a lesson works.
 #

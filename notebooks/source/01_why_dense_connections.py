@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 01 Why dense connections
+# # 01 · Why dense connections
 #
 # A DenseNet layer reads everything made before it, side by side and never added up.
 #

@@ -1,0 +1,80 @@
+"""Write the measured tables of README.md from benchmarks/results: ``python benchmarks/readme.py``."""
+
+import json
+import statistics
+
+from harness import REPOSITORY
+
+RESULTS = REPOSITORY / "benchmarks/results"
+LESSONS = {
+    "00_start_here": "check machine, device and data; know how predict → run → read works",
+    "01_why_dense_connections": "count the links of a dense block; measure gradients by depth in three wirings",
+    "02_conv_block": "build BN → ReLU → 3×3 conv and say why in this order, with padding 1 and no bias",
+    "03_dense_block": "build a dense block; say who reads whose maps; keep its channel ledger",
+    "04_transition": "shrink maps and channels between blocks; say why by average and not by maximum",
+    "05_bottleneck": "make layers cheaper; tell DenseNet, -B, -C and -BC apart by their parameters",
+    "06_small_densenet": "train the network of Dive into Deep Learning through its own library",
+    "07_train_fashion_mnist": "train a DenseNet-BC on all of FashionMNIST; judge curves, mistakes and ingredients",
+    "08_densenet121": "build DenseNet-121 to the last parameter; swap weights with torchvision",
+}
+
+
+def read(name):
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def title(stem):
+    """Read a lesson's title from its text, without the number."""
+    text = (REPOSITORY / "notebooks/source" / f"{stem}.py").read_text(encoding="utf-8")
+    heading = next(line for line in text.splitlines() if line.startswith("# # "))
+    return heading.split("·", 1)[1].strip()
+
+
+def lesson_table():
+    """List the lessons: number and title, what one can do afterwards, run time."""
+    seconds = read("lessons")["seconds"]
+    rows = ["| lesson | afterwards you can | runs in |", "|---|---|---|"]
+    for stem, afterwards in LESSONS.items():
+        rows.append(f"| [{stem[:2]} {title(stem)}](notebooks/{stem}.ipynb) | {afterwards} | {seconds[stem]:.0f} s |")
+    return rows
+
+
+def result_table():
+    """List what was measured, each line with its file."""
+    rows = ["| measured | result | file in `benchmarks/results` |", "|---|---|---|"]
+    for precision, found in read("class_training")["precisions"].items():
+        accuracy, seconds = list(found["accuracy"].values()), list(found["seconds"].values())
+        rows.append(
+            f"| class network, 141,130 parameters, 6 epochs of 60,000 images, {precision}: test accuracy, "
+            f"{len(accuracy)} seeds | {100 * statistics.mean(accuracy):.2f} % "
+            f"({100 * min(accuracy):.2f} to {100 * max(accuracy):.2f}) | `class_training.json` |"
+        )
+        rows.append(f"| the same: seconds of training, median; cold, with imports and data | "
+                    f"{statistics.median(seconds):.0f}; {found['cold_seconds']:.0f} | `class_training.json` |")
+    for case, name in (("plain", "plain"), ("augmented", "flipped and shifted")):
+        ratios = read("loader")[case]["ratio"]
+        for loader, workers in (("dataloader", "no workers"), ("dataloader with workers", "a worker for each core")):
+            ratio = ratios[loader]
+            times = f"{ratio['median']:.0f} times as fast ({ratio['min']:.0f} to {ratio['max']:.0f})"
+            rows.append(f"| resident batches against a per-image DataLoader, {workers}, {name} | {times} | `loader.json` |")
+    return rows
+
+
+def fill(text):
+    """Return README's text with its generated parts written anew."""
+    for name, rows in (("lessons", lesson_table()), ("results", result_table())):
+        begin, end = f"<!-- {name}: written by benchmarks/readme.py -->", f"<!-- end of {name} -->"
+        head, rest = text.split(begin)
+        text = head + "\n".join([begin, *rows, end]) + rest.split(end, 1)[1]
+    return text
+
+
+def main():
+    path = REPOSITORY / "README.md"
+    draft = path.with_suffix(".tmp")
+    draft.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")
+    draft.replace(path)
+
+
+if __name__ == "__main__":
+    main()
