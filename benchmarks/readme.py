@@ -56,7 +56,8 @@ def result_table():
         for loader, workers in (("dataloader", "no workers"), ("dataloader with workers", "a worker for each core")):
             ratio = ratios[loader]
             times = f"{ratio['median']:.0f} times as fast ({ratio['min']:.0f} to {ratio['max']:.0f})"
-            rows.append(f"| resident batches against a per-image DataLoader, {workers}, {name} | {times} | `loader.json` |")
+            name_and_case = f"resident batches against a per-image DataLoader, {workers}, {name}"
+            rows.append(f"| {name_and_case} | {times} | `loader.json` |")
     return rows
 
 

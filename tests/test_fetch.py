@@ -133,6 +133,24 @@ def test_damaged_file_is_kept_aside_and_replaced(root, damage, monkeypatch, tmp_
         assert f"kept as {FIRST}.bad{number}" in capsys.readouterr().out
 
 
+def test_reason_is_said(root, capsys):
+    raw(root).mkdir(parents=True)
+    (raw(root) / FIRST).write_bytes(CONTENT[FIRST][:-7])
+    prepare(root)
+    assert f"{FIRST} has 2,993 bytes instead of 3,000; kept as" in capsys.readouterr().out
+
+
+def test_files_arrive_by_a_rename_only(root, monkeypatch, tmp_path):
+    def broken(path, target, replace=Path.replace):
+        if target.parent == raw(root):
+            raise OSError(errno.EIO, "the rename fails")
+        return replace(path, target)
+
+    monkeypatch.setattr(fetch, "SYSTEM_FOLDER", write_gzipped(tmp_path / "system"))
+    monkeypatch.setattr(Path, "replace", broken)
+    assert_sample(prepare(root), root)
+
+
 def test_damaged_file_without_a_replacement_is_not_left_where_it_would_be_read(root, capsys):
     raw(root).mkdir(parents=True)
     (raw(root) / FIRST).write_bytes(b"mine")
