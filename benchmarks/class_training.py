@@ -17,7 +17,7 @@ from harness import REPOSITORY, provenance, write_json  # noqa: E402
 
 from densenet_course.data import ResidentBatches, load, prepare  # noqa: E402
 from densenet_course.models import class_densenet  # noqa: E402
-from densenet_course.precision import FP32, choose_device, choose_precision  # noqa: E402
+from densenet_course.precision import choose_device, choose_precision  # noqa: E402
 from densenet_course.training import evaluate, fit  # noqa: E402
 
 
@@ -66,7 +66,7 @@ def main():
         out, seeds, settings = REPOSITORY / "runs/quick/class_training.json", [0], {"epochs": 1}
         train, test = ([part[:384] for part in split] for split in (train, test))
     device = choose_device()
-    precision = FP32 if options.fp32 else choose_precision(device)
+    precision = choose_precision(device, allow_bf16=not options.fp32)
     found = measure(seeds, train=train, test=test, device=device, precision=precision, **settings)
     found |= {"device": device.type, "train_images": len(train[1]), "test_images": len(test[1]),
               "data": "sample" if location.is_sample else "full", "provenance": provenance(seeds=seeds)}

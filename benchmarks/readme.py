@@ -5,6 +5,7 @@ import statistics
 
 from harness import REPOSITORY
 
+COLAB = "https://colab.research.google.com/github/densenet-course/densenet-course/blob/main/notebooks"
 RESULTS = REPOSITORY / "benchmarks/results"
 LESSONS = {
     "00_start_here": "check machine, device and data; know how predict → run → read works",
@@ -33,9 +34,10 @@ def title(stem):
 def lesson_table():
     """List the lessons: number and title, what one can do afterwards, run time."""
     seconds = read("lessons")["seconds"]
-    rows = ["| lesson | afterwards you can | runs in |", "|---|---|---|"]
+    rows = ["| lesson | afterwards you can | runs in | |", "|---|---|---|---|"]
     for stem, afterwards in LESSONS.items():
-        rows.append(f"| [{stem[:2]} {title(stem)}](notebooks/{stem}.ipynb) | {afterwards} | {seconds[stem]:.0f} s |")
+        link, colab = f"[{stem[:2]} {title(stem)}](notebooks/{stem}.ipynb)", f"[Colab]({COLAB}/{stem}.ipynb)"
+        rows.append(f"| {link} | {afterwards} | {seconds[stem]:.0f} s | {colab} |")
     return rows
 
 

@@ -70,12 +70,12 @@ def _train(options):
 
     from densenet_course.data import ResidentBatches, load, prepare
     from densenet_course.models import class_densenet
-    from densenet_course.precision import FP32, choose_device, choose_precision
+    from densenet_course.precision import choose_device, choose_precision
     from densenet_course.training import fit
 
     torch.manual_seed(options.seed)
     device = choose_device()
-    precision = FP32 if options.fp32 else choose_precision(device)
+    precision = choose_precision(device, allow_bf16=not options.fp32)
     location = prepare()
     train = ResidentBatches(*load("train", location), batch_size=options.batch_size, device=device, shuffle=True,
                             augment="flip", drop_last=True, seed=options.seed)

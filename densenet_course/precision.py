@@ -27,6 +27,7 @@ class Precision:
 
 
 FP32 = Precision(None, torch.contiguous_format)
+FP32_CHANNELS_LAST = Precision(None, torch.channels_last)
 BF16 = Precision(torch.bfloat16, torch.channels_last)
 
 
@@ -51,6 +52,15 @@ def has_bf16(device):
     return torch.cpu._is_avx512_bf16_supported()  # torch before 2.12 has no public question
 
 
-def choose_precision(device):
-    """Return bf16 with channels-last where the device has bf16 units, and fp32 where not."""
-    return BF16 if has_bf16(device) else FP32
+def choose_precision(device, *, allow_bf16=True):
+    """Return bf16 with channels-last where the device has bf16 units, and fp32 where not.
+
+    On a CPU fp32 is channels-last too: there it is the faster layout.
+
+    Args:
+        device: where the training runs.
+        allow_bf16: False for fp32 on every device.
+    """
+    if allow_bf16 and has_bf16(device):
+        return BF16
+    return FP32_CHANNELS_LAST if device.type == "cpu" else FP32

@@ -271,7 +271,7 @@ print("channels-last", batch.contiguous(memory_format=torch.channels_last).strid
 
 # %% [markdown]
 # 64 numbers apart before, 1 after: a convolution sums over channels, and now they lie together. The package uses both
-# where the device has bf16 units, and plain fp32 where not.
+# where the device has bf16 units. Elsewhere it computes in fp32.
 #
 # ## The training
 #
