@@ -26,6 +26,24 @@ def make_optimizer(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):
     return torch.optim.SGD(groups, lr=peak_rate, momentum=momentum, nesterov=momentum > 0)
 
 
+def make_scheduler(optimizer, schedule, total_steps):
+    """Build the scheduler that sets the learning rate of every step.
+
+    Args:
+        optimizer: its learning rate is the peak.
+        schedule: a name in ``SCHEDULES``.
+        total_steps: steps of the whole training.
+
+    Raises:
+        ValueError: the schedule is unknown.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r}")
+    share = SCHEDULES[schedule]
+    # Each step trains at the rate of its own middle, so that none of them trains at rate 0.
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(min(step + 0.5, total_steps), total_steps))
+
+
 def train_one_epoch(model, batches, optimizer, *, scheduler=None, precision=FP32, label_smoothing=0.0, after_step=None):
     """Update the weights once for every batch.
 
@@ -119,7 +137,7 @@ def fit(
         peak_rate: highest learning rate.
         momentum: Nesterov momentum.
         weight_decay: on convolutions and linear weights only.
-        schedule: "one_cycle" or "step".
+        schedule: "one_cycle", "step" or "constant".
         label_smoothing: share of the target spread over all classes.
         device: where to train; by default the fastest of this machine.
         precision: a ``Precision``; by default bf16 with channels-last where the device has bf16 units.
@@ -135,18 +153,12 @@ def fit(
     """
     if epochs < 1:
         raise ValueError(f"epochs: expected at least 1, got {epochs}")
-    if schedule not in SCHEDULES:
-        raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r}")
     device = device or choose_device()
     precision = precision or choose_precision(device)
     model.to(device=device, memory_format=precision.memory_format)
     optimizer = make_optimizer(model, peak_rate=peak_rate, momentum=momentum, weight_decay=weight_decay)
     total_steps = epochs * len(data)
-    share = SCHEDULES[schedule]
-    # Each step trains at the rate of its own middle, so that none of them trains at rate 0.
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: share(min(step + 0.5, total_steps), total_steps)
-    )
+    scheduler = make_scheduler(optimizer, schedule, total_steps)
     settings = {
         "epochs": epochs, "steps": total_steps, "peak_rate": peak_rate, "momentum": momentum,
         "weight_decay": weight_decay, "schedule": schedule, "label_smoothing": label_smoothing,
@@ -158,13 +170,8 @@ def fit(
         try:
             for epoch in range(len(history), epochs):
                 data.set_epoch(epoch)
-                started = time.perf_counter()
                 row = {"epoch": epoch + 1, "learning_rate": optimizer.param_groups[0]["lr"]}
-                row["train_loss"], row["train_accuracy"] = train_one_epoch(
-                    model, data, optimizer, scheduler=scheduler, precision=precision,
-                    label_smoothing=label_smoothing, after_step=bar.update,
-                )
-                row["seconds"] = time.perf_counter() - started
+                row |= _timed_epoch(model, data, optimizer, scheduler, precision, label_smoothing, bar)
                 if test is not None:
                     row["test_loss"], row["test_accuracy"] = evaluate(model, test, precision=precision)
                 bar.set_postfix({name: f"{row[name]:.3f}" for name in ("train_loss", "test_accuracy") if name in row})
@@ -173,6 +180,15 @@ def fit(
         except KeyboardInterrupt:
             bar.write(f"interrupted in epoch {len(history) + 1} of {epochs}: the weights trained so far are kept")
     return history
+
+
+def _timed_epoch(model, data, optimizer, scheduler, precision, label_smoothing, bar):
+    started = time.perf_counter()
+    loss, accuracy = train_one_epoch(
+        model, data, optimizer, scheduler=scheduler, precision=precision, label_smoothing=label_smoothing,
+        after_step=bar.update,
+    )
+    return {"train_loss": loss, "train_accuracy": accuracy, "seconds": time.perf_counter() - started}
 
 
 def _progress_bar(total_steps, *, done, show):
