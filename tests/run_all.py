@@ -13,7 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 600  # seconds
-NBVAL = ["--nbval-lax", "--nbval-current-env", "-p", "tests.nbval_strict", "-n", "2", "--dist", "loadscope"]
+WORKERS = 2  # notebooks side by side
+NBVAL = ["--nbval-lax", "--nbval-current-env", "-p", "tests.nbval_strict", "-n", str(WORKERS), "--dist", "loadscope"]
 PARTS = {
     "ruff": ["ruff", "check", "densenet_course", "tests", "benchmarks", "notebooks/source", "bootstrap.py"],
     "pytest": ["pytest", "tests", "--durations=10"],
@@ -44,6 +45,8 @@ def run(name):
     with tempfile.TemporaryDirectory() as home:
         # Kernels read none of the user's start-up files, and write none of their history.
         environment = dict(os.environ, IPYTHONDIR=home)
+        if name == "notebooks":  # kernels that share a core wait for each other in every parallel loop
+            environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // WORKERS))
         status = subprocess.run(command, cwd=ROOT, env=environment).returncode
     return time.perf_counter() - start, status
 
