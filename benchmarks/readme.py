@@ -48,7 +48,7 @@ def result_table():
         accuracy, seconds = list(found["accuracy"].values()), list(found["seconds"].values())
         rows.append(
             f"| class network, 141,130 parameters, 6 epochs of 60,000 images, {precision}: test accuracy, "
-            f"{len(accuracy)} seeds | {100 * statistics.mean(accuracy):.2f} % "
+            f"{len(accuracy)} seed{'s' if len(accuracy) > 1 else ''} | {100 * statistics.mean(accuracy):.2f} % "
             f"({100 * min(accuracy):.2f} to {100 * max(accuracy):.2f}) | `class_training.json` |"
         )
         rows.append(f"| the same: seconds of training, median; cold, with imports and data | "
