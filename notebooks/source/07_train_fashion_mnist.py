@@ -346,7 +346,7 @@ print(f"for p = 0.93 and n = 10,000: {100 * math.sqrt(0.93 * 0.07 / 10_000):.2f}
 # %%
 for name, runs in ((read_result("class_training") or {}).get("precisions", {})).items():
     values = [100 * value for value in runs["accuracy"].values()]
-    print(f"{name}: {len(values)} seeds, mean {statistics.mean(values):.2f} %, "
+    print(f"{name}: {len(values)} seed{'s' * (len(values) > 1)}, mean {statistics.mean(values):.2f} %, "
           f"from {min(values):.2f} to {max(values):.2f} %, {statistics.median(runs['seconds'].values()):.0f} s each")
 
 # %% [markdown]
