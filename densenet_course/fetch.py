@@ -92,7 +92,7 @@ def prepare(root=None, *, download=True):
     """
     root = data_root() if root is None else Path(root).expanduser().absolute()
     if not problems(root, FILES):  # the usual case, without lock: files only ever arrive whole, by a rename
-        return Location(root, f"files already under {root}", False)
+        return Location(root, "files that were already there", False)
     try:
         root = _writable_root(root)
         with _lock(root):
@@ -107,7 +107,7 @@ def prepare(root=None, *, download=True):
 def _fill(root, download):
     with Intake(root, FILES) as intake:
         if not intake.missing:
-            return Location(root, f"files already under {root}", False)  # another process was quicker
+            return Location(root, "files that were already there", False)  # another process was quicker
         choices = [(f"the gzipped files in {intake.raw}", sources.from_folder, intake.raw),
                    (f"the operating system's copy in {SYSTEM_FOLDER}", sources.from_folder, SYSTEM_FOLDER)]
         vain = root / ".waited-in-vain"

@@ -105,7 +105,7 @@ def test_system_copy_is_unpacked_once_and_then_found(root, monkeypatch, tmp_path
     assert "operating system's copy" in first.source
     assert "operating system's copy" in capsys.readouterr().out
     assert_whole(root)
-    assert prepare(root) == Location(root, f"files already under {root}", False)
+    assert prepare(root) == Location(root, "files that were already there", False)
     assert capsys.readouterr().out == ""
 
 
@@ -470,7 +470,7 @@ def test_two_processes_at_once(root, tmp_path):
     printed = [child.communicate(timeout=30)[0] for child in (first, second)]
     assert "operating system's copy" in printed[0]
     assert "another process is preparing the data" in printed[1]
-    assert "files already under" in printed[1]
+    assert "files that were already there" in printed[1]
     assert "unpacked" not in printed[1]
     assert_whole(root)
 

@@ -140,8 +140,8 @@ print("evaluation mode, same maps:", torch.allclose(together, alone, atol=1e-5))
 _ = block.train()
 
 # %% [markdown]
-# Yes. A running average moves one tenth of the way towards each new batch (PyTorch's `momentum=0.1`). It starts at
-# 0. After one batch with mean 20 it should stand near 2.
+# Yes. A running average moves one tenth of the way towards each new batch (PyTorch's `momentum=0.1`). It starts
+# at 0. After one batch with mean 20 it should stand near 2.
 
 # %%
 norm = nn.BatchNorm2d(3)

@@ -62,8 +62,8 @@ features = torch.cat([images, first(images)], dim=1)  # (2, 3 + 10, 8, 8)
 tuple(features.shape)
 
 # %% [markdown]
-# 13. `dim=1` is the channel axis: the maps lie behind the images like further pages of a book. The second layer
-# reads all 13. **Predict:** what comes out after it?
+# 13 channels. `dim=1` is the channel axis: the maps lie behind the images like further pages of a book. The second
+# layer reads all 13. **Predict:** what comes out after it?
 
 # %% tags=["nbval-check-output"]
 second = conv_block(13, 10)

@@ -221,8 +221,8 @@ for name, config in family.items():
 # 4 + 3·16 = 52 and 4 + 6·16 = 100. With the same 48 layers, -C saves 43 % of the parameters, -B 34 %, and both
 # together 57 %.
 #
-# The paper spends the saving on depth. Its two small networks are plain with L = 40 and BC with L = 100, both k =
-# 12. **Predict** which one has more parameters.
+# The paper spends the saving on depth. Its two small networks are plain with L = 40 and BC with L = 100, both with
+# k = 12. **Predict** which one has more parameters.
 
 # %% tags=["nbval-check-output"]
 plain40 = cifar_config(depth=40, growth_rate=12, bottleneck=False, compression=1.0)
