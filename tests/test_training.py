@@ -134,7 +134,7 @@ def test_bf16_question_is_answered_from_the_processor(monkeypatch):
     for found, expected in (({"avx512_bf16": True}, True), ({"avx2": True}, False)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
         assert has_bf16(CPU) is expected
-    assert has_bf16(torch.device("mps")) is False
+        assert has_bf16(torch.device("mps")) is False
 
 
 def test_bf16_computes_convolutions_in_bf16():
@@ -184,6 +184,14 @@ def test_resume_refuses_other_settings_and_damaged_files(tmp_path):
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(ValueError, match="not a readable checkpoint"):
         fit(tiny_network(), small_data(), epochs=1, peak_rate=0.05, device=CPU, checkpoint=path)
+
+
+def test_a_save_replaces_the_file_and_never_writes_into_it(tmp_path):
+    path, old = tmp_path / "run.pt", tmp_path / "old.pt"
+    save_checkpoint(path, {"value": 1})
+    old.hardlink_to(path)
+    save_checkpoint(path, {"value": 2})
+    assert (load_checkpoint(old), load_checkpoint(path)) == ({"value": 1}, {"value": 2})
 
 
 def test_a_failed_save_leaves_the_old_checkpoint(tmp_path):
