@@ -7,8 +7,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-PYTHON_RANGE = ((3, 11), (3, 14))  # as requires-python in pyproject.toml says
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -46,8 +44,10 @@ def print_report():
 
 
 def _python():
-    low, high = PYTHON_RANGE
-    fits = low <= sys.version_info[:2] < high
+    from packaging.specifiers import SpecifierSet
+
+    allowed = SpecifierSet(importlib.metadata.metadata("densenet-course")["Requires-Python"])
+    fits = allowed.contains(".".join(map(str, sys.version_info[:3])))
     remedy = "" if fits else "the course needs Python 3.11, 3.12 or 3.13: make lab PYTHON=python3.12"
     return Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", remedy)
 

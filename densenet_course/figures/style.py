@@ -21,7 +21,6 @@ STYLE = {
     "axes.spines.right": False,
     "axes.titlesize": 12,
     "figure.dpi": 100,
-    "svg.hashsalt": "densenet-course",
     "svg.fonttype": "path",
 }
 MAX_WIDTH = 6.4  # inches; 640 px in a notebook
