@@ -33,7 +33,7 @@ figures: | $(BIN)
 
 # Needs uv; keeps the versions that still fit. No download addresses: the lock serves whatever index a machine uses.
 lock:
-	uv pip compile pyproject.toml --extra lab --extra dev --universal --generate-hashes --python-version 3.11 \
+	uv pip compile pyproject.toml --extra lab --extra keras --extra dev --universal --generate-hashes --python-version 3.11 \
 	    --no-annotate --output-file requirements.lock --custom-compile-command "make lock" --quiet $(LOCK_FLAGS)
 
 notebooks: $(addprefix run-,$(ONLY))

@@ -1,0 +1,100 @@
+"""What each exercise asks, and how an answer is judged: ``check`` in a notebook, ``run`` anywhere else."""
+
+from importlib import import_module
+
+from densenet_course.checks import progress
+from densenet_course.checks.report import CheckFailed, Finding, Report, number
+
+__all__ = ["EXERCISES", "CheckFailed", "Finding", "Report", "check", "finish", "load", "run"]
+
+EXERCISES = (
+    "connections", "conv_block", "dense_block", "transition", "bottleneck", "channel_plan", "densenet", "densenet121",
+    "train_epoch", "schedule", "memory", "features", "transfer", "bug_hunt", "capstone",
+)
+
+
+def load(exercise):
+    """Return an ``Exercise`` by its id.
+
+    Raises:
+        KeyError: there is none of this id.
+    """
+    if exercise not in EXERCISES:
+        raise KeyError(f"exercise: expected one of {', '.join(EXERCISES)}; got {exercise!r}")
+    return import_module(f"densenet_course.checks.exercises.{exercise}").EXERCISE
+
+
+def run(exercise, objects, *, seed=None):
+    """Judge an answer and return the report; a wrong answer never raises.
+
+    Args:
+        exercise: the id of an exercise.
+        objects: the learner's objects by name; further names do no harm.
+        seed: for a report that can be repeated; by default the inputs are fresh each time.
+
+    Returns:
+        A ``Report``.
+
+    Raises:
+        KeyError: there is no such exercise.
+    """
+    from densenet_course.checks.answer import InProcess
+    from densenet_course.checks.judge import judge
+
+    found = load(exercise)
+    return judge(found, InProcess({name: objects[name] for name in found.names if name in objects}), seed)
+
+
+def check(exercise=None, *answers):
+    """Judge an answer and print the report; without arguments print the progress over all exercises.
+
+    Args:
+        exercise: the id of an exercise.
+        answers: the learner's objects, in the order in which the notebook defines them.
+
+    Raises:
+        CheckFailed: something that was attempted is wrong.
+        KeyError: there is no such exercise.
+        TypeError: the number of answers is another one.
+    """
+    if exercise is None:
+        print(progress.table([(name, load(name).title) for name in EXERCISES]))
+        return
+    report = run(exercise, _named(exercise, answers))
+    print(report)
+    if report.attempted:
+        message = progress.record(report)
+        if message:
+            print(message)
+    if report.failed:
+        raise CheckFailed(report)
+
+
+def finish(exercise, *answers):
+    """Judge an answer once more, say what to do next, and return the points: the last cell of every exercise.
+
+    Args:
+        exercise: the id of an exercise.
+        answers: the learner's objects, in the order in which the notebook defines them.
+
+    Returns:
+        The points; a grading tool reads them as the score of the cell.
+    """
+    report = run(exercise, _named(exercise, answers))
+    score = f"{exercise}: {number(report.points)} of {number(report.max_points)} points"
+    if not report.attempted:
+        print(f"{exercise}: not attempted yet")
+    elif report.passed:
+        following = EXERCISES[EXERCISES.index(exercise) + 1:][:1]
+        print(f"{score}. All solved. " + (f"Next: {following[0]}." if following else "This was the last exercise."))
+    else:
+        print(f"{score}. The check above says what is missing.")
+    return report.points
+
+
+def _named(exercise, answers):
+    names = load(exercise).names
+    if len(answers) != len(names):
+        wanted = ", ".join([repr(exercise), *names])
+        raise TypeError(f"expected check({wanted}), got {len(answers)} answers")
+    return dict(zip(names, answers, strict=True))

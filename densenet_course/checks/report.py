@@ -1,0 +1,96 @@
+"""What a check has to say: Finding, Report, CheckFailed."""
+
+from dataclasses import dataclass
+
+NOT_ATTEMPTED = "not attempted yet"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing a check looked at.
+
+    Args:
+        name: what was looked at, in a word or two.
+        passed: whether the answer is right in this.
+        points: what it earns, 0 … max_points.
+        max_points: what it can earn.
+        message: what was expected, what came, and the likely cause; empty when passed.
+    """
+
+    name: str
+    passed: bool
+    points: float
+    max_points: float
+    message: str
+
+    @property
+    def attempted(self):
+        """Tell whether there was anything to look at."""
+        return self.message != NOT_ATTEMPTED
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings of one check.
+
+    Args:
+        exercise: the exercise's id.
+        findings: in the order in which the check looks.
+    """
+
+    exercise: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def points(self):
+        """Return what the answer earns."""
+        return float(sum(finding.points for finding in self.findings))
+
+    @property
+    def max_points(self):
+        """Return what the exercise is worth."""
+        return float(sum(finding.max_points for finding in self.findings))
+
+    @property
+    def passed(self):
+        """Tell whether everything is right."""
+        return all(finding.passed for finding in self.findings)
+
+    @property
+    def attempted(self):
+        """Tell whether anything was there to be judged."""
+        return any(finding.attempted for finding in self.findings)
+
+    @property
+    def failed(self):
+        """Tell whether something that was attempted is wrong."""
+        return any(finding.attempted and not finding.passed for finding in self.findings)
+
+    def __str__(self):
+        if not self.attempted:
+            return f"{self.exercise}: {NOT_ATTEMPTED}"
+        lines = [f"{self.exercise}: {number(self.points)} of {number(self.max_points)} points"]
+        width = max(len(finding.name) for finding in self.findings)
+        said = set()
+        for finding in self.findings:
+            sign = "✓" if finding.passed else "✗" if finding.attempted else "·"
+            cause = finding.message.split(": ", 1)[-1]  # without what was compared
+            message = "the same as above" if finding.attempted and cause in said else finding.message
+            said.add(cause or None)
+            score = f"{number(finding.points)}/{number(finding.max_points)}"
+            lines.append(f"  {sign} {finding.name:{width}}  {score:>5}  {message}".rstrip())
+        return "\n".join(lines)
+
+
+def number(points):
+    """Write points without a needless ``.0``."""
+    return f"{points:g}"
+
+
+class CheckFailed(Exception):
+    """Raised by ``check`` when something that was attempted is wrong; ``report`` holds the findings."""
+
+    def __init__(self, report):
+        wrong = [finding.name for finding in report.findings if finding.attempted and not finding.passed]
+        super().__init__(f"{report.exercise}: look again at {', '.join(wrong)}; the lines above say what came")
+        self.report = report

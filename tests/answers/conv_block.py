@@ -1,0 +1,201 @@
+"""Answers to exercise conv_block."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tests.answers import Answers
+
+ANSWERS = Answers()
+right, wrong = ANSWERS.right, ANSWERS.wrong
+
+
+def conv(in_channels, out_channels, **options):
+    return nn.Conv2d(in_channels, out_channels, **{"kernel_size": 3, "padding": 1, "bias": False} | options)
+
+
+@right
+class a_Sequential:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels))
+
+
+@right
+class a_class_registered_backwards_with_in_place_ReLU:
+    class conv_block(nn.Module):
+        def __init__(self, in_channels, out_channels):
+            super().__init__()
+            self.convolution = conv(in_channels, out_channels, padding="same")
+            self.norm = nn.BatchNorm2d(in_channels)
+
+        def forward(self, x):
+            return self.convolution(F.relu_(self.norm(x)))
+
+
+@right
+class lazy_layers:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(
+            nn.LazyBatchNorm2d(), nn.ReLU(inplace=True), nn.LazyConv2d(out_channels, 3, padding=1, bias=False)
+        )
+
+
+@right
+class bare_parameters_and_functional_calls:
+    class conv_block(nn.Module):
+        def __init__(self, in_channels, out_channels):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3) * 0.1)
+            self.beta = nn.Parameter(torch.zeros(in_channels))
+            self.gamma = nn.Parameter(torch.ones(in_channels))
+            self.register_buffer("mean", torch.zeros(in_channels))
+            self.register_buffer("variance", torch.ones(in_channels))
+
+        def forward(self, x):
+            x = F.batch_norm(x, self.mean, self.variance, self.gamma, self.beta, self.training)
+            return F.conv2d(F.pad(x.clamp(min=0), (1, 1, 1, 1)), self.weight)
+
+
+@wrong("the order of ResNet")
+class convolution_first:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(conv(in_channels, out_channels), nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
+@wrong("The ReLU stands before the convolution")
+class ReLU_last:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels), conv(in_channels, out_channels), nn.ReLU())
+
+
+@wrong("BatchNorm stands before the ReLU")
+class ReLU_first:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.ReLU(), nn.BatchNorm2d(in_channels), conv(in_channels, out_channels))
+
+
+@wrong("the ReLU is missing")
+class no_ReLU:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels), conv(in_channels, out_channels))
+
+
+@wrong("BatchNorm is missing")
+class no_BatchNorm:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.ReLU(), conv(in_channels, out_channels))
+
+
+@wrong("Use padding=1")
+class no_padding:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels, padding=0))
+
+
+@wrong("mirrored pixels")
+class reflected_border:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(
+            nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels, padding_mode="reflect")
+        )
+
+
+@wrong("set bias=False")
+class convolution_with_bias:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels, bias=True))
+
+
+@wrong("The kernel is 1×1")
+class kernel_1:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(
+            nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels, kernel_size=1, padding=0)
+        )
+
+
+@wrong("eps is 1e-3")
+class Keras_epsilon:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels, eps=1e-3), nn.ReLU(), conv(in_channels, out_channels))
+
+
+@wrong("momentum is 0.01")
+class Keras_momentum:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels, momentum=0.01), nn.ReLU(), conv(in_channels, out_channels))
+
+
+@wrong("uses the batch's statistics in eval mode too")
+class no_running_statistics:
+    def conv_block(in_channels, out_channels):
+        norm = nn.BatchNorm2d(in_channels, track_running_stats=False)
+        return nn.Sequential(norm, nn.ReLU(), conv(in_channels, out_channels))
+
+
+@wrong("not affine=False")
+class no_gamma_and_beta:
+    def conv_block(in_channels, out_channels):
+        norm = nn.BatchNorm2d(in_channels, affine=False)
+        return nn.Sequential(norm, nn.ReLU(), conv(in_channels, out_channels))
+
+
+@wrong("the call changed the caller's tensor")
+class in_place_on_the_input:
+    class conv_block(nn.Module):
+        def __init__(self, in_channels, out_channels):
+            super().__init__()
+            self.norm, self.conv = nn.BatchNorm2d(in_channels), conv(in_channels, out_channels)
+
+        def forward(self, x):
+            y = self.conv(self.norm(x.clone()).relu())
+            x.detach().relu_()
+            return y
+
+
+@wrong("no gradient comes back to the input")
+class detached_input:
+    class conv_block(nn.Module):
+        def __init__(self, in_channels, out_channels):
+            super().__init__()
+            self.norm, self.conv = nn.BatchNorm2d(in_channels), conv(in_channels, out_channels)
+
+        def forward(self, x):
+            return self.conv(self.norm(x.detach()).relu())
+
+
+@wrong("two modules share the parameter")
+class one_convolution_for_all:
+    def conv_block(in_channels, out_channels, made={}):  # noqa: B006
+        shared = made.setdefault((in_channels, out_channels), conv(in_channels, out_channels))
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), shared)
+
+
+@wrong("start with equal weights")
+class seed_inside:
+    def conv_block(in_channels, out_channels):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels))
+
+
+@wrong("swapped")
+class channels_swapped:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(out_channels), nn.ReLU(), conv(out_channels, in_channels))
+
+
+@wrong("brackets that make an instance")
+class the_class_itself:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential
+
+
+@wrong("Is there a return?")
+class nothing_returned:
+    def conv_block(in_channels, out_channels):
+        nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels))
+
+
+@wrong("is a module already")
+class a_module_instead_of_a_function:
+    conv_block = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), conv(3, 10))

@@ -1,0 +1,78 @@
+"""Print which mistakes the checks catch, and what they say: ``python -m tests.kill_table [ID …]``.
+
+With ``--write`` the whole table goes to ``tests/answers/README.md``; a test holds it up to date.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from densenet_course.checks import EXERCISES, run
+from tests import answers
+
+PAGE = Path(__file__).parent / "answers" / "README.md"
+HEAD = """# The kill table
+
+Every check is tried on answers that are right in different styles and must be accepted, and on answers that are wrong
+in one way each and must be refused with the message that names the mistake. Made by
+`.venv/bin/python -m tests.kill_table --write`; the answers are the modules of this folder.
+"""
+
+
+def main(arguments=None):
+    """Print or write the table; exit with 1 when a right answer was refused or a wrong one not named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("exercises", nargs="*", metavar="ID", help="exercises to try; by default all")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name} beside the answers")
+    options = parser.parse_args(arguments)
+    chosen = options.exercises or EXERCISES
+    failures = sum(show(exercise) for exercise in chosen)
+    if options.write:
+        temporary = PAGE.with_suffix(".tmp")
+        temporary.write_text(page(), encoding="utf-8")
+        temporary.replace(PAGE)
+    return int(failures > 0)
+
+
+def show(exercise):
+    """Try all answers to one exercise, print what came, and return how many came out otherwise than they should."""
+    tried = answers.load(exercise)
+    failures = 0
+    print(f"\n{exercise}")
+    for label, objects in tried.right_answers.items():
+        start = time.process_time()
+        report = run(exercise, objects)
+        failures += not report.passed
+        print(f"  {'accepted' if report.passed else 'REFUSED '}  {label}  ({time.process_time() - start:.1f} s CPU)")
+        if not report.passed:
+            print(report)
+    for label, (objects, message) in tried.wrong_answers.items():
+        report = run(exercise, objects)
+        named = not report.passed and any(message in finding.message for finding in report.findings)
+        failures += not named
+        points = f"{report.points:g}/{report.max_points:g}"
+        print(f"  {'refused ' if named else 'NOT NAMED'}  {label}  {points}  … {message} …")
+        if not named:
+            print(report)
+    return failures
+
+
+def page():
+    """Write the table from the answers' expectations, which the tests hold."""
+    lines, rows = [], []
+    for exercise in EXERCISES:
+        tried = answers.load(exercise)
+        rows.append(f"| [{exercise}](#{exercise}) | {len(tried.right_answers)} | {len(tried.wrong_answers)} |")
+        lines += ["", f"## {exercise}", "", f"Right: {'; '.join(tried.right_answers)}.", "",
+                  "| mistake | the message says |", "|---|---|"]
+        lines += [f"| {label} | {message} |".replace("\n", " ") for label, (_, message) in tried.wrong_answers.items()]
+    right = sum(len(answers.load(name).right_answers) for name in EXERCISES)
+    wrong = sum(len(answers.load(name).wrong_answers) for name in EXERCISES)
+    table = ["| exercise | right, accepted | wrong, refused by name |", "|---|---|---|", *rows,
+             f"| all | {right} | {wrong} |"]
+    return "\n".join([HEAD, *table, *lines, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
