@@ -2,7 +2,7 @@ PYTHON ?= python3
 LAB_FLAGS ?=
 LOCK_FLAGS ?=
 BIN := .venv/bin
-ONLY ?= $(basename $(notdir $(wildcard notebooks/source/*.py)))
+ONLY ?= $(patsubst notebooks/source/%.py,%,$(wildcard notebooks/source/*.py notebooks/source/exercises/*.py))
 
 .PHONY: help setup lab test lint notebooks figures lock
 
@@ -11,7 +11,8 @@ help:
 	@echo "                (options: PYTHON=python3.12, LAB_FLAGS=\"--no-browser --port 8899\")"
 	@echo "make test       set up, prepare the data, run everything CI runs"
 	@echo "make lint       ruff only"
-	@echo "make notebooks  run the notebooks from their texts and store them (ONLY=03_dense_block for one)"
+	@echo "make notebooks  run the notebooks from their texts and store them (ONLY=03_dense_block for one,"
+	@echo "                ONLY=exercises/03_dense_block for an exercise)"
 	@echo "make figures    draw the pictures of README and lessons again"
 	@echo "make lock       bring requirements.lock up to date with pyproject.toml (LOCK_FLAGS=--upgrade for new versions)"
 
@@ -40,15 +41,26 @@ notebooks: $(addprefix run-,$(ONLY))
 
 # Text → notebook → executed notebook; the old one is replaced only when every cell has run. A stored exception is one
 # line: its traceback would hold this machine's paths. What a cell prints is one output, however it happened to arrive.
+EXECUTE = $(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace \
+    --ExecutePreprocessor.timeout=900 --ExecutePreprocessor.record_timing=False \
+    --ExecutePreprocessor.extra_arguments=--InteractiveShell.xmode=Minimal
+COALESCE = $(BIN)/jupyter nbconvert --log-level WARN --to notebook --inplace --coalesce-streams
+
 run-%: notebooks/source/%.py | $(BIN)
 	@echo "executing $<"
 	@test ! -f notebooks/$*.ipynb || cp notebooks/$*.ipynb notebooks/.draft-$*.ipynb
 	@$(BIN)/jupytext --quiet --to ipynb --update --set-kernel python3 --output notebooks/.draft-$*.ipynb $<
-	@$(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace \
-	    --ExecutePreprocessor.timeout=900 --ExecutePreprocessor.record_timing=False \
-	    --ExecutePreprocessor.extra_arguments=--InteractiveShell.xmode=Minimal notebooks/.draft-$*.ipynb
-	@$(BIN)/jupyter nbconvert --log-level WARN --to notebook --inplace --coalesce-streams notebooks/.draft-$*.ipynb
+	@$(EXECUTE) notebooks/.draft-$*.ipynb
+	@$(COALESCE) notebooks/.draft-$*.ipynb
 	@mv notebooks/.draft-$*.ipynb notebooks/$*.ipynb
+
+# Of an exercise two notebooks are made: the student's by nbgrader, without the solution, and the solution, executed.
+run-exercises/%: notebooks/source/exercises/%.py | $(BIN)
+	@echo "executing $<"
+	@$(BIN)/python -m densenet_course.exercises $*
+	@$(EXECUTE) notebooks/solutions/.draft-$*.ipynb
+	@$(COALESCE) notebooks/solutions/.draft-$*.ipynb
+	@mv notebooks/solutions/.draft-$*.ipynb notebooks/solutions/$*.ipynb
 
 $(BIN):
 	@$(PYTHON) bootstrap.py

@@ -1,4 +1,4 @@
-"""The command ``densenet-course``: doctor, data, train, figures."""
+"""The command ``densenet-course``: doctor, data, train, figures, release."""
 
 import argparse
 import json
@@ -29,6 +29,11 @@ def _parser():
     figures = commands.add_parser("figures", help="draw the pictures of README and lessons as SVG files")
     figures.add_argument("--out", type=Path, default=Path("figures"), help="folder (default: figures)")
     figures.set_defaults(run=_figures)
+
+    release = commands.add_parser("release", help="write a folder of exercises to hand out to a class")
+    release.add_argument("out", type=Path, help="a new or empty folder")
+    release.add_argument("--exercise", action="append", metavar="ID", help="may be repeated (default: all)")
+    release.set_defaults(run=_release)
 
     train = commands.add_parser("train", help="train the class network on FashionMNIST")
     train.add_argument("--epochs", type=int, default=6, help="passes over the 60,000 images (default: 6)")
@@ -62,6 +67,15 @@ def _figures(options):
     from densenet_course.figures.__main__ import main as draw
 
     draw(options.out)
+    return 0
+
+
+def _release(options):
+    from densenet_course.exercises import EXERCISES, release
+
+    chosen = options.exercise or EXERCISES
+    release(options.out, chosen)
+    print(f"{len(set(chosen))} exercises, README.md and requirements.txt: {options.out}")
     return 0
 
 

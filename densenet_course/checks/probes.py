@@ -93,9 +93,11 @@ def as_int(value):
     except TypeError:
         pass
     try:
-        number = float(value)
+        number = float(None if isinstance(value, str | bytes) else value)
     except Exception:
         raise AnswerError(f"expected a whole number (int), got {_shown(value)}. {_cause(value)}".rstrip()) from None
+    if not math.isfinite(number):
+        raise AnswerError(f"expected a whole number (int), got {number}.")
     if number == math.floor(number):
         raise AnswerError(f"expected a whole number (int), got the float {number}. Use // where you divide.")
     raise AnswerError(f"expected a whole number (int), got the float {number:g}. Use // where you divide.")

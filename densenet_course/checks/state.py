@@ -14,18 +14,16 @@ import torch
 def preserved():
     """Run the body under PyTorch's ordinary settings, silently, and put everything back afterwards.
 
-    Settings: seeds of Python, NumPy and torch, default dtype and device, number of threads, gradient mode, inference
-    mode, autocast, warnings. Silently: nothing reaches stdout or stderr, neither from Python nor from C.
+    Settings: seeds of Python, NumPy and torch, default dtype and device, number of threads, warnings, and those of
+    ``ordinary``. Silently: nothing reaches stdout or stderr, neither from Python nor from C. All of them but those of
+    ``ordinary`` belong to the whole process, so a thread that may be left behind must not use this.
     """
     seeds = random.getstate(), numpy.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     dtype, device, threads = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
     torch.set_default_dtype(torch.float32)
     torch.set_default_device("cpu")
     try:
-        with (
-            silenced(), warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad(),
-            torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False),
-        ):
+        with silenced(), warnings.catch_warnings(), ordinary():
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -36,6 +34,16 @@ def preserved():
         random.setstate(seeds[0])
         numpy.random.set_state(seeds[1])  # noqa: NPY002
         torch.set_rng_state(seeds[2])
+
+
+@contextlib.contextmanager
+def ordinary():
+    """Run the body with gradients, without inference mode and without autocast: what each thread has of its own."""
+    with (
+        torch.inference_mode(False), torch.enable_grad(),
+        torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False),
+    ):
+        yield
 
 
 @contextlib.contextmanager

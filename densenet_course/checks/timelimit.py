@@ -1,5 +1,6 @@
 """Stop an answer that does not come back."""
 
+import contextlib
 import ctypes
 import threading
 import time
@@ -31,7 +32,12 @@ def call_with_limit(function, *, cpu_seconds=CPU_SECONDS, wall_seconds=WALL_SECO
         TimeoutError: the time is over.
     """
     outcome = []
-    thread = threading.Thread(target=lambda: outcome.append(function()), daemon=True)
+
+    def target():
+        with contextlib.suppress(OutOfTime):
+            outcome.append(function())
+
+    thread = threading.Thread(target=target, daemon=True)
     cpu, wall = time.process_time(), time.monotonic()
     thread.start()
     while True:

@@ -47,7 +47,7 @@ def conv_block(in_channels: int, out_channels: int) -> nn.Module:
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": false, "grade_id": "conv_block-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": false, "grade_id": "conv_block-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
 check("conv_block", conv_block)
 
 # %% [markdown]
@@ -75,5 +75,5 @@ check("conv_block", conv_block)
 # %% [markdown]
 # ## Score
 
-# %% nbgrader={"grade": true, "grade_id": "conv_block-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": true, "grade_id": "conv_block-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
 finish("conv_block", conv_block)

@@ -1,0 +1,557 @@
+# %% [markdown]
+# # 13 · The same network in Keras 3
+#
+# **DenseNet-121 is a handful of short functions in Keras, and it is the same function as in PyTorch once three
+# settings are mended that no parameter count shows.**
+#
+# Afterwards you can
+# - write conv block, dense block, transition and DenseNet-121 in functional Keras;
+# - read Keras's two parameter counts and carry weights from one framework to the other;
+# - find a difference between two networks by comparing outputs, part by part.
+#
+# About 40 minutes, after lesson [08 DenseNet-121](08_densenet121.ipynb).
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # everywhere else the course is installed already
+    import subprocess
+
+    course = "git+https://github.com/densenet-course/densenet-course"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "d2l==1.0.3", course], check=True)
+
+# %% [markdown]
+# ## Keras without TensorFlow
+#
+# Keras 3 describes networks; JAX, TensorFlow or PyTorch computes them. Which one, it asks once, while it is imported.
+#
+# It is the course's optional group `keras`. `make lab` has installed it. In an environment of your own,
+# `python -m pip install "keras>=3.8,<4"` brings it.
+
+# %%
+import os
+
+os.environ["KERAS_BACKEND"] = "torch"  # must stand before the import of Keras
+os.environ["KERAS_TORCH_DEVICE"] = "cpu"  # both sides of every comparison on one device
+
+import math
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+
+import keras
+import torch
+import torch.nn.functional as F
+from keras import layers
+from torch import nn
+
+from densenet_course import accounting
+from densenet_course.data import load, normalise
+from densenet_course.figures import results, show
+from densenet_course.figures.keras import axis_orders, window_centres
+from densenet_course.models import class_densenet, densenet121
+
+keras.config.set_image_data_format("channels_last")  # the default, unless a keras.json says otherwise
+keras.utils.set_random_seed(0)  # of Python, NumPy and PyTorch
+
+# %% [markdown]
+# **Predict:** of which class is a tensor that Keras makes now?
+
+# %% tags=["nbval-check-output"]
+print(keras.backend.backend(), type(keras.ops.ones((2, 3))))
+print("a Keras model is a PyTorch module:", issubclass(keras.Model, nn.Module))
+
+# %% [markdown]
+# Plain PyTorch tensors. So the two frameworks can be compared without converting anything but the order of axes.
+#
+# ## Difference 1: channel order
+#
+# PyTorch's shapes are `(N, C, H, W)`, its kernels (out, in, H, W). Keras's shapes are `(N, H, W, C)`, its kernels
+# (H, W, in, out).
+
+# %%
+images = torch.randn(2, 3, 8, 8)  # (N, C, H, W)
+convolution = nn.Conv2d(3, 10, kernel_size=3, padding=1, bias=False)
+show(axis_orders(convolution, images))
+
+# %% [markdown]
+# The channels move behind the pixels. A kernel turns round: pixels first, channels that leave last.
+#
+# **Predict** the shapes of output and kernel when a Keras convolution from 3 to 10 channels reads these images.
+
+# %% tags=["nbval-check-output"]
+twin = layers.Conv2D(10, 3, padding="same", use_bias=False)
+maps = twin(images.permute(0, 2, 3, 1))  # (N, H, W, 10)
+print("maps", tuple(maps.shape), "kernel", tuple(twin.kernel.shape))
+
+# %% [markdown]
+# Nobody told the layer that it reads 3 channels: it looked at its first input.
+#
+# What if the images keep PyTorch's order?
+
+# %% tags=["raises-exception"]
+twin(images)
+
+# %% [markdown]
+# That slip is loud. Moving the kernel is not: both `reshape` and `permute` can give (3, 3, 3, 10).
+# **Predict** which of them gives the same maps as PyTorch.
+
+# %% tags=["nbval-check-output"]
+def difference(ours, expected):
+    return ((ours - expected).abs().max() / expected.abs().max()).item()
+
+
+expected = convolution(images).permute(0, 2, 3, 1)  # (N, H, W, 10)
+kernel = convolution.weight.detach()  # (10, 3, 3, 3)
+for name, moved in (("reshape", kernel.reshape(3, 3, 3, 10)), ("permute", kernel.permute(2, 3, 1, 0))):
+    twin.set_weights([moved.numpy()])
+    print(f"{name}: difference below 1e-5: {difference(twin(images.permute(0, 2, 3, 1)), expected) < 1e-5}")
+
+# %% [markdown]
+# Only `permute`. `reshape` keeps the numbers in their old sequence and deals them out anew, and nothing complains.
+#
+# ## The parts
+#
+# Functional Keras calls layers on a symbolic tensor. Keras records the calls, and a model is what lies between input
+# and output. Equation 2 of the paper becomes a loop:
+#
+# $$x_\ell = H_\ell([x_0, x_1, \dots, x_{\ell-1}])$$
+
+# %%
+def norm_relu(maps):
+    return layers.ReLU()(layers.BatchNormalization()(maps))
+
+
+def keras_conv_block(maps, growth_rate):
+    return layers.Conv2D(growth_rate, 3, padding="same", use_bias=False)(norm_relu(maps))  # (N, H, W, k)
+
+
+def keras_dense_block(features, num_layers, growth_rate, layer=keras_conv_block):
+    for _ in range(num_layers):
+        new_maps = layer(features, growth_rate)  # (N, H, W, k)
+        features = layers.Concatenate()([features, new_maps])  # (N, H, W, C + k), then (N, H, W, C + 2k), …
+    return features
+
+# %% [markdown]
+# Two things are missing that PyTorch needed: `in_channels`, and a class with `__init__` and `forward`.
+# **Predict** the channels after two layers of 10 on 3.
+
+# %% tags=["nbval-check-output"]
+start = keras.Input((8, 8, 3))  # (N, 8, 8, 3)
+block = keras.Model(start, keras_dense_block(start, 2, 10))
+print(block.output_shape, "by formula:", accounting.channels_after(3, num_layers=2, growth_rate=10))
+
+# %% [markdown]
+# 3 + 2·10 = 23. `None` stands for N, which is open until images come.
+#
+# Now parameters: 2·3 + 9·3·10 in the first layer, 2·13 + 9·13·10 in the second, 1,472 together. **Predict:** does
+# Keras count the same?
+
+# %% tags=["nbval-check-output"]
+def count(weights):
+    return sum(math.prod(w.shape) for w in weights)
+
+
+print(f"all {block.count_params():,}, trainable {count(block.trainable_weights):,}")
+print([w.name for w in block.layers[1].weights])
+
+# %% [markdown]
+# Its total has 32 more: a mean and a variance for each of the 3 + 13 normalised channels. Keras calls the running
+# statistics weights that do not train. PyTorch calls them buffers and leaves them out of `parameters()`.
+#
+# Bottleneck layer and transition follow lessons 05 and 04.
+
+# %%
+def keras_bottleneck(maps, growth_rate, bottleneck_factor=4):
+    waist = layers.Conv2D(bottleneck_factor * growth_rate, 1, use_bias=False)(norm_relu(maps))  # (N, H, W, 4k)
+    return keras_conv_block(waist, growth_rate)  # (N, H, W, k)
+
+
+def keras_transition(maps, compression=0.5):
+    channels = int(compression * maps.shape[-1])
+    maps = layers.Conv2D(channels, 1, use_bias=False)(norm_relu(maps))  # (N, H, W, ⌊θ·C⌋)
+    return layers.AveragePooling2D(2)(maps)  # (N, ⌊H/2⌋, ⌊W/2⌋, ⌊θ·C⌋)
+
+# %% [markdown]
+# **Predict** what a transition makes of 23 channels with 8×8 pixels, and with 7×7.
+
+# %% tags=["nbval-check-output"]
+for size in (8, 7):
+    print(keras_transition(keras.Input((size, size, 23))).shape)
+
+# %% [markdown]
+# ⌊23/2⌋ = 11 channels, and 7 → 3 as in lesson 04.
+#
+# ## DenseNet-121
+#
+# The stem has a 7×7 convolution and 3×3 max pooling, both with stride 2. In Keras one writes `padding="same"` to get
+# half the pixels, so we do.
+
+# %%
+def same_stem(images, config):
+    maps = layers.Conv2D(config.init_channels, 7, strides=2, padding="same", use_bias=False)(images)  # (N, H/2, W/2, k0)
+    return layers.MaxPooling2D(3, strides=2, padding="same")(norm_relu(maps))  # (N, H/4, W/4, k0)
+
+
+def keras_densenet(config, image_size, stem):
+    factor = config.bottleneck_factor
+    layer = partial(keras_bottleneck, bottleneck_factor=factor) if factor else keras_conv_block
+    images = keras.Input((image_size, image_size, config.in_channels))  # (N, H, W, C)
+    maps = stem(images, config)
+    for i, num_layers in enumerate(config.block_layers, start=1):
+        maps = keras_dense_block(maps, num_layers, config.growth_rate, layer)
+        if i < len(config.block_layers):  # no transition after the last block
+            maps = keras_transition(maps, config.compression)
+    pooled = layers.GlobalAveragePooling2D()(norm_relu(maps))  # (N, C)
+    return keras.Model(images, layers.Dense(config.num_classes)(pooled))  # (N, num_classes)
+
+# %% [markdown]
+# Images of 64×64 pixels will do. PyTorch's network has 7,978,856 parameters and normalises 41,824 channels.
+# **Predict** Keras's total.
+
+# %% tags=["nbval-check-output"]
+reference = densenet121()
+network = keras_densenet(reference.config, 64, same_stem)
+trained, kept = count(network.trainable_weights), count(network.non_trainable_weights)
+running = [buffer for name, buffer in reference.named_buffers() if "running" in name]
+print(f"Keras   {network.count_params():,} = {trained:,} + {kept:,}")
+print(f"PyTorch {count(reference.parameters()):,} parameters, {count(running):,} running statistics")
+
+# %% [markdown]
+# 8,062,504 = 7,978,856 + 2·41,824. The two numbers in circulation for DenseNet-121 count the same network.
+#
+# Keras brings a DenseNet-121 of its own; `weights=None` downloads nothing. **Predict** the layers of ours: 1 input,
+# 4 in the stem, 7 for each of 58 dense layers, 3·4 in transitions, 4 at the end.
+
+# %% tags=["nbval-check-output"]
+published = keras.applications.DenseNet121(weights=None, input_shape=(64, 64, 3), classifier_activation=None)
+kinds = []
+for name, model in (("ours", network), ("theirs", published)):
+    kinds.append(Counter(type(layer).__name__ for layer in model.layers))
+    print(f"{name:6} {model.count_params():,} parameters, {len(model.layers)} layers")
+print("only ours:", dict(kinds[0] - kinds[1]), " only theirs:", dict(kinds[1] - kinds[0]))
+
+# %% [markdown]
+# 427 against 429. A ReLU goes by two names; what remains is two layers that pad with zeros. They have no parameters,
+# so the totals agree.
+#
+# ## The same weights
+#
+# Both frameworks list their layers along the image's way here, so we copy in that order. A dense layer's weights are
+# (out, in) in PyTorch and (in, out) in Keras.
+
+# %%
+def keras_arrays(module):
+    if isinstance(module, nn.BatchNorm2d):
+        arrays = (module.weight, module.bias, module.running_mean, module.running_var)  # γ, β, mean, variance
+    elif isinstance(module, nn.Linear):
+        arrays = (module.weight.T, module.bias)
+    else:
+        arrays = (module.weight.permute(2, 3, 1, 0),)
+    return [array.detach().numpy() for array in arrays]
+
+
+def copy_weights(source, target):
+    modules = [m for m in source.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d | nn.Linear)]
+    readers = [layer for layer in target.layers if layer.weights]
+    for module, layer in zip(modules, readers, strict=True):
+        layer.set_weights(keras_arrays(module))
+
+# %% [markdown]
+# A fresh BN has γ = 1, β = 0, mean 0 and variance 1. Mistakes among equal numbers would not show, so we make them all
+# different first. **Predict:** will every array find its place?
+
+# %% tags=["nbval-check-output"]
+with torch.no_grad():
+    for module in reference.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.uniform_(0.5, 1.5)
+            module.bias.normal_(0, 0.2)
+    for _ in range(10):  # moves the running statistics
+        reference.train()(torch.randn(8, 3, 64, 64))
+reference.eval()
+copy_weights(reference, network)
+print(len(network.weights), "arrays copied; PyTorch's state_dict has", len(reference.state_dict()))
+
+# %% [markdown]
+# All 606. PyTorch has 121 more, because each BN counts its batches as well.
+#
+# Same counts, same shapes, same weights. **Predict:** the same logits?
+
+# %%
+images = torch.randn(4, 3, 64, 64)
+
+
+def mismatch(network, images):
+    copy_weights(reference, network)
+    with torch.no_grad():
+        return difference(network(images.permute(0, 2, 3, 1), training=False), reference(images))
+
+
+apart = mismatch(network, images)
+print(f"difference {apart:.1%} of the largest logit")
+assert apart > 0.1
+
+# %% [markdown]
+# No: about a third of the largest logit. Something without parameters differs.
+#
+# ## Difference 2: padding
+#
+# We search from the front. **Predict:** do the maps agree after the very first convolution?
+
+# %% tags=["nbval-check-output"]
+def after_first_convolution(network):
+    convolution = next(layer for layer in network.layers if isinstance(layer, layers.Conv2D))
+    with torch.no_grad():
+        maps = keras.Model(network.input, convolution.output)(images.permute(0, 2, 3, 1))  # (N, H/2, W/2, k0)
+        expected = reference.features.conv0(images).permute(0, 2, 3, 1)
+    return f"{tuple(maps.shape)}, expected {tuple(expected.shape)}, same: {difference(maps, expected) < 1e-5}"
+
+
+after_first_convolution(network)
+
+# %% [markdown]
+# The shape is right, the numbers are not. A kernel that is 1 in its centre and 0 elsewhere shows where each window
+# lies: it copies the pixel below its centre. Let every pixel hold its column number.
+#
+# PyTorch pads 3 zeros, so it reads columns 0, 2, 4, … **Predict** Keras's columns, for 16 pixels and for 17.
+
+# %% tags=["nbval-check-output"]
+kernel = torch.zeros(7, 7, 1, 1)  # (H, W, in, out)
+kernel[3, 3] = 1
+for size in (16, 17):
+    columns = torch.arange(float(size)).expand(1, size, size).unsqueeze(-1)  # (N, H, W, C)
+    same = keras.ops.conv(columns, kernel, strides=2, padding="same")
+    ours = F.conv2d(columns.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), stride=2, padding=3)
+    print(f"{size} pixels: PyTorch {ours[0, 0, 4].int().tolist()}, Keras {same[0, 4, :, 0].int().tolist()}")
+
+# %%
+show(window_centres(16))
+
+# %% [markdown]
+# "Same" pads as few zeros as it can. 8 windows of 7 pixels with stride 2 span 21 pixels, so 16 pixels need 5 zeros:
+# 2 before, 3 after. Every window sits one pixel late.
+#
+# On 17 pixels 6 zeros are needed, 3 on each side. **Predict** the mismatch of the whole network on 65×65 pixels.
+
+# %%
+odd = torch.randn(4, 3, 65, 65)
+apart_odd = mismatch(keras_densenet(reference.config, 65, same_stem), odd)
+print(f"difference {apart_odd:.1%}")
+assert apart_odd < apart / 4
+
+# %% [markdown]
+# On odd sizes most of it is gone. Whoever tests with 65 or 225 pixels only never meets this difference.
+#
+# The remedy is to pad by hand, as Keras's own network does: those were its two extra layers.
+
+# %% tags=["nbval-check-output"]
+def padded_stem(images, config):
+    maps = layers.ZeroPadding2D(3)(images)
+    maps = layers.Conv2D(config.init_channels, 7, strides=2, use_bias=False)(maps)  # (N, H/2, W/2, k0)
+    maps = layers.ZeroPadding2D(1)(norm_relu(maps))
+    return layers.MaxPooling2D(3, strides=2)(maps)  # (N, H/4, W/4, k0)
+
+
+network = keras_densenet(reference.config, 64, padded_stem)
+copy_weights(reference, network)
+after_first_convolution(network)
+
+# %% [markdown]
+# The first convolution agrees. The pooling hides a trap of its own: PyTorch pads it with −∞, we pad with 0.
+# **Predict** both on maps that are −1 everywhere.
+
+# %% tags=["nbval-check-output"]
+low = -torch.ones(1, 4, 4, 1)  # (N, H, W, C)
+print("PyTorch", F.max_pool2d(low[..., 0], 3, stride=2, padding=1)[0].tolist())
+print("Keras  ", layers.MaxPooling2D(3, strides=2)(layers.ZeroPadding2D(1)(low))[0, :, :, 0].tolist())
+
+# %% [markdown]
+# A zero from the frame beats −1. In the stem a ReLU stands before the pooling: no map is below 0, so the frame never
+# wins wrongly. Without that ReLU this would be one more difference.
+#
+# Now the whole network again. **Predict:** equal?
+
+# %%
+apart = mismatch(network, images)
+print(f"difference {apart:.1%}")
+assert 0.003 < apart < 0.1
+
+# %% [markdown]
+# ## Difference 3: epsilon
+#
+# Far better, yet much more than rounding, which leaves about one millionth. BN divides by √(variance + ε).
+# **Predict:** do the three ε agree?
+
+# %% tags=["nbval-check-output"]
+print("Keras's layer  ", layers.BatchNormalization().epsilon)
+print("Keras's network", published.get_layer("conv1_bn").epsilon)
+print("PyTorch        ", nn.BatchNorm2d(1).eps)
+
+# %% [markdown]
+# The default of the layer is a hundred times PyTorch's. How much does that matter? Take the ratio of the two divisors.
+# **Predict** it for variances 1, 0.01 and 0.0001.
+
+# %% tags=["nbval-check-output"]
+for variance in (1, 0.01, 0.0001):
+    print(f"variance {variance}: {math.sqrt((variance + 1e-5) / (variance + 1e-3)):.4f}")
+
+# %% [markdown]
+# Half a thousandth at variance 1, but two thirds of the signal are lost at 0.0001. It adds up over 121 BNs. We write
+# `norm_relu` again; the functions above look it up when they run.
+
+# %% tags=["nbval-check-output"]
+def norm_relu(maps):
+    return layers.ReLU()(layers.BatchNormalization(epsilon=1e-5)(maps))
+
+
+network = keras_densenet(reference.config, 64, padded_stem)
+print("ours:  ", mismatch(network, images) < 1e-5)
+print("theirs:", mismatch(published, images) < 1e-5)
+
+# %% [markdown]
+# Now both are PyTorch's function, up to rounding. The 1.001e-5 of Keras's network is close enough not to show here.
+# And `copy_weights` filled a network that we did not write.
+#
+# ## Break it: no bottleneck
+#
+# A shorter listing is easily met: the same blocks, but only one 3×3 convolution in each layer. Keras invites a second
+# slip, since its convolutions have biases unless told otherwise.
+#
+# **Predict** from lesson 05: do plain layers make the network smaller?
+
+# %% tags=["nbval-check-output"]
+config = reference.config
+plain = replace(config, bottleneck_factor=None)
+listing = keras_densenet(plain, 64, padded_stem)
+for name, wrong in (("no bottleneck", plain), ("biases", replace(config, conv_bias=True)),
+                    ("both", replace(plain, conv_bias=True))):
+    total = accounting.parameters(wrong)
+    print(f"{name:13} {total:,} parameters train, {total - accounting.parameters(config):+,}")
+print(f"in Keras      {count(listing.trainable_weights):,}, in all {listing.count_params():,}")
+
+# %% [markdown]
+# 2,890,240 too many, 36 %, and it is no DenseNet-121: 63 layers with weights. In Keras's summary the total reads
+# 10,937,896 instead of 8,062,504.
+#
+# Trained weights do not fit either. **Predict** where copying stops.
+
+# %% tags=["raises-exception"]
+copy_weights(reference, listing)
+
+# %% [markdown]
+# At the first layer of the first block: there a 1×1 kernel comes, and a 3×3 one is expected.
+#
+# ## Train with `fit`
+#
+# The class network of lesson 07 has a stem of one 3×3 convolution, and 141,130 parameters. We train it on 6,000
+# images for three epochs.
+
+# %% tags=["nbval-check-output"]
+def class_stem(images, config):
+    padded = layers.ZeroPadding2D(1)(images)
+    return layers.Conv2D(config.init_channels, 3, strides=2, use_bias=False)(padded)  # (N, H/2, W/2, k0)
+
+
+small = keras_densenet(class_densenet().config, 28, class_stem)
+print(f"{count(small.trainable_weights):,} parameters train; output {small.output_shape}")
+
+# %%
+def arrays(split, number):
+    images, labels = load(split)  # (N, 1, 28, 28), (N,)
+    return normalise(images[:number]).permute(0, 2, 3, 1).numpy(), labels[:number].numpy()  # (N, 28, 28, 1), (N,)
+
+
+train_set, test_set = arrays("train", 6000), arrays("test", 2000)
+steps = math.ceil(6000 / 64)  # in one epoch
+
+
+def train(epochs):
+    keras.utils.set_random_seed(0)
+    model = keras_densenet(class_densenet().config, 28, class_stem)
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 3 * steps)
+    model.compile(
+        optimizer=keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),  # our Dense returns logits
+        metrics=["accuracy"],
+    )
+    return model.fit(*train_set, batch_size=64, epochs=epochs, validation_data=test_set, verbose=0).history
+
+# %% [markdown]
+# `compile` names optimiser, loss and measures; `fit` is the loop of lesson 07. Ten classes, so guessing gives 10 %.
+# **Predict:** after one epoch, will test images do about as well as training images?
+
+# %%
+first = train(epochs=1)
+print(f"training {first['accuracy'][0]:.1%}, test {first['val_accuracy'][0]:.1%}")
+
+# %% [markdown]
+# The network learns, and the test images do far worse. One epoch on new images is no overfitting.
+#
+# Testing uses the running statistics. Keras's BN keeps 0.99 of them at each step; PyTorch's `momentum=0.1` means it
+# keeps 0.9. **Predict** how much of the start values is left after 94 steps.
+
+# %% tags=["nbval-check-output"]
+print(steps, "steps:", layers.BatchNormalization().momentum, nn.BatchNorm2d(1).momentum)
+print(f"0.99: {0.99**steps:.1%}   0.9: {0.9**steps:.3%}")
+
+# %% [markdown]
+# After an epoch 39 % of Keras's statistics are still mean 0 and variance 1. This fourth difference touches neither
+# equal logits nor training, only short trainings that are tested. **Predict** what 0.9 changes in the first epoch.
+
+# %%
+def norm_relu(maps):
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(maps))
+
+
+history = train(epochs=3)
+print(f"training {history['accuracy'][0]:.1%}, test {history['val_accuracy'][0]:.1%}")
+assert abs(history["accuracy"][0] - first["accuracy"][0]) < 0.02 and history["val_accuracy"][0] > first["val_accuracy"][0]
+assert history["val_accuracy"][-1] > 0.80  # 0.85 with three seeds; 0.008 is one standard error on 2,000 images
+
+# %% [markdown]
+# The training accuracy is the same, the test accuracy is that of a network that has learned. Now all three epochs.
+
+# %%
+names = {"loss": "train_loss", "accuracy": "train_accuracy", "val_loss": "test_loss", "val_accuracy": "test_accuracy"}
+rows = [{"epoch": epoch + 1} | {names[key]: history[key][epoch] for key in names} for epoch in range(3)]
+show(results.learning_curves(rows))
+
+# %% [markdown]
+# Test images follow training images closely: three epochs on a tenth of the data are too few to overfit.
+#
+# ## Your turn
+#
+# **Medium, 25 minutes.** Write the way back: `copy_to_torch(source, target)`, from a Keras DenseNet to one of
+# `densenet_course.models`. Let `train` return its model as well, copy it into `class_densenet()`, and compare the test
+# accuracy with that of `densenet_course.training.evaluate`. They should agree on every image but a rare tie.
+#
+# ## Shapes and parameters
+#
+# Keras's DenseNet-121, cut into the parts of `accounting`.
+
+# %% tags=["nbval-check-output"]
+sizes = (6, 7 * 6, 4, 7 * 12, 4, 7 * 24, 4, 7 * 16, 4)  # Keras layers in each part
+chain = iter(network.layers[1:])  # without the input
+for row, size in zip(accounting.trace(config, 64), sizes, strict=True):
+    part = list(islice(chain, size))
+    shape, total = part[-1].output.shape, sum(count(layer.trainable_weights) for layer in part)
+    agree = (shape[-1], total) == (row.channels, row.parameters)
+    print(f"{row.name:12} {shape!s:20} {total:>9,} parameters, formulas agree: {agree}")
+
+# %% [markdown]
+# ## Recap
+#
+# - Keras counts 83,648 running statistics with the weights: 8,062,504 = 7,978,856 + 83,648.
+# - Channel order, padding of the stem and ε change the function and no count. Equal outputs on equal weights find them.
+# - BN's momentum is a fourth: 0.99 in Keras is 0.01 in PyTorch's way of counting.
+#
+# ## Sources
+#
+# - Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
+#   [arXiv 1608.06993](https://arxiv.org/abs/1608.06993), equation 2 and table 1.
+# - Keras: `keras.applications.densenet`, and the layers `BatchNormalization`, `Conv2D` and `ZeroPadding2D`
+#   ([keras.io/api](https://keras.io/api/)).
+#
+# **Next:** 14 · Capstone, a DenseNet of your own design.
