@@ -1,6 +1,7 @@
 """Write the measured tables of README.md from benchmarks/results: ``python benchmarks/readme.py``."""
 
 import json
+import re
 import statistics
 
 from harness import REPOSITORY
@@ -41,6 +42,18 @@ def lesson_table():
     return rows
 
 
+def exercise_table():
+    """List the exercises: number and title, difficulty and time, the lesson before."""
+    rows = ["| exercise | difficulty, minutes | points | after |", "|---|---|---|---|"]
+    for path in sorted((REPOSITORY / "notebooks/source/exercises").glob("[0-9]*.py")):
+        text = path.read_text(encoding="utf-8")
+        link = f"[{path.stem[:2]} {title(f'exercises/{path.stem}')}](notebooks/exercises/{path.stem}.ipynb)"
+        level, minutes, points = re.search(r"\*(\w+) · (\d+) minutes · .* · (\d+) points\*", text).groups()
+        lesson = re.search(r"· after [^·]*?(\d\d)", text)[1]
+        rows.append(f"| {link} | {level.lower()}, {minutes} | {points} | lesson {lesson} |")
+    return rows
+
+
 def result_table():
     """List what was measured, each line with its file."""
     rows = ["| measured | result | file in `benchmarks/results` |", "|---|---|---|"]
@@ -65,7 +78,7 @@ def result_table():
 
 def fill(text):
     """Return README's text with its generated parts written anew."""
-    for name, rows in (("lessons", lesson_table()), ("results", result_table())):
+    for name, rows in (("lessons", lesson_table()), ("exercises", exercise_table()), ("results", result_table())):
         begin, end = f"<!-- {name}: written by benchmarks/readme.py -->", f"<!-- end of {name} -->"
         head, rest = text.split(begin)
         text = head + "\n".join([begin, *rows, end]) + rest.split(end, 1)[1]

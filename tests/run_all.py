@@ -39,7 +39,8 @@ def run(name):
     """Run one part; return its seconds and exit status."""
     command = [sys.executable, "-m", *PARTS[name]]
     if name == "notebooks":
-        command += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+        folders = (ROOT / "notebooks", ROOT / "notebooks/exercises", ROOT / "notebooks/solutions")
+        command += sorted(str(path.relative_to(ROOT)) for folder in folders for path in folder.glob("[0-9]*.ipynb"))
     print(f"\n== {name}", flush=True)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as home:

@@ -134,12 +134,13 @@ class ModuleCase:
         """A call leaves the input as it was, and the next call does not feel it."""
         first = {"do": "run", "images": self.images(draw, arguments := self.arguments(draw))}
         other = {"do": "run", "images": self.images(draw, arguments)}
-        script = [{"do": "warm up", "images": first["images"]}, first, other, first]
+        alike = {"do": "run", "images": -first["images"]}  # of the same shape: what is kept may go by shape
+        script = [{"do": "warm up", "images": first["images"]}, first, other, alike, first]
         replies = answer.ask(probes.play, name=self.name, arguments=arguments, script=script)[1:]
         if any(reply["input_changed"] for reply in replies):
             raise Wrong("input: the call changed the caller's tensor. Is there an in-place operation, such as "
                         "ReLU(inplace=True) or +=, on the input itself?")
-        before, _, after = (reply["output"] for reply in replies)
+        before, *_, after = (reply["output"] for reply in replies)
         if before.shape != after.shape or not close(before, after, tolerance=1e-6):
             raise Wrong(f"second call: the same input gave {tuple(before.shape)} first and {tuple(after.shape)} later, "
                         "or other values. Is something kept on self between calls, or random in eval mode?")

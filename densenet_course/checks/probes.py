@@ -261,7 +261,7 @@ def _gradients(module, leaf, output, upstream):
     if output.shape != upstream.shape:
         raise AnswerError(f"output: expected shape {tuple(upstream.shape)}, got {tuple(output.shape)}")
     module.zero_grad()
-    output.backward(upstream.to(output.dtype))
+    (output * upstream.to(output.dtype)).sum().backward()  # backward(upstream) would import sympy first: 3 seconds
     sums = {}
     for parameter in module.parameters():
         if parameter.grad is not None:

@@ -181,16 +181,32 @@ show(figure)
 print(description)
 
 # %% [markdown]
-# ## Your turn
+# ## Your turn: exercises and their checks
 #
-# Near its end each lesson sets a task, with its minutes and difficulty, and names what to compare with.
-#
-# *3 minutes, easy.* Join `features` with three tensors of 12 channels each. Predict the shape first.
+# Near its end each lesson points to an exercise: a notebook of its own with a task, an empty answer and a check. An
+# answer that is not there yet is no mistake. **Predict** what the check of exercise 1 says to it.
 
-# %%
-# Your code here.
+# %% tags=["nbval-check-output"]
+from densenet_course.checks import check
+
+check("connections", ..., ...)  # ... is what an empty answer holds
 
 # %% [markdown]
+# Now an answer with a slip. Exercise 1 asks how many links a dense block has. Someone counts one for each layer.
+# **Predict**: does the check say only "wrong"?
+
+
+# %% tags=["raises-exception"]
+def count_connections(num_layers):
+    return num_layers
+
+
+check("connections", count_connections, ...)
+
+# %% [markdown]
+# It says what was expected, what came, and the likely cause. The numbers differ from run to run: a check tries
+# fresh ones each time. `check()` alone lists what you have solved so far in a folder.
+#
 # ## The lessons
 #
 # | lesson | you will | minutes |

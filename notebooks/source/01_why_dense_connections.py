@@ -387,12 +387,10 @@ print("leaves:", tuple(features.shape), "planned", accounting.channels_after(3, 
 #
 # ## Your turn
 #
-# *10 minutes, easy.* Write `count_connections(num_layers)` without a loop, and
-# `channels_after(in_channels, num_layers, growth_rate)`. Compare them with `accounting.connections` and
-# `accounting.channels_after` for 1 to 50 layers. Then find the smallest L with more than 1,000 links, on paper first.
-
-# %%
-# Your code here.
+# [Exercise 1](exercises/01_connections.ipynb), *10 minutes, easy.* Write `count_connections(num_layers)` and
+# `channels_after(in_channels, num_layers, growth_rate)`. The check tells you what is wrong, not only that something is.
+#
+# And on paper: what is the smallest L with more than 1,000 links?
 
 # %% [markdown]
 # ## Recap

@@ -341,9 +341,9 @@ for name, layer in (("pre ", block), ("post", post)):
 #
 # ## Your turn
 #
-# *Easy, 10 minutes.* Write `conv_block(in_channels, out_channels)` from memory. Compare it with
-# `densenet_course.layers.conv_block`: the same number of parameters for (3, 10) and (64, 32), and the same output
-# after you have copied the weights with `load_state_dict`.
+# [Exercise 2](exercises/02_conv_block.ipynb), *easy, 10 minutes.* Write `conv_block(in_channels, out_channels)` from
+# memory, in any style you like. The check copies weights into it and compares outputs, gradients and running
+# statistics.
 
 # %% [markdown]
 # ## Recap

@@ -351,9 +351,9 @@ print("leave the block:", deep(images).shape[1], "by formula", channels_after(3,
 #
 # ## Your turn
 #
-# *Medium, 15 minutes.* Write `DenseBlock(num_layers, in_channels, growth_rate)` with a list of maps in place of the
-# growing tensor, and one `torch.cat` per layer. Compare with `densenet_course.layers.DenseBlock`: same weights,
-# same output, twice in a row.
+# [Exercise 3](exercises/03_dense_block.ipynb), *medium, 15 minutes.* Write
+# `DenseBlock(num_layers, in_channels, growth_rate)`, perhaps with a list of maps in place of the growing tensor. The
+# check draws who reads whose maps in yours.
 
 # %% [markdown]
 # ## Recap

@@ -356,9 +356,9 @@ for theta in (0.5, 1.0):
 #
 # ## Your turn
 #
-# **Easy, 10 minutes.** Write `transition(in_channels, compression=0.5)` with the cell above out of sight. Then write
-# a second version that pools *before* its convolution. Both must turn `(2, 23, 7, 7)` into `(2, 11, 3, 3)`. Give
-# both the same weights and compare the outputs with `densenet_course.layers.transition`.
+# [Exercise 4](exercises/04_transition.ipynb), *easy, 10 minutes.* Write `transition(in_channels, compression=0.5)`
+# with the cell above out of sight. It must turn `(2, 23, 7, 7)` into `(2, 11, 3, 3)`. Then write a second version that
+# pools *before* its convolution: does the check accept it, too?
 #
 # ## Shapes and parameters
 #

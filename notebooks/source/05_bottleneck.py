@@ -325,9 +325,10 @@ for depth, k in ((100, 24), (196, 12)):
 #
 # ## Your turn
 #
-# **Medium, 20 minutes.** Write `BottleneckLayer(in_channels, growth_rate, bottleneck_factor=4)` from memory. Then
-# write `layer_cost(in_channels, growth_rate, height, width, bottleneck_factor=4)`, the multiply-adds of its two
-# convolutions. Compare with `densenet_course.layers.BottleneckLayer` and `accounting.layer_cost`.
+# [Exercise 5](exercises/05_bottleneck.ipynb), *medium, 20 minutes.* Write
+# `BottleneckLayer(in_channels, growth_rate, bottleneck_factor=4)` from memory, and
+# `layer_cost(in_channels, growth_rate, height, width, bottleneck_factor=4)`, the multiply-adds of its two
+# convolutions.
 #
 # ## Shapes and parameters
 #

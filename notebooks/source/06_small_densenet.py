@@ -366,9 +366,10 @@ for row, part in zip(accounting.trace(ours.config, 96), model.net, strict=True):
 # %% [markdown]
 # ## Your turn
 #
-# **Follow the channels (10 minutes, easy).** Write `channel_plan(block_layers, growth_rate, init_channels,
-# compression=0.5)`: a list of the channels after the stem, then after every block and every transition, in order.
-# Compare with `accounting.channel_plan`.
+# [Exercise 6](exercises/06_channel_plan.ipynb), *easy, 10 minutes.* Write `channel_plan(block_layers, growth_rate,
+# init_channels, compression=0.5)`: a list of the channels after the stem, then after every block and every transition.
+#
+# [Exercise 7](exercises/07_densenet.ipynb), *hard, 40 minutes.* Write the whole network for small images.
 #
 # ## Recap
 #

@@ -471,11 +471,12 @@ print(f"with the head {accounting.parameters(model.config):17,}")
 #
 # ## Your turn
 #
-# 1. **`train_epoch`**, 20 minutes, medium. Write `train_one_epoch(model, batches, optimizer)`, returning the mean
-#    loss over images, and `evaluate(model, batches)`, returning the accuracy and leaving the model as it was. Compare
-#    with those of `densenet_course.training`.
-# 2. **`schedule`**, 10 minutes, easy. Write `learning_rate(step, total_steps, peak, warmup=0.25)`. Compare with
-#    `schedules.one_cycle`.
+# [Exercise 9](exercises/09_train_epoch.ipynb), *medium, 20 minutes.* Write `train_one_epoch(model, batches,
+# optimizer)`, returning the mean loss over images, and `evaluate(model, batches)`, returning the accuracy and leaving
+# the model as it was.
+#
+# [Exercise 10](exercises/10_schedule.ipynb), *easy, 10 minutes.* Write `learning_rate(step, total_steps, peak,
+# warmup=0.25)`.
 
 # %% [markdown]
 # ## Recap

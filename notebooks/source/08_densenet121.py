@@ -431,9 +431,12 @@ except OSError:
 #
 # ## Your turn
 #
-# **Build your own (40 minutes, hard).** Write `densenet121(num_classes=1000)` without importing this package's or
-# torchvision's parts. Given torchvision's random parameters and buffers in registration order, it must give the same
-# logits in eval and train mode. Compare with `densenet_course.models.densenet121`.
+# [Exercise 8](exercises/08_densenet121.ipynb), *hard, 40 minutes.* Write `densenet121(num_classes=1000)` without
+# importing this package's or torchvision's parts. Given torchvision's random parameters and buffers in registration
+# order, it must give the same logits in eval and train mode.
+#
+# [Exercise 14](exercises/14_bug_hunt.ipynb), *hard, 60 minutes.* Eight DenseNet programs, each wrong in one way:
+# find the cause and repair it.
 #
 # ## Shapes and parameters in one table
 #

@@ -154,7 +154,7 @@ class a_whole_float:
     channels_after = channels
 
 
-@wrong("It gives the same for all inputs")
+@wrong("All inputs that were tried gave the same")
 class hard_coded_for_the_example:
     def count_connections(num_layers):
         return 15
@@ -220,7 +220,7 @@ class added_as_in_ResNet:
         return in_channels
 
 
-@wrong("the width inside a bottleneck layer")
+@wrong("the width inside a bottleneck")
 class the_bottleneck_width:
     count_connections = links
 

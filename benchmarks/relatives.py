@@ -1,0 +1,148 @@
+"""Measure DenseNet against its relatives at equal parameters: ``python benchmarks/relatives.py``.
+
+Three families at the class network's size, and DenseNet and ResNet at three smaller sizes, trained alike with three seeds.
+Each family's peak rate is the best of three on 5,000 held-out training images; the test set is read once for each
+seed, after the last epoch. Then multiply-adds, bytes saved for the backward pass, and step times taken in turns.
+Each finished run is kept in runs/relatives, so a stopped script goes on where it was, and two may share the work
+(``--reverse``). ``--quick`` is for CI: a few hundred images, written to runs/quick.
+"""
+
+import argparse
+import json
+
+import torch
+import torch.nn.functional as F
+from harness import REPOSITORY, in_turns, provenance, summarise, write_json
+from torch.utils.flop_counter import FlopCounterMode
+
+from densenet_course.data import ResidentBatches, load, prepare, split_validation
+from densenet_course.relatives import FAMILIES, of_size
+from densenet_course.training import choose_device, choose_precision, evaluate, fit
+
+SIZE = 141_130  # parameters of the class network
+FOUR_SIZES = (15_000, 35_000, 75_000, SIZE)
+SIZES = {"DenseNet-BC": FOUR_SIZES, "ResNet": FOUR_SIZES, "Inception": (SIZE,)}
+RATES = (0.1, 0.2, 0.4)
+BATCH = 128
+
+
+def train(family, size, rate, seed, *, images, judged, epochs, device, precision):
+    """Train one network and return its accuracy on the judged images."""
+    torch.manual_seed(seed)
+    model = of_size(family, size)
+    batches = ResidentBatches(*images, batch_size=BATCH, device=device, shuffle=True, augment="flip", drop_last=True,
+                              seed=seed)
+    fit(model, batches, epochs=epochs, peak_rate=rate, device=device, precision=precision)
+    judged = ResidentBatches(*judged, batch_size=1000, device=device)
+    return round(evaluate(model, judged, precision=precision)[1], 6)
+
+
+def kept(folder, key, compute):
+    """Return a finished run's number, or compute and keep it."""
+    path = folder / f"{key}.json".replace(" ", "_")
+    if not path.exists():
+        write_json(path, compute())
+        print(key, path.read_text().strip(), flush=True)
+    return json.loads(path.read_text())
+
+
+def saved_bytes(model, images, labels):
+    """Count the bytes that autograd keeps for the backward pass: distinct storages, parameters not counted."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    storages = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            storages[storage.data_ptr()] = (storage.nbytes(), tensor)  # kept alive, so that no address comes twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        F.cross_entropy(model(images), labels).backward()
+    return sum(size for size, _ in storages.values())
+
+
+def cost(family, size, device):
+    """Count one network: parameters, multiply-adds of one image, bytes saved for one image of a batch in fp32."""
+    model = of_size(family, size).to(device)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(torch.randn(1, 1, 28, 28, device=device))
+    model.train()
+    images, labels = torch.randn(BATCH, 1, 28, 28, device=device), torch.zeros(BATCH, dtype=torch.int64, device=device)
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "multiply_adds": counter.get_total_flops() // 2,
+        "saved_bytes": saved_bytes(model, images, labels) // BATCH,
+    }
+
+
+def steps(device, precision, repeats):
+    """Time one training step of each family at the class network's size, in turns."""
+    def task(family):
+        model = of_size(family, SIZE).to(device=device, memory_format=precision.memory_format).train()
+        images = torch.randn(BATCH, 1, 28, 28, device=device).contiguous(memory_format=precision.memory_format)
+        labels = torch.randint(10, (BATCH,), device=device)
+
+        def step():
+            for _ in range(3):
+                with precision.autocast(device):
+                    loss = F.cross_entropy(model(images), labels)
+                loss.backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+
+        step()
+        return step
+
+    seconds = in_turns({family: task(family) for family in FAMILIES}, repeats)
+    return {family: summarise([s / 3 for s in values], 5) for family, values in seconds.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
+    parser.add_argument("--reverse", action="store_true", help="begin with the last seed, to share the work")
+    parser.add_argument("--no-result", action="store_true", help="train only; write no result")
+    parser.add_argument("--quick", action="store_true", help="one seed, one epoch, a few hundred images, for CI")
+    options = parser.parse_args()
+    seeds, epochs = list(range(options.seeds)), options.epochs
+    out, folder = REPOSITORY / "benchmarks/results/relatives.json", REPOSITORY / "runs/relatives"
+    location = prepare()
+    everything, test = load("train", location), load("test", location)
+    part, held_out = split_validation(*everything)
+    if options.quick:
+        out, folder = REPOSITORY / "runs/quick/relatives.json", REPOSITORY / "runs/quick/relatives"
+        seeds, epochs = [0], 1
+        everything, test, part, held_out = ([t[:384] for t in split] for split in (everything, test, part, held_out))
+        for path in folder.glob("*.json"):
+            path.unlink()
+    device = choose_device()
+    precision = choose_precision(device)
+    common = {"epochs": epochs, "device": device, "precision": precision}
+
+    rates = {
+        family: {str(rate): kept(folder, f"rate-{family}-{rate}", lambda f=family, r=rate: train(
+            f, SIZE, r, 0, images=part, judged=held_out, **common)) for rate in RATES} for family in FAMILIES
+    }
+    best = {family: float(max(found, key=found.get)) for family, found in rates.items()}
+    order = seeds[::-1] if options.reverse else seeds
+    accuracy = {(family, size, seed): kept(folder, f"{family}-{size}-{seed}", lambda f=family, n=size, s=seed: train(
+        f, n, best[f], s, images=everything, judged=test, **common))
+        for seed in order for family, sizes in SIZES.items() for size in sizes}
+    if options.no_result:
+        return
+    networks = [
+        {"family": family, **cost(family, size, device),
+         "accuracy": {str(seed): accuracy[family, size, seed] for seed in seeds}}
+        for family, sizes in SIZES.items() for size in sizes
+    ]
+    result = {"epochs": epochs, "train_images": len(everything[1]), "precision": str(precision), "device": device.type,
+              "data": "sample" if location.is_sample else "full", "seeds": seeds, "held_out_accuracy_by_rate": rates,
+              "peak_rate": best, "networks": networks, "step_seconds": steps(device, precision, 5)}
+    write_json(out, {"provenance": provenance(seeds=seeds), **result})
+    print(out.relative_to(REPOSITORY))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Bug hunt: what a call leaves behind, looked for on the answer's side; what it raised, told on the judge's."""
+
+import contextlib
+from collections import deque
+
+import torch
+from torch import nn
+
+from densenet_course.checks.answer import AnswerError
+
+_OWN = frozenset(vars(nn.Module()))  # parameters, buffers, hooks: not what a forward pass leaves
+
+
+def held_tensors(module):
+    """Count the tensors that a module and its parts hold outside of parameters and buffers, by attribute."""
+    counts = {}
+    for part in module.modules():
+        for key, value in vars(part).items():
+            if key not in _OWN:
+                counts[key] = counts.get(key, 0) + _count(value)
+    return counts
+
+
+def _count(value):
+    if isinstance(value, torch.Tensor):
+        return 1
+    if isinstance(value, dict):
+        value = list(value.values())
+    return sum(map(_count, value)) if isinstance(value, list | tuple | set | deque) else 0
+
+
+def saved_bytes(module, images):
+    """Measure what a forward pass saves for the backward pass, each storage once, parameters not counted."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    sizes = {}
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        output = module(images)  # kept until all is counted: freed storages would give their addresses to others
+    del output
+    return sum(sizes.values())
+
+
+@contextlib.contextmanager
+def explained(*causes, during=""):
+    """Say when an answer raised an error, and its likely cause, from pairs (part of the error, cause)."""
+    try:
+        yield
+    except AnswerError as error:
+        cause = next((f". {cause}." for part, cause in causes if part in str(error)), "")
+        raise AnswerError(f"{during}{': ' if during else ''}{error}{cause}") from None

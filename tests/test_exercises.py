@@ -1,0 +1,210 @@
+"""The notebooks of the exercises: what their masters generate, with no solution left, whole and standing alone."""
+
+import contextlib
+import io
+import json
+import re
+
+import nbformat
+import pytest
+
+from densenet_course import checks, cli, exercises
+from densenet_course.exercises import MASTERS, SOLUTIONS, STUB, STUDENT, stem
+from tests import notebook_rules as rules
+
+each_exercise = pytest.mark.parametrize("exercise", checks.EXERCISES)
+REGION = re.compile(r"^ *### BEGIN SOLUTION\n(.*?)^ *### END SOLUTION", re.DOTALL | re.MULTILINE)
+STUDENT_WORDS = 60
+
+
+def master_of(exercise):
+    return exercises.read_master(MASTERS / f"{stem(exercise)}.py")
+
+
+def student_of(exercise):
+    return rules.read(STUDENT / f"{stem(exercise)}.ipynb")
+
+
+def solution_of(exercise):
+    return rules.read(SOLUTIONS / f"{stem(exercise)}.ipynb")
+
+
+def grading(cell):
+    return cell.metadata.get("nbgrader", {})
+
+
+def test_every_exercise_has_its_three_notebooks_and_no_other_is_there():
+    stems = [stem(exercise) for exercise in checks.EXERCISES]
+    for folder, ending in ((MASTERS, "py"), (STUDENT, "ipynb"), (SOLUTIONS, "ipynb")):
+        assert sorted(path.stem for path in folder.glob(f"[0-9]*.{ending}")) == stems
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("student")
+    exercises.generate(folder)
+    return folder
+
+
+@each_exercise
+def test_the_student_notebook_is_what_the_master_generates(exercise, generated):
+    name = f"{stem(exercise)}.ipynb"
+    assert (STUDENT / name).read_text(encoding="utf-8") == (generated / name).read_text(encoding="utf-8")
+
+
+@each_exercise
+def test_the_solution_is_the_master_executed(exercise):
+    solution = solution_of(exercise)
+    assert rules.differences(solution, master_of(exercise)) == []
+    assert [grading(cell) for cell in solution.cells] == [grading(cell) for cell in master_of(exercise).cells]
+    for rule in (rules.execution, rules.compared_outputs, rules.magics, rules.pictures, rules.private_paths):
+        assert rule(solution) == []
+    assert not any(output.get("name") == "stderr" for _, cell in rules.cells_of(solution, "code")
+                   for output in cell.outputs)
+
+
+@each_exercise
+def test_no_solution_is_left(exercise):
+    text = (STUDENT / f"{stem(exercise)}.ipynb").read_text(encoding="utf-8")
+    sources = [cell.source for _, cell in rules.cells_of(master_of(exercise), "code")]
+    regions = [match for source in sources for match in REGION.findall(source)]
+    assert regions
+    assert "SOLUTION" not in text
+    student = "\n".join(cell.source for cell in student_of(exercise).cells)
+    given = REGION.sub("", "\n".join(cell.source for cell in master_of(exercise).cells))
+    for line in "\n".join(regions).splitlines():
+        if len(line.strip()) > 12 and line not in given:  # `return x` may stand in what is handed out as well
+            assert line not in student
+    assert student.count(STUB) == len(regions)
+    assert not any(cell.outputs or cell.execution_count for _, cell in rules.cells_of(student_of(exercise), "code"))
+
+
+@each_exercise
+def test_the_metadata_is_nbgraders(exercise):
+    cells = [cell for cell in student_of(exercise).cells if grading(cell)]
+    names = [grading(cell)["grade_id"] for cell in cells]
+    assert len(set(names)) == len(names)
+    assert all(name.startswith(f"{exercise}-") for name in names)
+    scores = [cell for cell in cells if grading(cell)["grade"]]
+    assert [grading(cell)["grade_id"] for cell in scores] == [f"{exercise}-score"]
+    assert sum(grading(cell)["points"] for cell in scores) == checks.load(exercise).max_points
+    wanted = ", ".join([f'"{exercise}"', *checks.load(exercise).names])
+    assert [re.sub(r"\s+", " ", cell.source).replace("( ", "(").replace(", )", ")") for cell in scores] == [
+        f"finish({wanted})"
+    ]
+    for cell in cells:
+        locked = grading(cell)["locked"]
+        assert locked != grading(cell)["solution"]
+        assert (STUB in cell.source) == grading(cell)["solution"]
+        assert cell.metadata.get("editable", True) == (not locked)
+        assert grading(cell)["checksum"]
+
+
+@each_exercise
+def test_the_notebook_has_its_parts(exercise):
+    texts = [cell.source for _, cell in rules.cells_of(student_of(exercise), "markdown")]
+    number = checks.EXERCISES.index(exercise) + 1
+    title = texts[0].splitlines()[0]
+    assert title == f"# Exercise {number} · {checks.load(exercise).title}"
+    points = checks.number(checks.load(exercise).max_points)
+    assert re.search(rf"\*(Easy|Medium|Hard) · \d+ minutes · after .* · {points} points\*", texts[0])
+    task = texts[0].partition("**Task.**")[2]
+    assert 10 <= len(re.findall(r"\w+", re.sub(r"`[^`]*`", "code", task))) <= STUDENT_WORDS + 10
+    whole = "\n".join(texts)
+    for part in ("## Example", "## Your answer", "## To think about", "## Score"):
+        assert part in whole
+    for hint in ("A nudge", "A hint", "Where to look"):
+        assert whole.count(f"<details><summary>{hint}</summary>") == 1
+    assert whole.count("</details>") == 3
+    assert rules.links(student_of(exercise), STUDENT) == []
+
+
+def execute(notebook):
+    """Run a notebook's code in this process, as plain Python; return what it printed, and the last cell's value."""
+    scope, printed, value = {"__name__": "__main__"}, io.StringIO(), None
+    with contextlib.redirect_stdout(printed):
+        for _, cell in rules.cells_of(notebook, "code"):
+            *_, last = cell.source.rstrip().splitlines()
+            try:
+                if last.startswith("finish("):
+                    value = eval(cell.source, scope)
+                else:
+                    exec(compile(cell.source, "<cell>", "exec"), scope)
+            except Exception:
+                if rules.RAISES not in rules.tags_of(cell):
+                    raise
+    return printed.getvalue(), value
+
+
+@each_exercise
+def test_an_unsolved_notebook_runs_to_its_end(exercise, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed, points = execute(student_of(exercise))
+    assert points == 0
+    assert printed.count("not attempted yet") >= 2
+    assert not (tmp_path / "progress.json").exists()
+
+
+@each_exercise
+def test_the_stored_solution_has_full_points(exercise):
+    last = rules.cells_of(solution_of(exercise), "code")[-1][1]
+    (result,) = (o for o in last.outputs if o.output_type == "execute_result")
+    assert float(result.data["text/plain"]) == checks.load(exercise).max_points
+    assert any("All solved" in o.get("text", "") for o in last.outputs)
+
+
+def test_the_release_holds_what_students_need_and_no_solution(tmp_path, capsys):
+    assert cli.main(["release", str(tmp_path / "out"), "--exercise", "dense_block", "--exercise", "conv_block"]) == 0
+    assert "2 exercises" in capsys.readouterr().out
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["02_conv_block.ipynb", "03_dense_block.ipynb", "README.md", "requirements.txt"]
+    book = nbformat.read(tmp_path / "out" / "02_conv_block.ipynb", as_version=4)
+    assert [c.source for c in book.cells if c.cell_type == "code"] == [
+        c.source for c in student_of("conv_block").cells if c.cell_type == "code"]
+    assert rules.links(book, tmp_path / "out") == []
+    page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "| [The composite function](02_conv_block.ipynb) | easy, 10 minutes | 10 |" in page
+    assert rules.broken_links(page, tmp_path / "out") == []
+    assert (tmp_path / "out" / "requirements.txt").read_text().startswith("densenet-course @ git+https://")
+
+
+def test_the_release_refuses_what_it_cannot_do(tmp_path, capsys, monkeypatch):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep")
+    assert cli.main(["release", str(tmp_path / "full")]) == 1
+    assert "expected a new or empty folder" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
+    assert cli.main(["release", str(tmp_path / "new"), "--exercise", "conv_blok"]) == 1
+    assert "expected some of connections" in capsys.readouterr().err
+    monkeypatch.setattr(exercises, "STUDENT", tmp_path / "nowhere")
+    assert cli.main(["release", str(tmp_path / "new")]) == 1
+    assert "run this command in a clone" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_kill_table_in_the_docs_is_what_the_tests_hold():
+    from tests import kill_table
+
+    assert kill_table.page() == kill_table.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_kill_table_notices_a_check_that_lets_go(monkeypatch, capsys):
+    from tests import answers, kill_table
+
+    tried = answers.Answers()
+    tried.right_answers["a right one"] = {"conv_block": 3}
+    tried.wrong_answers["a wrong one"] = (answers.load("conv_block").objects("a Sequential"), "nothing")
+    monkeypatch.setattr(answers, "load", lambda name: tried)
+    assert kill_table.main(["conv_block"]) == 1
+    printed = capsys.readouterr().out
+    assert "REFUSED   a right one" in printed
+    assert "NOT NAMED  a wrong one" in printed
+
+
+@pytest.mark.parametrize("exercise", ["conv_block"])
+def test_a_leftover_solution_would_be_seen(exercise):
+    master = master_of(exercise)
+    source = next(cell.source for _, cell in rules.cells_of(master, "code") if "SOLUTION" in cell.source)
+    (region,) = REGION.findall(source)
+    assert "nn.BatchNorm2d(in_channels)," in region
+    assert json.dumps(region) not in (STUDENT / f"{stem(exercise)}.ipynb").read_text(encoding="utf-8")
