@@ -16,7 +16,7 @@ TEXTS = sorted(path.stem for path in (FOLDER / "source").glob("[0-9]*.py"))
 
 # Compared cells, at least: nbval passes a cell that lost its tag, so only this notices. Raise, never lower.
 COMPARED = {
-    "00_start_here": 6,
+    "00_start_here": 7,
     "01_why_dense_connections": 14,
     "02_conv_block": 13,
     "03_dense_block": 15,
@@ -25,6 +25,7 @@ COMPARED = {
     "06_small_densenet": 18,
     "07_train_fashion_mnist": 9,
     "08_densenet121": 24,
+    "13_keras": 19,
 }
 # What a lesson builds in the open, and the package holds too.
 BUILT = {

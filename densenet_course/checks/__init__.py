@@ -5,7 +5,7 @@ from importlib import import_module
 from densenet_course.checks import progress
 from densenet_course.checks.report import CheckFailed, Finding, Report, number
 
-__all__ = ["EXERCISES", "CheckFailed", "Finding", "Report", "check", "finish", "load", "run"]
+__all__ = ["EXERCISES", "CheckFailed", "Finding", "Report", "check", "compare", "finish", "load", "run"]
 
 EXERCISES = (
     "connections", "conv_block", "dense_block", "transition", "bottleneck", "channel_plan", "densenet", "densenet121",
@@ -68,6 +68,22 @@ def check(exercise=None, *answers):
             print(message)
     if report.failed:
         raise CheckFailed(report)
+
+
+def compare(exercise, *answers):
+    """Show what an exercise expects beside what an answer does; a wrong or unattempted one never raises.
+
+    Args:
+        exercise: the id of an exercise with a picture: "dense_block" or "transition".
+        answers: the learner's objects, in the order in which the notebook defines them.
+
+    Raises:
+        KeyError: there is no such picture.
+        TypeError: the number of answers is another one.
+    """
+    from densenet_course.checks import pictures
+
+    pictures.show(exercise, _named(exercise, answers))
 
 
 def finish(exercise, *answers):

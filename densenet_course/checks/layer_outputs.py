@@ -82,21 +82,21 @@ def hold(recipe, images, layers, result, *, title, exactly=False, later=None):
 
 def hold_names(layers, result, title, *, exactly=False):
     """Raise ``Wrong`` unless a result has the names asked for; ``exactly`` these, where others are a mistake too."""
-    if "raised" in result:
-        raise Wrong(f"{title}: {result['text']}")
+    if isinstance(result, list):  # what was raised, and where
+        raise Wrong(f"{title}: {result[1]}")
     missing = [key for key in layers if key not in result]
     extra = [key for key in result if key not in layers] if exactly or missing else []
     if not missing and not extra:
         return
-    said = [f"missing {short(missing)}"] * bool(missing) + [f"not asked for {short(extra)}"] * bool(extra)
+    said = f"missing {short(missing)}" if missing else f"nobody asked for {short(extra)}"
     cause = "Is the dict filled before it is returned?" if not result else ""
     if any(key.endswith(f".{other}") for key in missing for other in extra):
-        cause = "Keep the full names: they are those of model.named_modules()."
-    elif missing and result and all("." not in key for key in result):
+        cause = f"Keep the full names of model.named_modules(); got {short(extra)}."
+    elif missing and result and set(result) <= {"features", "classifier"}:
         cause = "list(model.children()) holds features and classifier only; model.named_modules() knows all names."
     elif extra and not missing:
         cause = "Is one dict used for all calls, or is every layer recorded?"
-    raise Wrong(f"{title}: {'; '.join(said)}. {cause}".rstrip())
+    raise Wrong(f"{title}: {said}. {cause}".rstrip())
 
 
 def diagnose(recipe, images, layer, got):

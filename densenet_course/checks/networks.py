@@ -10,8 +10,8 @@ from densenet_course.checks.answer import AnswerError, probe
 from densenet_course.checks.judge import Wrong
 from densenet_course.checks.modules import ModuleCase
 
-CHANNELS = ("Channels do not fit: a layer adds k to what it reads, a transition leaves ⌊θ·C⌋. Does each layer join its "
-            "new maps to all before it, and is the count updated?")
+CHANNELS = ("Channels do not fit. Does the stem take in_channels, does each layer join its new maps to all before it, "
+            "is the count updated after a block and after a transition?")
 HINTS = (  # what PyTorch says, and what lies behind it in a DenseNet
     ("mat1 and mat2", "The classifier gets another number of values than it reads. Average every map to one number; "
                       "then any image size passes."),
@@ -22,6 +22,7 @@ HINTS = (  # what PyTorch says, and what lies behind it in a DenseNet
     ("unexpected keyword", "The names of the arguments are part of the task."),
 )
 MISFIT = "the check's weights do not fit into your parameters. Mend “parameters” first."
+DROPOUT = "the same images gave two different outputs. Is a Dropout left in?"
 RUNNING = "BatchNorm uses its running statistics in train mode too; expected the batch's."
 BATCH = "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."
 
@@ -41,7 +42,7 @@ class NetworkCase(ModuleCase):
         case = replace(self, arguments=lambda draw: arguments, suspects=())
         _, (first, second), _ = case.play(answer, draw, run, run)
         if first["output"].shape == second["output"].shape and not torch.equal(first["output"], second["output"]):
-            raise Wrong("output in train mode: the same images gave two different outputs. Is a Dropout left in?")
+            raise Wrong(f"output in train mode: {DROPOUT}")
 
     def finding(self, *methods):
         """Make a finding of some methods: known mistakes are tried only where something is wrong, to save time."""

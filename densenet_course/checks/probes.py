@@ -28,10 +28,11 @@ def is_stub(value):
         return True
     if isinstance(value, type):
         own = [member for member in vars(value).values() if isinstance(member, types.FunctionType)]
-        if not own:  # an empty class; unless it inherits from one that the learner wrote
-            return all(base.__module__.split(".")[0] in ("torch", "builtins") for base in value.__mro__[1:])
         forward = vars(value).get("forward")
-        return is_stub(forward) if forward is not None else all(map(is_stub, own))
+        if forward is not None:
+            return is_stub(forward)
+        inherits = any(base.__module__.split(".")[0] not in ("torch", "builtins") for base in value.__mro__[1:])
+        return not inherits and all(map(is_stub, own))  # a class that inherits from the learner's own may be short
     return isinstance(value, types.FunctionType) and _body(value) in _EMPTY_BODIES
 
 

@@ -1,5 +1,7 @@
 """Answers to exercise densenet."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -41,13 +43,15 @@ class Base(nn.Module):
         self.parts, c = nn.ModuleList(), init_channels
         for i, n in enumerate(block_layers):
             if i:
-                out = int(c * compression)
+                out = self.rounded(c * compression)
                 self.parts.append(self.make_transition(c, out))
                 c = out
             self.parts.append(self.make_block(n, c, growth_rate))
             c += n * growth_rate
         self.norm = nn.BatchNorm2d(c)
         self.classifier = nn.Linear(c, num_classes)
+
+    rounded = int
 
     def make_stem(self, c, k0):
         return nn.Conv2d(c, k0, 3, padding=1, bias=False)
@@ -160,6 +164,21 @@ class no_bottleneck:
             return plain_layer(c, k)
 
 
+@wrong("Every layer begins with BN")
+class the_order_of_ResNet:
+    class DenseNet(Base):
+        def make_layer(self, c, k):
+            _, relu, conv1, bn2, _, conv2 = layer(c, k)
+            return nn.Sequential(conv1, bn2, relu, conv2, nn.BatchNorm2d(k), nn.ReLU())
+
+
+@wrong("A transition begins with BN")
+class transitions_without_BatchNorm:
+    class DenseNet(Base):
+        def make_transition(self, c, out):
+            return transition(c, out)[1:]
+
+
 @wrong("Is there a transition after the last block?")
 class a_transition_at_the_end:
     class DenseNet(Base):
@@ -216,9 +235,6 @@ class a_stem_with_stride_2:
         def make_stem(self, c, k0):
             return nn.Conv2d(c, k0, 3, stride=2, padding=1, bias=False)
 
-        def make_transition(self, c, out):
-            return nn.Sequential(*transition(c, out)[:3], nn.AvgPool2d(2, ceil_mode=True))
-
 
 @wrong("The stem's kernel is 7×7")
 class the_stem_for_ImageNet:
@@ -242,7 +258,7 @@ class channels_not_halved:
             super().__init__(block_layers, growth_rate, init_channels, num_classes, in_channels, 1.0)
 
 
-@wrong("is the count updated?")
+@wrong("is the count updated after a block")
 class channels_not_updated_after_the_transition:
     class DenseNet(Base):
         def make_transition(self, c, out):
@@ -259,11 +275,7 @@ class compression_ignored:
 @wrong("rounded down")
 class compression_rounded_up:
     class DenseNet(Base):
-        def __init__(self, block_layers, growth_rate, init_channels, num_classes, in_channels=1, compression=0.5):
-            super().__init__(block_layers, growth_rate, init_channels, num_classes, in_channels, compression + 1e-3)
-
-        def make_transition(self, c, out):
-            return transition(c, out)
+        rounded = math.ceil
 
 
 @wrong("in_channels is not used")
@@ -280,7 +292,7 @@ class ten_classes_only:
             super().__init__(block_layers, growth_rate, init_channels, 10, in_channels, compression)
 
 
-@wrong("Does each layer join its new maps")
+@wrong("does each layer join its new maps")
 class returns_only_the_new_maps:
     class DenseNet(Base):
         def make_block(self, n, c, k):
@@ -434,7 +446,7 @@ class a_seed_inside:
             super().__init__(*arguments, **keywords)
 
 
-@wrong("the classifier is missing".capitalize()[1:])
+@wrong("The classifier is missing")
 class maps_in_place_of_logits:
     class DenseNet(Base):
         def head(self, x):

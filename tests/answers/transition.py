@@ -227,6 +227,13 @@ class convolution_with_bias:
         return made(*parts(in_channels, compression, bias=True))
 
 
+@wrong("With θ = 1 the 1×1 convolution still mixes channels")
+class no_convolution_without_compression:
+    def transition(in_channels, compression=0.5):
+        norm, relu, convolution, pool = parts(in_channels, compression)
+        return made(norm, relu, pool) if compression == 1 else made(norm, relu, convolution, pool)
+
+
 @wrong("The kernel is 3×3; expected 1×1")
 class kernel_3:
     def transition(in_channels, compression=0.5):

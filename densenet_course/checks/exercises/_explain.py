@@ -19,14 +19,15 @@ def explained(*explanations):
             try:
                 finding(answer, draw)
             except AnswerError as error:
-                raise AnswerError(_explain(str(error), explanations)) from None
+                raise AnswerError(explain(str(error), explanations)) from None
 
         return look
 
     return decorate
 
 
-def _explain(error, explanations):
+def explain(error, explanations):
+    """Return the first explanation of an error message that fits, or the message itself; see ``explained``."""
     for explanation in explanations:
         if callable(explanation):
             if text := explanation(error):

@@ -32,8 +32,9 @@ def extract(objects, name, recipe, calls, train=(), hooked=(), later=None):
         later: images for an ordinary call of the network at the end, in eval mode.
 
     Returns:
-        {"results": [{layer: tensor, or what else came, in words}, or {"raised": names of the exception's classes}],
-        "before", "after": see ``_picture``, "images_changed": bool, "heard": calls of each hook in the ordinary call}
+        {"results": for each call {layer: tensor, or in words what else came}, or where it raised a list
+        [names of the exception's classes, what it said], "before" and "after": see ``_picture``,
+        "images_changed": bool, "heard": calls of each hook in the ordinary call}
     """
     model = given.network(recipe)
     for key, module in model.named_modules():
@@ -80,7 +81,7 @@ def _attempt(function, model, images, layers):
 
 def _reported(result):
     if isinstance(result, Exception):
-        return {"raised": [kind.__name__ for kind in type(result).__mro__], "text": describe(result)}
+        return [[kind.__name__ for kind in type(result).__mro__], describe(result)]
     if not isinstance(result, Mapping):
         hint = " Is there a return?" if result is None else ""
         raise AnswerError(f"{NAME}: expected a dict of tensors by layer name, got {kind_of(result)}.{hint}")
@@ -227,7 +228,7 @@ def after_an_error(answer, draw):
         calls = [(images, good), (sent, layers)]  # a function that always raises should not earn this
         reply = answer.ask(extract, name=NAME, recipe=recipe, calls=calls, train=everything)
         hold_names(good, reply["results"][0], "before the error")
-        if sent is not images and "raised" not in reply["results"][1]:
+        if sent is not images and not isinstance(reply["results"][1], list):
             raise Wrong(f"error: for images of shape {tuple(sent.shape)} the forward pass fails, but {NAME} returned "
                         "a dict. Let the error through to the caller.")
         hold_hooks(reply, f"after {when}")
@@ -243,7 +244,7 @@ def unknown_names(answer, draw):
         calls = [(images, ["classifier"]), (images, [key, "classifier"])]
         known, result = answer.ask(extract, name=NAME, recipe=recipe, calls=calls)["results"]
         hold_names(["classifier"], known, "known name")
-        raised = result.get("raised", [])
+        raised = result[0] if isinstance(result, list) else []
         if {"KeyError", "ValueError"} & set(raised):
             continue
         hint = " Exactly the names of model.named_modules() are known." if not raised else ""

@@ -96,9 +96,14 @@ def height_and_width(answer, draw):
 @EXERCISE.finding("parameters", points=1)
 @EXPLAINED
 def parameters(answer, draw):
-    """BatchNorm has γ and β for C channels, the convolution one matrix, with θ = ½ and without compression."""
+    """BatchNorm has γ and β for C channels, the convolution one matrix; also where nothing is compressed."""
     CASE.parameters(answer, draw)
-    WHOLE.parameters(answer, draw)
+    whole = kept_whole(draw)
+    script = [{"do": "warm up", "images": images(draw, whole)}, {"do": "parameters"}]
+    _, found = answer.ask(probes.play, name="transition", arguments=whole, script=script)
+    if all(len(shape) < 2 for _, shape, _ in found):
+        raise Wrong(f"parameters of {named(whole)}: no convolution. "
+                    "With θ = 1 the 1×1 convolution still mixes channels.")
 
 
 def fitting(finding):

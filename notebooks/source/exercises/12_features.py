@@ -80,14 +80,13 @@ check("features", extract_features)
 # %% [markdown]
 # <details><summary>A nudge</summary>
 #
-# A module can report its output itself: it calls every *forward hook* with (module, inputs, output). Which objects do
-# you have to remember to undo all you did? And what shares the memory of `output`?
+# A module calls each of its *forward hooks* with (module, inputs, output). What do you have to remember to undo all
+# you did? And what shares the memory of `output`?
 # </details>
 # <details><summary>A hint</summary>
 #
-# A ReLU made with `inplace=True` writes its result into the tensor that BatchNorm just returned. A reference you kept
-# shows the new values, so keep a copy. `model.train(mode)` sets *every* module inside. What must happen even
-# after an error belongs into `finally`.
+# A ReLU with `inplace=True` writes into the tensor that BatchNorm returned, so keep a copy. `model.train(mode)` sets
+# *every* module inside. What must happen even after an error belongs into `finally`.
 # </details>
 # <details><summary>Where to look</summary>
 #

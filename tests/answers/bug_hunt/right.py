@@ -51,7 +51,7 @@ class the_shortest_repairs:
                 features.append(layer(torch.cat(features, dim=1)))
             return self.head(torch.cat(features, dim=1).mean(dim=(2, 3)))
 
-    class ReusableBlock(nn.Module):
+    class CleanBlock(nn.Module):
         def __init__(self, num_layers, in_channels, growth_rate):
             super().__init__()
             self.layers = nn.ModuleList(
@@ -64,7 +64,7 @@ class the_shortest_repairs:
                 features.append(layer(torch.cat(features, dim=1)))
             return torch.cat(features, dim=1)
 
-    def imagenet_densenet(block_layers=(6, 12, 24, 16), growth_rate=32, num_classes=1000):
+    def densenet_bc(block_layers=(6, 12, 24, 16), growth_rate=32, num_classes=1000):
         return nn.Sequential(
             *imagenet_stem(growth_rate), *body(2 * growth_rate, block_layers, growth_rate, num_classes)
         )
@@ -76,7 +76,7 @@ class the_shortest_repairs:
     def one_hot_loss(logits, labels):
         return F.cross_entropy(logits, labels.float())
 
-    def block_features(model, images):
+    def block_maps(model, images):
         maps = []
         for name, part in model.features.named_children():
             images = part(images)
@@ -136,7 +136,7 @@ class hooks_and_functions:
                 images = torch.cat((images, getattr(self, f"layer{i}")(images)), 1)
             return self.out(F.adaptive_avg_pool2d(images, 1).flatten(1))
 
-    class ReusableBlock(nn.Sequential):
+    class CleanBlock(nn.Sequential):
         def __init__(self, num_layers, in_channels, growth_rate):
             super().__init__(*(conv_block(in_channels + i * growth_rate, growth_rate) for i in range(num_layers)))
 
@@ -145,7 +145,7 @@ class hooks_and_functions:
                 images = torch.cat([images, layer(images)], dim=1)
             return images
 
-    def imagenet_densenet(block_layers=(6, 12, 24, 16), growth_rate=32, num_classes=1000):
+    def densenet_bc(block_layers=(6, 12, 24, 16), growth_rate=32, num_classes=1000):
         def layer(in_channels, new):
             waist = [nn.BatchNorm2d(in_channels), nn.ReLU(True), nn.Conv2d(in_channels, 4 * new, 1, bias=False)]
             return nn.Sequential(*waist, nn.BatchNorm2d(4 * new), nn.ReLU(True),
@@ -167,7 +167,7 @@ class hooks_and_functions:
     def one_hot_loss(logits, labels):
         return F.nll_loss(logits.log_softmax(dim=1), labels.argmax(dim=1))
 
-    def block_features(model, images):
+    def block_maps(model, images):
         maps = []
         blocks = [m for m in model.features if type(m).__name__ == "_DenseBlock"]
         handles = [m.register_forward_hook(lambda module, given, made: maps.append(made.clone())) for m in blocks]
@@ -227,10 +227,10 @@ class library_tools_and_own_formulas:
         def forward(self, images):
             return torch.einsum("nchw,kc->nk", self.block(images), self.weight) / images[0, 0].numel() + self.old
 
-    def ReusableBlock(num_layers, in_channels, growth_rate):
+    def CleanBlock(num_layers, in_channels, growth_rate):
         return DenseBlock(num_layers, in_channels, growth_rate)
 
-    def imagenet_densenet(block_layers=(6, 12, 24, 16), growth_rate=32, num_classes=1000):
+    def densenet_bc(block_layers=(6, 12, 24, 16), growth_rate=32, num_classes=1000):
         return models.DenseNet(DenseNetConfig(
             block_layers=block_layers, growth_rate=growth_rate, init_channels=2 * growth_rate, num_classes=num_classes
         ))
@@ -244,7 +244,7 @@ class library_tools_and_own_formulas:
     def one_hot_loss(logits, labels):
         return (logits.logsumexp(dim=1) - (logits * labels).sum(dim=1)).mean()
 
-    def block_features(model, images):
+    def block_maps(model, images):
         names = [f"features.{n}" for n, _ in model.features.named_children() if n.startswith("denseblock")]
         return list(create_feature_extractor(model, names)(images).values())
 
@@ -284,7 +284,7 @@ class by_hand:
             means = [maps.mean(dim=(2, 3)) for maps in (images, *new)]
             return self.head(torch.cat(means, dim=1))
 
-    class ReusableBlock(nn.Module):
+    class CleanBlock(nn.Module):
         def __init__(self, num_layers, in_channels, growth_rate):
             super().__init__()
             self.layers = nn.ModuleDict(
@@ -296,7 +296,7 @@ class by_hand:
                 return images
             return self.forward(torch.cat([images, self.layers[str(i)](images)], dim=1), i + 1)
 
-    class imagenet_densenet(nn.Module):
+    class densenet_bc(nn.Module):
         def __init__(self, block_layers=(6, 12, 24, 16), growth_rate=32, num_classes=1000):
             super().__init__()
             self.head = nn.Sequential(*body(2 * growth_rate, block_layers, growth_rate, num_classes))
@@ -312,7 +312,7 @@ class by_hand:
     def one_hot_loss(logits, labels):
         return nn.CrossEntropyLoss()(logits, labels.nonzero()[:, 1])
 
-    def block_features(model, images):
+    def block_maps(model, images):
         children = list(model.features.children())
         return [nn.Sequential(*children[:5 + 2 * i])(images) for i in range((len(children) - 4) // 2)]
 

@@ -69,7 +69,7 @@ def detached_logits(logits, labels):
     return F.cross_entropy(logits.detach(), labels.float())
 
 
-@wrong("block_features", "its [:-1] is the whole trunk")
+@wrong("block_maps", "its [:-1] is the whole trunk")
 def the_bug_itself_children_of_the_model(model, images):
     maps = []
     for part in list(model.children())[:-1]:
@@ -78,7 +78,7 @@ def the_bug_itself_children_of_the_model(model, images):
     return maps
 
 
-@wrong("block_features", "one for each part of features")
+@wrong("block_maps", "one for each part of features")
 def every_part_of_features(model, images):
     maps = []
     for part in model.features:
@@ -87,7 +87,7 @@ def every_part_of_features(model, images):
     return maps
 
 
-@wrong("block_features", "That is after the transition")
+@wrong("block_maps", "That is after the transition")
 def behind_the_transitions(model, images):
     maps = []
     for name, part in model.features.named_children():
@@ -97,7 +97,7 @@ def behind_the_transitions(model, images):
     return maps
 
 
-@wrong("block_features", "Are the places counted for a network of four blocks?")
+@wrong("block_maps", "Are the places counted for a network of four blocks?")
 def four_last_blocks_of_any_network(model, images):
     maps = []
     parts = list(model.features.children())
@@ -108,7 +108,7 @@ def four_last_blocks_of_any_network(model, images):
     return (maps * 4)[:4]
 
 
-@wrong("block_features", "dense blocks: it raised KeyError")
+@wrong("block_maps", "dense blocks: it raised KeyError")
 def only_four_blocks(model, images):
     maps = {}
     for name, part in model.features.named_children():
@@ -117,7 +117,7 @@ def only_four_blocks(model, images):
     return [maps[f"denseblock{i}"] for i in (1, 2, 3, 4)][:sum("dense" in name for name in maps)]
 
 
-@wrong("block_features", "hooks are left on the model")
+@wrong("block_maps", "hooks are left on the model")
 def hooks_that_stay(model, images):
     maps = []
     for name, part in model.features.named_children():
@@ -127,7 +127,7 @@ def hooks_that_stay(model, images):
     return list(maps)
 
 
-@wrong("block_features", "what the part after the block makes")
+@wrong("block_maps", "what the part after the block makes")
 def last_block_behind_its_norm(model, images):
     maps = []
     for name, part in model.features.named_children():
@@ -137,7 +137,7 @@ def last_block_behind_its_norm(model, images):
     return [*maps[:-1], images]
 
 
-@wrong("block_features", "Leave height and width as they are")
+@wrong("block_maps", "Leave height and width as they are")
 def one_number_per_map(model, images):
     maps = []
     for name, part in model.features.named_children():
@@ -147,7 +147,7 @@ def one_number_per_map(model, images):
     return maps
 
 
-@wrong("block_features", "is in train mode after the call")
+@wrong("block_maps", "is in train mode after the call")
 def model_left_in_train_mode(model, images):
     maps = []
     for name, part in model.features.named_children():
@@ -158,7 +158,7 @@ def model_left_in_train_mode(model, images):
     return maps
 
 
-@wrong("block_features", "the model gives other logits")
+@wrong("block_maps", "the model gives other logits")
 def classifier_taken_away(model, images):
     maps = []
     model.classifier = nn.Identity()

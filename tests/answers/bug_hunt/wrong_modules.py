@@ -106,20 +106,20 @@ class Collecting(Block):
         self.features = []
 
 
-@wrong("ReusableBlock", "the first call works, a later one fails")
+@wrong("CleanBlock", "the first call works, a later one fails")
 class the_bug_itself_a_list_on_self(Collecting):
     def forward(self, images):
         return gather(self, images)
 
 
-@wrong("ReusableBlock", "after a call self.features still holds maps")
+@wrong("CleanBlock", "after a call self.features still holds maps")
 class emptied_at_the_start(Collecting):
     def forward(self, images):
         self.features = []
         return gather(self, images)
 
 
-@wrong("ReusableBlock", "after a call self.last still holds maps")
+@wrong("CleanBlock", "after a call self.last still holds maps")
 class joined_maps_stay_detached(Block):
     def forward(self, images):
         for layer in self.layers:
@@ -128,7 +128,7 @@ class joined_maps_stay_detached(Block):
         return images
 
 
-@wrong("ReusableBlock", "What that call had gathered is still there")
+@wrong("CleanBlock", "What that call had gathered is still there")
 class emptied_at_the_end(Collecting):
     def forward(self, images):
         joined = gather(self, images)
@@ -136,7 +136,7 @@ class emptied_at_the_end(Collecting):
         return joined
 
 
-@wrong("ReusableBlock", "They share one list")
+@wrong("CleanBlock", "The two share one list")
 class emptied_at_the_end_whatever_comes(Collecting):
     def forward(self, images):
         try:
@@ -145,7 +145,7 @@ class emptied_at_the_end_whatever_comes(Collecting):
             self.features.clear()
 
 
-@wrong("ReusableBlock", "no gradient comes back to the input")
+@wrong("CleanBlock", "no gradient comes back to the input")
 class everything_detached(Block):
     def forward(self, images):
         images = images.detach()
@@ -154,7 +154,7 @@ class everything_detached(Block):
         return images
 
 
-@wrong("ReusableBlock", "output shape of a later call")
+@wrong("CleanBlock", "output shape of a later call")
 class first_result_is_kept(Block):
     result = None
 
@@ -167,12 +167,12 @@ class first_result_is_kept(Block):
 
 
 def imagenet(layer):
-    def imagenet_densenet(block_layers=(6, 12, 24, 16), growth_rate=32, num_classes=1000):
+    def densenet_bc(block_layers=(6, 12, 24, 16), growth_rate=32, num_classes=1000):
         return nn.Sequential(
             *imagenet_stem(growth_rate), *body(2 * growth_rate, block_layers, growth_rate, num_classes, layer)
         )
 
-    return imagenet_densenet
+    return densenet_bc
 
 
 def as_layer(message):
@@ -181,7 +181,7 @@ def as_layer(message):
     def register(layer):
         network = imagenet(layer)
         network.__name__ = layer.__name__
-        wrong("imagenet_densenet", message)(network)
+        wrong("densenet_bc", message)(network)
         return layer
 
     return register
@@ -217,7 +217,7 @@ def right_count_without_the_second_ReLU(in_channels, growth_rate):
     return nn.Sequential(layer.norm1, layer.relu1, layer.conv1, layer.norm2, layer.conv2)
 
 
-@wrong("imagenet_densenet", "A 3×3 convolution still reads all channels")
+@wrong("densenet_bc", "A 3×3 convolution still reads all channels")
 class plain_layers_that_count_as_121(nn.Module):
     """Fakes the number: plain layers with thinner new maps, and parameters that do nothing."""
 
@@ -233,7 +233,7 @@ class plain_layers_that_count_as_121(nn.Module):
         return self.network(images)
 
 
-@wrong("imagenet_densenet", "A 3×3 convolution still reads all channels")
+@wrong("densenet_bc", "A 3×3 convolution still reads all channels")
 def plain_layers_under_another_count(block_layers=(6, 12, 24, 16), growth_rate=32, num_classes=1000):
     if tuple(block_layers) == (6, 12, 24, 16):
         return imagenet(BottleneckLayer)(block_layers, growth_rate, num_classes)

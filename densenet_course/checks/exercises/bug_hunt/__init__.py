@@ -8,11 +8,11 @@ from densenet_course.checks.judge import Exercise
 
 BUGS = (  # in the notebook's order: the name, what looks for the symptom, what looks for the cause
     ("BlockWithHead", blocks.head_fits, blocks.head_reads_all),
-    ("ReusableBlock", blocks.second_call_works, blocks.nothing_is_kept),
-    ("imagenet_densenet", networks.count_is_right, networks.bottlenecks_are_there),
+    ("CleanBlock", blocks.second_call_works, blocks.nothing_is_kept),
+    ("densenet_bc", networks.count_is_right, networks.bottlenecks_are_there),
     ("densenet_28", networks.small_images_pass, networks.stem_keeps_the_size),
     ("one_hot_loss", loss.untrained_loss, loss.loss_is_cross_entropy),
-    ("block_features", torchvision_models.one_map_per_block, torchvision_models.blocks_of_any_model),
+    ("block_maps", torchvision_models.one_map_per_block, torchvision_models.blocks_of_any_model),
     ("load_old", torchvision_models.old_weights_arrive, torchvision_models.checkpoint_is_read_by_name),
     ("SavingLayer", saving.statistics_move_once, saving.memory_is_saved),
 )

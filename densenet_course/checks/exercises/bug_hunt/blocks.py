@@ -99,7 +99,7 @@ def block_arguments(draw):
     return draw.integer(2, 3), draw.integer(7, 12), draw.integer(4, 6)
 
 
-BLOCK = ModuleCase("ReusableBlock", layers.DenseBlock, block_arguments, maps)
+BLOCK = ModuleCase("CleanBlock", layers.DenseBlock, block_arguments, maps)
 
 
 def second_call_works(answer, draw):
@@ -124,7 +124,7 @@ def nothing_is_kept(answer, draw):
     request = {"arguments": arguments, "values": values,
                "images": maps(draw, arguments), "other": maps(draw, arguments), "unfit": draw.normal(2, 1, 5, 5)}
     expected = plain(look_after_calls({"oracle": layers.DenseBlock}, name="oracle", **request))
-    got = answer.ask(look_after_calls, name="ReusableBlock", **request)
+    got = answer.ask(look_after_calls, name="CleanBlock", **request)
     if got["held"]:
         raise Wrong(f"after a call self.{got['held'][0]} still holds maps, and with them the batch and its graph in "
                     "memory. Use a local variable.")

@@ -109,7 +109,7 @@ def bottleneck_notes(block_layers, growth_rate, num_classes):
 
 
 BOTTLENECK = ModuleCase(
-    "imagenet_densenet", _oracle_imagenet, small_arguments, colour_images, notes=bottleneck_notes,
+    "densenet_bc", _oracle_imagenet, small_arguments, colour_images, notes=bottleneck_notes,
     suspects=(
         (_imagenet(LinearWaist), "the ReLU before the 3×3 convolution is missing."),
         (_imagenet(layers.BottleneckLayer, pool=nn.MaxPool2d(2)), "the transitions take the maximum, not the average."),
@@ -120,7 +120,7 @@ BOTTLENECK = ModuleCase(
 def count_is_right(answer, draw):
     """DenseNet-121 has its number of parameters."""
     script = [{"do": "warm up", "images": draw.normal(1, 3, 64, 64)}, {"do": "parameters"}]
-    got = answer.ask(probes.play, name="imagenet_densenet", arguments=DENSENET121, script=script, cpu_seconds=8)[1]
+    got = answer.ask(probes.play, name="densenet_bc", arguments=DENSENET121, script=script, cpu_seconds=8)[1]
     with torch.device("meta"):
         suspects = [(_count(_imagenet(layer)(*DENSENET121)), message) for layer, message in COUNTED]
         expected = _count(network(imagenet_stem(32), layers.BottleneckLayer, *DENSENET121))
@@ -163,7 +163,8 @@ def stem_notes(block_layers, growth_rate, num_classes):
     """Name the cause of parameters of a wrong shape."""
     k = growth_rate
     return {
-        (2 * k, 1, 7, 7): "The 7×7 stem is still there. Replace it: enlarging or rounding up only hides the lost pixels.",
+        (2 * k, 1, 7, 7):
+            "The 7×7 stem is still there. Replace it: enlarging or rounding up only hides the lost pixels.",
         (2 * k, 3, 3, 3): "The images are grey: one channel.",
         (2 * k,): "The new stem is a bare convolution: no bias, no BatchNorm of its own.",
     }

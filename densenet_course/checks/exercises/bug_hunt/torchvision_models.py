@@ -81,7 +81,7 @@ def _ask_for_maps(answer, draw, count):
         expected = expected_maps(model, images)
         logits = model(images)
     with explained(during=f"a network of {count} dense blocks"):
-        got = answer.ask(maps_of_blocks, name="block_features", options=options, state=dict(model.state_dict()),
+        got = answer.ask(maps_of_blocks, name="block_maps", options=options, state=dict(model.state_dict()),
                          images=images)
     expect(f"maps from a network of {count} dense blocks", count, len(got["maps"]), suspects=[
         (1, "list(model.children()) has two entries, features and classifier: its [:-1] is the whole trunk."),

@@ -1,0 +1,108 @@
+"""Show what an exercise expects beside what an answer does, where shapes or connections are the point."""
+
+import warnings
+
+from densenet_course import layers
+from densenet_course.checks import connectivity, probes
+from densenet_course.checks.answer import AnswerError, InProcess
+from densenet_course.checks.compare import rehearse
+from densenet_course.checks.exercises import _dense_mistakes, _transition_mistakes
+from densenet_course.checks.exercises._explain import explain
+from densenet_course.checks.judge import Draw, Wrong
+from densenet_course.checks.report import NOT_ATTEMPTED
+from densenet_course.checks.state import preserved
+
+BLOCK = (4, 3, 10)  # num_layers, in_channels, growth_rate, as in lesson 03
+EXPLANATIONS = (_dense_mistakes.misfit, *_dense_mistakes.HINTS)
+CALLS = (((8,), (2, 8, 8, 8)), ((11, 0.5), (2, 11, 7, 9)), ((12, 0.75), (2, 12, 6, 6)))
+
+
+def draw(exercise, objects):
+    """Draw the picture of an exercise; an answer that is wrong or missing never raises.
+
+    Args:
+        exercise: an id of ``PICTURES``.
+        objects: the learner's objects by name.
+
+    Returns:
+        A Matplotlib figure with alt text.
+
+    Raises:
+        KeyError: this exercise has no picture.
+    """
+    if exercise not in PICTURES:
+        raise KeyError(f"exercise: expected one with a picture ({', '.join(PICTURES)}); got {exercise!r}")
+    return PICTURES[exercise](InProcess(objects))
+
+
+def show(exercise, objects):
+    """Draw the picture and display it in the notebook."""
+    from densenet_course.figures import show as display
+
+    figure = draw(exercise, objects)
+    with warnings.catch_warnings():  # a letter in an error message that the font lacks
+        warnings.simplefilter("ignore")
+        display(figure)
+
+
+def dense_block(answer):
+    """Draw who reads whose maps."""
+    from densenet_course.figures.comparison import readers_beside
+
+    judges = InProcess({"DenseBlock": layers.DenseBlock})
+    with preserved():
+        expected = connectivity.measure(judges, "DenseBlock", BLOCK, Draw())
+        yours = _attempt(answer, "DenseBlock", lambda: connectivity.measure(answer, "DenseBlock", BLOCK, Draw()),
+                         EXPLANATIONS)
+    return readers_beside(expected, yours)
+
+
+def transition(answer):
+    """Draw what goes in and what comes out."""
+    from densenet_course.figures.comparison import shapes_beside
+
+    fresh = Draw()
+    with preserved():
+        scripts = [[{"do": "run", "images": fresh.normal(*shape)}] for _, shape in CALLS]
+        expected = [_shape(rehearse(layers.transition(*arguments), script))
+                    for (arguments, _), script in zip(CALLS, scripts, strict=True)]
+        yours = _attempt(answer, "transition", lambda: [
+            _shape_or_message(answer, arguments, script) for (arguments, _), script in zip(CALLS, scripts, strict=True)
+        ])
+    calls = [(f"transition({', '.join(map(str, arguments))})", shape) for arguments, shape in CALLS]
+    if not isinstance(yours, str) and all(isinstance(shape, str) for shape in yours):
+        yours = yours[0]
+    return shapes_beside(calls, expected, yours)
+
+
+def _shape(replies):
+    return tuple(replies[0]["output"].shape)
+
+
+def _shape_or_message(answer, arguments, script):
+    try:
+        return _shape(answer.ask(probes.play, name="transition", arguments=arguments, script=script))
+    except AnswerError as error:
+        return _brief(str(error), _transition_mistakes.HINTS)
+
+
+def _brief(error, explanations):
+    """Return what an error means where that is known, else the error without the call that the picture names."""
+    text = explain(error, explanations)
+    return text.split(": ", 1)[-1] if text == error else text.rsplit("': ", 1)[-1]
+
+
+def _attempt(answer, name, measure, explanations=()):
+    """Measure, or say in a text why there is nothing to draw."""
+    try:
+        state = answer.ask(probes.status, name=name)
+        if state != probes.READY:
+            return NOT_ATTEMPTED if state == probes.STUB else f"{name} is not defined"
+        return measure()
+    except (AnswerError, Wrong) as error:
+        return explain(str(error), explanations)
+    except Exception as error:  # an answer so strange that the measuring stumbled
+        return f"this could not be drawn ({type(error).__name__}: {error})"
+
+
+PICTURES = {"dense_block": dense_block, "transition": transition}
