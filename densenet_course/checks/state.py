@@ -38,10 +38,15 @@ def preserved():
 
 @contextlib.contextmanager
 def ordinary():
-    """Run the body with gradients, without inference mode and without autocast: what each thread has of its own."""
+    """Run the body with gradients, without inference mode and without autocast: what each thread has of its own.
+
+    An autocast inside must not cache its weights: the cache is cleared where the outermost autocast ends, which is this
+    one, so a training inside would go on with the weights of its first step.
+    """
     with (
         torch.inference_mode(False), torch.enable_grad(),
-        torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False),
+        torch.autocast("cpu", enabled=False, cache_enabled=False),
+        torch.autocast("cuda", enabled=False, cache_enabled=False),
     ):
         yield
 

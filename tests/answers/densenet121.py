@@ -21,14 +21,14 @@ class Block(nn.ModuleList):
 class Base(nn.Module):
     """The right network; wrong answers replace one of its methods."""
 
-    blocks, last = BLOCKS, False
+    blocks, last, growth_rate = BLOCKS, False, 32
 
     def __init__(self, num_classes=1000):
         super().__init__()
         self.stem, self.parts, c = self.make_stem(), nn.ModuleList(), 64
         for i, n in enumerate(self.blocks):
             self.parts.append(self.make_block(n, c))
-            c += 32 * n
+            c += self.growth_rate * n
             if self.last or i < len(self.blocks) - 1:
                 self.parts.append(self.make_transition(c, c // 2))
                 c //= 2
@@ -46,12 +46,13 @@ class Base(nn.Module):
         return nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), self.conv(c, out, 1), nn.AvgPool2d(2))
 
     def make_block(self, n, c):
-        return Block(self.make_layer(c + 32 * i) for i in range(n))
+        return Block(self.make_layer(c + self.growth_rate * i) for i in range(n))
 
     def make_layer(self, c):
+        k = self.growth_rate
         return nn.Sequential(
-            nn.BatchNorm2d(c), nn.ReLU(), self.conv(c, 128, 1),
-            nn.BatchNorm2d(128), nn.ReLU(), self.conv(128, 32, 3, padding=1),
+            nn.BatchNorm2d(c), nn.ReLU(), self.conv(c, 4 * k, 1),
+            nn.BatchNorm2d(4 * k), nn.ReLU(), self.conv(4 * k, k, 3, padding=1),
         )
 
     def head(self, x):
@@ -88,7 +89,7 @@ class a_list_of_maps_and_pooling_before_the_convolution:
                         maps.append(layer(torch.cat(maps, 1)))
                     return torch.cat(maps, 1)
 
-            return Maps(self.make_layer(c + 32 * i) for i in range(n))
+            return Maps(self.make_layer(c + self.growth_rate * i) for i in range(n))
 
         def make_transition(self, c, out):
             return nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), nn.AvgPool2d(2), self.conv(c, out, 1))
@@ -268,7 +269,33 @@ class new_maps_in_front:
                         x = torch.cat([layer(x), x], 1)
                     return x
 
-            return Front(self.make_layer(c + 32 * i) for i in range(n))
+            return Front(self.make_layer(c + self.growth_rate * i) for i in range(n))
+
+
+@wrong("the stem takes the average")
+class average_pooling_in_the_stem:
+    class densenet121(Base):
+        def make_stem(self):
+            return super().make_stem()[:3].append(nn.AvgPool2d(3, 2, 1))
+
+
+@wrong("This fits growth rate 24 and 64 channels")
+class growth_rate_24:
+    class densenet121(Base):
+        growth_rate = 24
+
+
+@wrong("Make the parts in the forward's order")
+class blocks_registered_backwards:
+    class densenet121(Base):
+        def make_block(self, n, c):
+            class Backwards(nn.ModuleList):
+                def forward(self, x):
+                    for layer in reversed(self):
+                        x = torch.cat([x, layer(x)], 1)
+                    return x
+
+            return Backwards(self.make_layer(c + 32 * i) for i in reversed(range(n)))
 
 
 @wrong("momentum is 0.01")

@@ -395,7 +395,7 @@ class recomputed_in_eval_mode_only:
             return checkpoint(self.layer, x, use_reentrant=False)
 
 
-@wrong("Is an output kept on self?")
+@wrong("Is an output or a graph kept between calls?")
 class output_kept_between_calls:
     class CheckpointedLayer(Wrapper):
         kept = None

@@ -40,6 +40,7 @@ def causes(n):
         text = "BatchNorm stands behind the convolutions, the order of ResNet; expected BN → ReLU → convolution."
         yield right - 2 * 31_520 + 58 * 2 * 32 - transitions, text
     yield right - n, "The classifier has no bias; expected one."
+    yield right + 48 * 1024 * n, "The classifier reads 7×7 pixels of every map; average each map to one number first."
     yield right + 83_648, "Running means and variances are counted as parameters; make them buffers."
     yield right - 83_648, "BatchNorm has no γ and β; expected both."
     for kernel in (1, 3, 5):

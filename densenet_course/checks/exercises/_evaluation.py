@@ -17,6 +17,9 @@ from densenet_course.checks.judge import Wrong
 
 def expect_no_error(reply):
     """Refuse a call that raised."""
+    if reply["raised"] and "modified by an inplace operation" in reply["raised"]:  # torch's own words are long
+        raise Wrong("backward() raised RuntimeError: a weight was modified by an inplace operation since the forward "
+                    "pass. Is step() called between the forward pass and backward()?")
     if reply["raised"]:
         raise Wrong(f"{reply['raised']}.{_hint(reply['raised'])}")
 
@@ -28,8 +31,6 @@ def _hint(raised):
         return " Is batches gone through twice? A generator gives its batches once only."
     if "must match the size" in raised:
         return " Is argmax taken over axis 1, the classes?"
-    if "modified by an inplace operation" in raised:
-        return " Is step() called between the forward pass and backward()?"
     if "does not require grad" in raised:
         return " Is the forward pass inside no_grad()?"
     return ""

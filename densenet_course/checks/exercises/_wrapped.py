@@ -161,11 +161,27 @@ def count_bytes(objects, name, layer, images, train, collect=False):
 
     Returns:
         {"saved": bytes of distinct storages seen by saved-tensor hooks, without parameters, "alive": bytes of what the
-        forward pass made and what is still there after it, without its output}
+        forward pass made and what is still there after it, without its output, "reaches": whether a gradient
+        comes back through the layer}
     """
     subject = Subject(objects, name, **layer)
     subject.begin(train)
-    return {"saved": _saved(subject, images), "alive": _alive(subject, images, collect)}
+    counts = {"saved": _saved(subject, images), "alive": _alive(subject, images, collect)}
+    return counts | {"reaches": _reaches(subject, images)}
+
+
+def _reaches(subject, images):
+    leaf = images.clone().requires_grad_()
+    output = subject.call(leaf)
+    if not output.requires_grad:
+        return False
+    try:
+        output.sum().backward()
+    except Exception:  # told where gradients are compared
+        return True
+    gradients = [parameter.grad for parameter in subject.parameters.values() if parameter.grad is not None]
+    through = leaf.grad is not None and leaf.grad.std() > 0  # a gradient that passed by the layer is 1 everywhere
+    return bool(through) or any(gradient.any().item() for gradient in gradients)
 
 
 def _saved(subject, images):

@@ -51,7 +51,8 @@ def asked(answer, arguments, script, weights=None):
     reply = Explaining(answer).ask(play, name="densenet121", arguments=arguments, script=script, weights=weights,
                                    cpu_seconds=SECONDS)
     if reply["foreign"]:
-        raise Wrong(f"own work: your network holds {reply['foreign'][0]}. It is a good one, but here you write it "
+        whose = reply["foreign"][0].partition(".__")[0]
+        raise Wrong(f"own work: your network holds {whose}. It is a good one, but here you write it "
                     "yourself: use torch.nn and classes of your own.")
     return reply
 

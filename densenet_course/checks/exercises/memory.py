@@ -59,7 +59,7 @@ OUTPUTS = (
 )
 
 
-@EXERCISE.finding("outputs", points=1.5)
+@EXERCISE.finding("outputs", points=1)
 def outputs(answer, draw):
     """The outputs are the layer's own, in both modes, with and without gradients."""
     layer = draw_layer(draw)
@@ -76,7 +76,7 @@ def outputs(answer, draw):
             raise Wrong("input: the call changed the caller's tensor. Is there an in-place operation on it?")
 
 
-@EXERCISE.finding("gradients", points=2)
+@EXERCISE.finding("gradients", points=1.5)
 def gradients(answer, draw):
     """The gradients of input and parameters are the layer's own, also where the input needs none."""
     layer = draw_layer(draw)
@@ -107,7 +107,7 @@ def expect_gradients(what, item, expected, got, wrong=()):
         expect_close(f"{name} in {what}", right, value, suspects=suspects, tolerance=LOOSE)
 
 
-@EXERCISE.finding("saved bytes", points=2)
+@EXERCISE.finding("saved bytes", points=2.5)
 def saved_bytes(answer, draw):
     """Fewer bytes are kept for the backward pass in train mode."""
     expect_fewer(answer, draw, train=True)
@@ -119,29 +119,45 @@ def saved_bytes_in_eval(answer, draw):
     expect_fewer(answer, draw, train=False)
 
 
-def expect_fewer(answer, draw, *, train):
-    """Hold the bytes that an answer keeps against those of the plain layer."""
+def bytes_kept(answer, draw, *, train):
+    """Count what the answer keeps and what the plain layer keeps, and return the request too."""
     prepare(answer)
     layer = draw_layer(draw)
     (images,) = draw_images(draw, layer)
-    got = answer.ask(count_bytes, name=NAME, layer=layer, images=images, train=train)
-    plainly = plain(count_bytes({NAME: Plain}, NAME, layer, images, train))
+    request = {"layer": layer, "images": images, "train": train}
+    got = answer.ask(count_bytes, name=NAME, **request)
+    return got, plain(count_bytes({NAME: Plain}, NAME, **request)), request
+
+
+def expect_recomputing(answer, draw):
+    """Refuse an answer that recomputes nothing: it has not met what this finding looks at."""
+    got, plainly, _ = bytes_kept(answer, draw, train=True)
+    if got["saved"] >= 0.95 * plainly["saved"]:
+        raise Wrong("nothing is computed again in train mode yet, so the second pass cannot be judged.")
+
+
+def expect_fewer(answer, draw, *, train):
+    """Hold the bytes that an answer keeps against those of the plain layer."""
+    got, plainly, request = bytes_kept(answer, draw, train=train)
     mode = "train" if train else "eval"
+    if not got["reaches"]:
+        raise Wrong(f"{mode} mode: no gradient comes back through the layer, so there is nothing to save for.")
     if got["saved"] >= 0.95 * plainly["saved"]:
         cause = ("Is the layer called by torch.utils.checkpoint, or in a Function of your own?" if train else
                  "The input needs gradients here too, so recompute in both modes.")
         raise Wrong(f"{mode} mode: autograd saves {got['saved']:,} bytes, the plain layer {plainly['saved']:,}; "
                     f"expected fewer. {cause}")
     if got["alive"] >= 0.95 * plainly["alive"]:
-        got = answer.ask(count_bytes, name=NAME, layer=layer, images=images, train=train, collect=True)
+        got = answer.ask(count_bytes, name=NAME, **request, collect=True)
     if got["alive"] >= 0.95 * plainly["alive"]:
         raise Wrong(f"{mode} mode: autograd saves less, but {got['alive']:,} bytes stay alive elsewhere (plain layer "
                     f"{plainly['alive']:,}). Is something kept on self, on ctx or in a hook?")
 
 
-@EXERCISE.finding("statistics", points=2)
+@EXERCISE.finding("statistics", points=2.5)
 def statistics(answer, draw):
     """BatchNorm's running statistics and its counter move once in a training step, and not at all in eval mode."""
+    expect_recomputing(answer, draw)
     layer = draw_layer(draw)
     steps = [step(draw, layer, train=train, needs=needs) for train, needs in
              ((True, True), (True, False), (False, True))]
@@ -176,6 +192,7 @@ def _counter(before, value):
 @EXERCISE.finding("several calls", points=1)
 def several_calls(answer, draw):
     """Calls before the backward pass do not disturb each other, and one step does not feel the last."""
+    expect_recomputing(answer, draw)
     layer = draw_layer(draw)
     three = step(draw, layer, calls=3)
     backwards = three | {key: three[key][::-1] for key in ("images", "upstream")}
@@ -187,7 +204,7 @@ def several_calls(answer, draw):
         expect_no_error(value, what)
         for a, b in zip(right["outputs"], value["outputs"], strict=True):
             expect_close(f"output of {what}", a, b, suspects=[
-                (other, "this belongs to another call. Is an output kept on self?")
+                (other, "this belongs to another call. Is an output or a graph kept between calls?")
                 for other in right["outputs"] if other is not a
             ])
         if "upstream" in item:

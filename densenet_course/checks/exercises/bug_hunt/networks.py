@@ -121,15 +121,16 @@ def count_is_right(answer, draw):
     """DenseNet-121 has its number of parameters."""
     script = [{"do": "warm up", "images": draw.normal(1, 3, 64, 64)}, {"do": "parameters"}]
     got = answer.ask(probes.play, name="densenet_bc", arguments=DENSENET121, script=script, cpu_seconds=8)[1]
-    with torch.device("meta"):
-        suspects = [(_count(_imagenet(layer)(*DENSENET121)), message) for layer, message in COUNTED]
-        expected = _count(network(imagenet_stem(32), layers.BottleneckLayer, *DENSENET121))
-    expect("parameters of DenseNet-121", f"{expected:,}", f"{sum(torch.Size(s).numel() for _, s, _ in got):,}",
-           suspects=[(f"{count:,}", message) for count, message in suspects])
+    count = sum(torch.Size(shape).numel() for _, shape, _ in got)
+    expected = _count(layers.BottleneckLayer)
+    suspects = [(f"{_count(layer):,}", message) for layer, message in COUNTED] if count != expected else ()
+    expect("parameters of DenseNet-121", f"{expected:,}", f"{count:,}", suspects=suspects)
 
 
-def _count(module):
-    return sum(parameter.numel() for parameter in module.parameters())
+def _count(layer):
+    """Count the parameters of DenseNet-121 made of another kind of layer."""
+    with torch.device("meta"):  # shapes only: nothing is drawn
+        return sum(parameter.numel() for parameter in _imagenet(layer)(*DENSENET121).parameters())
 
 
 def bottlenecks_are_there(answer, draw):
@@ -176,8 +177,8 @@ def four_blocks(draw):
 
 
 def grey_images(draw, arguments):
-    """Draw images (N, 1, H, H) of 28 or 32 pixels a side."""
-    return draw.normal(draw.integer(3, 4), 1, *[draw.random.choice((28, 32))] * 2)
+    """Draw images (N, 1, H, W): what is right for 28×28 pixels only is not right."""
+    return draw.normal(draw.integer(3, 4), 1, *draw.random.choice(((28, 32), (32, 28), (32, 32))))
 
 
 STEM = ModuleCase(
@@ -206,15 +207,9 @@ def stem_keeps_the_size(answer, draw):
     """The first block sees every pixel, and the rest of the network is as it was."""
     try:
         STEM.parameters(answer, draw)
-        for size in (28, 32):
-            _sized(size).values_in_eval(answer, draw)
+        STEM.values_in_eval(answer, draw)
         STEM.values_in_training(answer, draw)
     except AnswerError as error:
         if "Output size is too small" not in str(error):
             raise
         raise Wrong("the stem still leaves too few pixels for three transitions.") from None
-
-
-def _sized(size):
-    return ModuleCase(STEM.name, STEM.oracle, STEM.arguments,
-                      lambda draw, arguments: draw.normal(draw.integer(3, 4), 1, size, size), suspects=STEM.suspects)
