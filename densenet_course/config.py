@@ -1,6 +1,6 @@
 """DenseNetConfig: every choice that makes one DenseNet, checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 STEM_STRIDES = {"imagenet": 4, "cifar": 1, "class": 2}
 
@@ -20,6 +20,8 @@ class DenseNetConfig:
         stem: "imagenet" (7×7 stride 2, then max pooling), "cifar" (3×3 stride 1) or "class" (3×3 stride 2).
         drop_rate: probability of dropout after each layer, 0 ≤ p < 1.
         conv_bias: True gives every convolution a bias, as d2l's network has; the paper's have none.
+        efficient: True computes the same with fewer bytes (``densenet_course.efficient``). It is no part of what the
+            network is: configurations that differ in it are equal, and checkpoints fit both.
 
     Raises:
         ValueError: a value is out of range.
@@ -37,6 +39,7 @@ class DenseNetConfig:
     stem: str = "imagenet"
     drop_rate: float = 0.0
     conv_bias: bool = False
+    efficient: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self):
         object.__setattr__(self, "block_layers", tuple(self.block_layers))

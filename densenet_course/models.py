@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from densenet_course.config import STEM_STRIDES, DenseNetConfig
+from densenet_course.efficient import make_efficient
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block, transition
 
 
@@ -98,7 +99,8 @@ def check_images(images, config):
 def initialise(model):
     """Set the weights as the paper's authors do: Kaiming normal convolutions, BN at γ = 1 and β = 0, linear bias 0.
 
-    A convolution gets a zero bias where ``model.config.conv_bias`` asks for one.
+    A convolution gets a zero bias where ``model.config.conv_bias`` asks for one; and where ``model.config.efficient``
+    does, the dense blocks and transitions are exchanged for those that move fewer bytes.
 
     Source: Huang et al. 2017, section 4.2 (He et al. 2015).
     """
@@ -112,6 +114,8 @@ def initialise(model):
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
+    if model.config.efficient:
+        make_efficient(model)
 
 
 IMAGENET_VARIANTS = {
@@ -141,7 +145,7 @@ def densenet121(num_classes=1000, *, in_channels=3, weights=None, **options):
         num_classes: outputs of the classifier.
         in_channels: channels of the images.
         weights: None for random weights; "DEFAULT" for torchvision's ImageNet weights; or a file or URL of such.
-        options: further ``DenseNetConfig`` fields, for instance ``drop_rate``.
+        options: further ``DenseNetConfig`` fields, for instance ``drop_rate`` or ``efficient``.
 
     Raises:
         ValueError: an option is out of range, or pretrained weights do not fit the network.
@@ -167,7 +171,10 @@ def densenet201(num_classes=1000, *, in_channels=3, weights=None, **options):
     return _imagenet("densenet201", num_classes, in_channels, weights, options)
 
 
-def cifar_config(*, depth, growth_rate, bottleneck=True, compression=0.5, num_classes=10, in_channels=3, drop_rate=0.0):
+def cifar_config(
+    *, depth, growth_rate, bottleneck=True, compression=0.5, num_classes=10, in_channels=3, drop_rate=0.0,
+    efficient=False,
+):
     """Describe a three-block DenseNet for small images: DenseNet, -B, -C or -BC, as the paper trains on CIFAR.
 
     Args:
@@ -178,6 +185,7 @@ def cifar_config(*, depth, growth_rate, bottleneck=True, compression=0.5, num_cl
         num_classes: outputs of the classifier.
         in_channels: channels of the images.
         drop_rate: the paper uses 0.2 where it does not augment.
+        efficient: True computes the same with fewer bytes.
 
     Returns:
         A ``DenseNetConfig``; k0 is 2k for -BC and 16 otherwise.
@@ -201,20 +209,21 @@ def cifar_config(*, depth, growth_rate, bottleneck=True, compression=0.5, num_cl
         bottleneck_factor=4 if bottleneck else None,
         stem="cifar",
         drop_rate=drop_rate,
+        efficient=efficient,
     )
 
 
-def small_densenet(num_classes=10, *, in_channels=1):
+def small_densenet(num_classes=10, *, in_channels=1, efficient=False):
     """Build the network of Dive into Deep Learning: four blocks of four plain layers.
 
     It has 758,226 parameters on grey images. Its convolutions keep their biases, as in the book. Images need at least
-    29 pixels a side; the book uses 96.
+    29 pixels a side; the book uses 96. ``efficient=True`` computes the same with fewer bytes.
 
     Source: Zhang et al., Dive into Deep Learning, section 8.7.
     """
     return DenseNet(DenseNetConfig(
         block_layers=(4, 4, 4, 4), growth_rate=32, init_channels=64, num_classes=num_classes, in_channels=in_channels,
-        bottleneck_factor=None, conv_bias=True,
+        bottleneck_factor=None, conv_bias=True, efficient=efficient,
     ))
 
 
@@ -224,7 +233,7 @@ def class_densenet(num_classes=10, *, in_channels=1, **options):
     Args:
         num_classes: outputs of the classifier.
         in_channels: channels of the images.
-        options: further ``DenseNetConfig`` fields, for instance ``drop_rate``.
+        options: further ``DenseNetConfig`` fields, for instance ``drop_rate`` or ``efficient``.
     """
     defaults = {"block_layers": (2, 4, 4), "growth_rate": 16, "init_channels": 32, "stem": "class"}
     return DenseNet(DenseNetConfig(num_classes=num_classes, in_channels=in_channels, **(defaults | options)))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from densenet_course import efficient, models
+from densenet_course import efficient_functions, models
 from densenet_course.config import DenseNetConfig
 from densenet_course.efficient import EfficientDenseBlock, EfficientTransition, make_efficient
 from densenet_course.efficient_steps import tiles
@@ -24,6 +24,9 @@ def pair(build, seed=0):
     """Build a network twice, plain and efficient, with the same random weights."""
     torch.manual_seed(seed)
     plain = randomise(build(), seed)
+    for name, parameter in plain.named_parameters():
+        if name.startswith("features.") and "conv" in name and name.endswith("bias"):
+            nn.init.uniform_(parameter, -0.5, 0.5)
     return plain, make_efficient(copy.deepcopy(plain))
 
 
@@ -124,6 +127,17 @@ def test_deep_network_is_as_exact_as_the_plain_one(dtype):
     assert error(ours, exact) < 1.5 * error(theirs, exact) + 1e-6
 
 
+def test_autocast_of_a_block_alone():
+    torch.manual_seed(0)
+    block, down = DenseBlock(2, 3, 2), transition(7)
+    features = torch.randn(2, 3, 4, 4)
+    exact = down(block(features))
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = EfficientTransition(down)(EfficientDenseBlock(block)(features).float())
+    assert ours.dtype == torch.bfloat16
+    assert difference(ours, exact) < 0.05
+
+
 @pytest.mark.parametrize("layer", [conv_block, BottleneckLayer])
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
 def test_gradcheck(layer, train):
@@ -173,8 +187,8 @@ def test_nothing_is_computed_for_nobody(monkeypatch):
     for parameter in [*model.features.parameters()][:-10]:
         parameter.requires_grad = False
     calls = []
-    original = efficient.run_backward
-    monkeypatch.setattr(efficient, "run_backward", lambda *a, **k: calls.append(1) or original(*a, **k))
+    original = efficient_functions.run_backward
+    monkeypatch.setattr(efficient_functions, "run_backward", lambda *a, **k: calls.append(1) or original(*a, **k))
     model(torch.randn(2, 3, 8, 8)).sum().backward()
     assert len(calls) == 2 * sum(1 for _ in model.features.denseblock2.children()) - 3
 
@@ -188,6 +202,7 @@ def test_mixed_norms():
         block.denselayer2.norm1.eps = 0.1
         block.denselayer3.norm1.eval()
         block.denselayer3.norm2 = nn.BatchNorm2d(16, track_running_stats=False, dtype=torch.float64)
+        block.denselayer3.norm2.eval()
         block.denselayer1.norm2.eval()
     for seed in range(2):
         images = torch.randn(3, 3, 8, 8).double()
@@ -223,7 +238,7 @@ def test_inference(name, monkeypatch):
     if name != "plain with biases":
         plain.features.denseblock1.denselayer1.norm2.eps = fast.features.denseblock1.denselayer1.norm2.eps = 0.1
     images = torch.randn(5, 3, 8, 8).double()
-    monkeypatch.setattr(efficient.DenseFunction, "apply", None)  # the other way is not taken
+    monkeypatch.setattr(efficient_functions.DenseFunction, "apply", None)  # the other way is not taken
     with torch.no_grad():
         assert difference(fast(images), plain(images)) < 1e-12
         plain.bfloat16(), fast.bfloat16()
@@ -237,6 +252,15 @@ def test_two_backward_passes_through_one_graph():
     first = torch.autograd.grad(loss, weights, retain_graph=True)
     for a, b in zip(first, torch.autograd.grad(loss, weights), strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_gradient_handed_in_is_left_alone():
+    block = EfficientDenseBlock(DenseBlock(2, 3, 2))
+    output = block(torch.randn(2, 3, 4, 4))
+    grad = torch.randn_like(output)
+    before = grad.clone()
+    output.backward(grad)
+    assert torch.equal(grad, before)
 
 
 def test_changed_weights_are_noticed_before_the_backward_pass():
@@ -268,8 +292,7 @@ def test_the_argument():
     ):
         assert isinstance(model.features.denseblock1, EfficientDenseBlock)
         assert isinstance(model.features.transition1, EfficientTransition)
-    block = models.class_densenet(efficient=True).eval().features.denseblock1
-    assert not block.training and not block.denselayer1.training
+    assert not EfficientDenseBlock(DenseBlock(1, 3, 2).eval()).training
 
 
 def test_tiles_cover_the_batch():

@@ -61,6 +61,9 @@ class NetworkCase(ModuleCase):
             getattr(self, method)(answer, draw)
         except Wrong as named:
             error = named
+        else:
+            if method == "gradients":  # rounding has switched a ReLU, which changes a gradient a lot
+                return
         if "of the values differ" in str(error) and self._misfit(answer, draw):
             what = str(error).split(": ")[0]
             raise Wrong(f"{what}: {MISFIT}")

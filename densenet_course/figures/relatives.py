@@ -2,12 +2,15 @@
 
 import math
 import statistics
+from itertools import pairwise
 
 import torch
 from torch import nn
 
 from densenet_course.figures.gradients import LINES
 from densenet_course.figures.style import COLOURS, describe, new_figure
+from densenet_course.layers import DenseBlock
+from densenet_course.relatives import InceptionBlock, ResidualBlock
 
 FAMILIES = {  # colour and hatch of a bar, marker and line of a curve
     "DenseNet-BC": {"color": COLOURS["new"], "hatch": "", "marker": "o", "linestyle": "-"},
@@ -21,6 +24,59 @@ COSTS = (  # what a panel shows: title, unit, how to read it from a network and 
 )
 LAYER_LINES = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))
 LAYER_COLOURS = (COLOURS["bottleneck"], COLOURS["new"], COLOURS["transition"], COLOURS["ink"])
+
+
+PIECES = {  # what leaves a block: colour and hatch
+    "x": (COLOURS["input"], ""),
+    "x + H": (LINES["residual"]["color"], "//"),
+    "H": (COLOURS["new"], ".."),
+}
+
+
+def pieces(block, in_channels, out_channels):
+    """List (kind, channels) of what leaves a block, in the order of the channels; kinds are those of ``PIECES``.
+
+    Raises:
+        TypeError: not a block of ``relatives``, nor a ``DenseBlock``.
+    """
+    if isinstance(block, ResidualBlock):
+        return [("x + H", out_channels)]
+    if isinstance(block, DenseBlock):
+        layers = len(list(block.children()))
+        return [("x", in_channels)] + [("H", (out_channels - in_channels) // layers)] * layers
+    if isinstance(block, InceptionBlock):
+        return [("H", out_channels // 4)] * 4
+    raise TypeError(f"block: expected a residual, dense or Inception block, got {type(block).__name__}")
+
+
+def combined(blocks, images):
+    """Draw what leaves each block, channel by channel: the input, new maps, or their sum.
+
+    Args:
+        blocks: label → block.
+        images: what they read, (N, C, H, W).
+
+    Returns:
+        A figure with alt text: a bar for each block, as long as its output has channels.
+    """
+    figure, panel = new_figure(height=0.7 + 0.5 * len(blocks))
+    told = []
+    for row, (label, block) in enumerate(blocks.items()):
+        with torch.no_grad():
+            parts = pieces(block, images.shape[1], block(images).shape[1])
+        left = 0
+        for kind, channels in parts:
+            colour, hatch = PIECES[kind]
+            panel.barh(row, channels, 0.6, left, color=colour, hatch=hatch, edgecolor="white")
+            left += channels
+        panel.text(left, row, f"  {' | '.join(kind for kind, _ in parts)}", va="center")
+        told.append(f"{label}: " + ", ".join(f"{channels} of {kind}" for kind, channels in parts))
+    panel.set_yticks(range(len(blocks)), list(blocks))
+    panel.set_ylim(len(blocks) - 0.5, -0.5)
+    panel.margins(x=0.45)
+    panel.set_xlim(0)
+    panel.set_xlabel("channels that leave the block")
+    return describe(figure, f"What leaves a block that reads {images.shape[1]} channels. {'; '.join(told)}.")
 
 
 def largest(measured):
@@ -148,14 +204,14 @@ def size_needed(networks, accuracy, measure="parameters"):
         measure: "parameters" or "multiply_adds".
 
     Returns:
-        The size, or None where the accuracy lies outside what was measured.
+        The size; infinity where no measured network is as accurate, 0 where all of them are more accurate.
     """
     line = sorted((statistics.mean(points(network)), math.log(network[measure])) for network in networks)
-    for (low, small), (high, big) in zip(line, line[1:], strict=False):
+    for (low, small), (high, big) in pairwise(line):
         if low <= accuracy <= high:
             share = (accuracy - low) / (high - low) if high > low else 0.0
             return math.exp(small + share * (big - small))
-    return None
+    return math.inf if accuracy > line[-1][0] else 0.0
 
 
 def conv_weights(layer):

@@ -337,6 +337,19 @@ class no_gradients:
             return self.head(x)
 
 
+@wrong("Is there a detach()")
+class one_layer_reads_detached_maps:
+    class densenet121(Base):
+        def make_block(self, n, c):
+            class Cut(Block):
+                def forward(self, x):
+                    for i, layer in enumerate(self):
+                        x = torch.cat([x, layer(x.detach() if i == 5 else x)], 1)
+                    return x
+
+            return (Cut if n == 24 else Block)(self.make_layer(c + 32 * i) for i in range(n))
+
+
 @wrong("start with equal weights")
 class a_seed_inside:
     class densenet121(Base):

@@ -85,7 +85,7 @@ class _EvalGradient(torch.autograd.Function):
 def draw_layer(draw, *, channels=None):
     """Draw a bottleneck layer: arguments, state, momentum."""
     arguments = channels or draw.integer(12, 16), draw.integer(3, 4), draw.integer(3, 5)
-    state = BottleneckLayer(*arguments).state_dict()
+    state = dict(BottleneckLayer(*arguments).state_dict())
     for key, value in state.items():
         if value.ndim > 1:
             state[key] = draw.normal(*value.shape, scale=(2 / value[0].numel()) ** 0.5)

@@ -14,7 +14,8 @@ from densenet_course.checks.judge import Exercise, Wrong
 from densenet_course.checks.networks import DROPOUT, MISFIT, Explaining
 
 EXERCISE = Exercise("densenet121", names=["densenet121"], title="DenseNet-121", lesson="08_densenet121")
-TOLERANCE = 1e-3  # 121 layers in float32: other orders of summation differ by up to some 1e-5
+TOLERANCE = 2e-4  # of the largest logit; another order of summation differs by some 1e-6
+APART = 0.05  # of a gradient's length; one detached layer in 58 makes 0.2
 SECONDS = 8.0
 
 
@@ -200,6 +201,13 @@ def _gradients(expected, got):
     for shape, value in expected["gradients"].items():
         if shape not in got["gradients"]:
             raise Wrong(f"gradients: none reaches the parameters of shape {shape}. Are they used, and not detached?")
-        expect_close(f"gradient of the parameters of shape {shape}", value, got["gradients"][shape],
-                     tolerance=10 * TOLERANCE)
-    expect_close("gradient of the images", expected["input_gradient"], got["input_gradient"], tolerance=10 * TOLERANCE)
+        _near(f"gradient of the parameters of shape {shape}", value, got["gradients"][shape])
+    _near("gradient of the images", expected["input_gradient"], got["input_gradient"])
+
+
+def _near(what, expected, got):
+    """Compare two gradients as a whole: rounding may switch a ReLU, which changes a few of their values a lot."""
+    apart = ((expected - got).norm() / expected.norm()).item()
+    if not apart < APART:
+        raise Wrong(f"{what}: it is {apart:.0%} away from the right one. Is there a detach(), no_grad() or .data on the "
+                    "way?")

@@ -1,0 +1,158 @@
+"""The same DenseNet with fewer bytes moved and fewer bytes kept: one buffer per block, shared statistics, recomputing.
+
+A dense block as ``layers`` writes it is bound by memory, not by arithmetic. Layer l copies everything made before it
+(``torch.cat``), measures its mean and variance again, and keeps a normalised and rectified copy for the backward
+pass: bytes that grow with the square of the depth. Three ideas take that away without changing the function:
+
+1. **One buffer.** The block's output is allocated once; each layer writes its k new maps into their place.
+2. **Shared statistics.** Within a block a channel's batch mean and variance are the same for every BatchNorm that
+   reads it; only γ and β differ. So each map is measured once, where it is made; and what the readers send back
+   through mean and variance is summed first and applied once.
+3. **Recomputing.** BatchNorm and ReLU are cheap beside the convolutions. The forward pass keeps the maps and the
+   bottlenecks, which is linear in depth; the backward pass makes the normalised copies again.
+
+The work goes over a few images at a time, so that a copy still lies in the processor's cache when it is read.
+
+Source: Pleiss et al. 2017, "Memory-Efficient Implementation of DenseNets" (shared storage and recomputing).
+"""
+
+import torch
+from torch import nn
+
+from densenet_course.efficient_functions import DenseFunction, Stage, TransitionFunction, infer
+from densenet_course.efficient_steps import Step, values_per_channel
+from densenet_course.layers import DenseBlock
+
+KNOWN_LAYERS = {("norm1", "relu1", "conv1"), ("norm1", "relu1", "conv1", "norm2", "relu2", "conv2")}
+
+
+def step_of(norm, conv, pool=1):
+    """Describe BatchNorm → ReLU → (pooling) → convolution.
+
+    Raises:
+        TypeError: the modules are not those that ``layers`` builds.
+    """
+    if type(norm) is not nn.BatchNorm2d or norm.weight is None or type(conv) is not nn.Conv2d:
+        raise TypeError(
+            f"efficient: expected nn.BatchNorm2d with γ and β, then nn.Conv2d, got {norm} and {conv}; "
+            "build this network without efficient=True"
+        )
+    return Step(norm, conv, norm.training or norm.running_mean is None, pool)
+
+
+def stages_of(block):
+    """Describe a dense block as it is now: its modules, and which of them are in training mode.
+
+    Raises:
+        TypeError: a layer is neither a conv block nor a bottleneck layer.
+    """
+    layers = []
+    for layer in block.children():
+        parts = dict(layer.named_children())
+        if tuple(name for name in parts if name != "dropout") not in KNOWN_LAYERS:
+            raise TypeError(f"efficient: expected a conv block or a BottleneckLayer, got {layer}")
+        dropout = parts.get("dropout")
+        rate = dropout.p if dropout is not None and dropout.training else 0.0
+        layers.append(([step_of(parts[f"norm{i}"], parts[f"conv{i}"]) for i in (1, 2) if f"norm{i}" in parts], rate))
+    stages, reads = [], layers[0][0][0].norm.num_features
+    for i, (steps, rate) in enumerate(layers):
+        writes = slice(reads, reads + steps[-1].conv.out_channels)
+        read_again = any(later[0].uses_batch for later, _ in layers[i + 1:])
+        if len(steps) == 2:
+            stages.append(Stage(steps[0], reads, None, True, steps[1].uses_batch, 0.0))
+        stages.append(Stage(steps[-1], reads, writes, len(steps) == 1, read_again, rate))
+        reads = writes.stop
+    return stages
+
+
+def in_compute_format(maps):
+    """Cast maps to what autocast computes convolutions in, where it is on."""
+    device = maps.device.type
+    if torch.is_autocast_enabled(device) and maps.dtype != torch.float64:
+        return maps.to(torch.get_autocast_dtype(device))
+    return maps
+
+
+def check_batch(maps, steps):
+    """Refuse, as BatchNorm does, to measure a variance from one value.
+
+    Raises:
+        ValueError: there is one value per channel, and a step uses batch statistics.
+    """
+    if values_per_channel(maps) == 1 and any(step.uses_batch for step in steps):
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(maps.shape)}")
+
+
+class EfficientDenseBlock(DenseBlock):
+    """Compute what a ``DenseBlock`` computes, in one buffer and with shared statistics.
+
+    Hooks on its layers are not called, because the layers themselves are not.
+
+    Args:
+        block: a ``DenseBlock``; its layers become this block's.
+    """
+
+    def __init__(self, block):
+        nn.Module.__init__(self)
+        adopt(self, block)
+        stages_of(self)  # refuses what it cannot compute
+
+    def forward(self, features):
+        stages = stages_of(self)
+        check_batch(features, [stage.step for stage in stages])
+        parameters = [p for stage in stages for p in stage.step.parameters]
+        features = in_compute_format(features)
+        with torch.autocast(features.device.type, enabled=False):
+            if not torch.is_grad_enabled() and not any(stage.step.uses_batch or stage.drop_rate for stage in stages):
+                return infer(features, stages)
+            return DenseFunction.apply(features, stages, *parameters)
+
+
+class EfficientTransition(nn.Module):
+    """Compute what ``transition`` computes, keeping nothing but its input, and pooling before the convolution.
+
+    Args:
+        transition: what ``layers.transition`` built; its modules become this module's.
+    """
+
+    def __init__(self, transition):
+        super().__init__()
+        adopt(self, transition)
+        self.step()
+
+    def step(self):
+        return step_of(self.norm, self.conv, self.pool.kernel_size)
+
+    def forward(self, maps):
+        step = self.step()
+        check_batch(maps, [step])
+        maps = in_compute_format(maps)
+        with torch.autocast(maps.device.type, enabled=False):
+            return TransitionFunction.apply(maps, step, *step.parameters)
+
+
+def adopt(module, other):
+    """Take over the children of another module, under the same names, and its mode."""
+    for name, child in other.named_children():
+        module.add_module(name, child)
+    module.training = other.training
+
+
+def make_efficient(model):
+    """Exchange the dense blocks and transitions of a DenseNet, in place; parameters and ``state_dict`` stay the same.
+
+    Args:
+        model: a ``DenseNet``.
+
+    Returns:
+        The model.
+
+    Raises:
+        TypeError: it holds layers other than conv blocks and bottleneck layers.
+    """
+    for name, module in model.features.named_children():
+        if name.startswith("denseblock") and not isinstance(module, EfficientDenseBlock):
+            setattr(model.features, name, EfficientDenseBlock(module))
+        elif name.startswith("transition") and not isinstance(module, EfficientTransition):
+            setattr(model.features, name, EfficientTransition(module))
+    return model

@@ -1,0 +1,252 @@
+"""The arithmetic under ``efficient``: steps of BatchNorm → ReLU → (pooling) → convolution, forward and backward.
+
+A step reads maps that are kept anyway, and keeps nothing of its own: its backward pass normalises and rectifies the
+maps once more. Its statistics are handed to it, so that several steps can share them.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+aten = torch.ops.aten
+LAST = {"memory_format": torch.channels_last}
+
+# Pixels that a step takes at once on a CPU: few enough that a normalised copy of them stays in the cache.
+TILE_PIXELS = 4096
+
+
+@dataclass(frozen=True)
+class Step:
+    """BatchNorm → ReLU → pooling, if any → convolution.
+
+    Args:
+        norm: an ``nn.BatchNorm2d``.
+        conv: an ``nn.Conv2d`` of stride 1.
+        uses_batch: whether it normalises with the batch's statistics, as in training, or with its running ones.
+        pool: edge of the squares that are averaged; 1 for none.
+    """
+
+    norm: nn.BatchNorm2d
+    conv: nn.Conv2d
+    uses_batch: bool
+    pool: int = 1
+
+    @property
+    def parameters(self):
+        return self.norm.weight, self.norm.bias, self.conv.weight, self.conv.bias
+
+    def statistics(self, mean, var):
+        """Choose what it normalises with: the first of these channels' batch statistics, or its running ones."""
+        if self.uses_batch:
+            return mean[:self.norm.num_features], var[:self.norm.num_features]
+        norm, dtype = self.norm, wide(self.norm.running_mean.dtype)
+        return norm.running_mean.to(dtype, copy=True), norm.running_var.to(dtype, copy=True)
+
+    def weights(self, dtype, then=None):
+        """Cast weight and bias of the convolution; on request with the running BatchNorm of the next step folded in."""
+        weight, bias = self.conv.weight, self.conv.bias
+        if then is not None:
+            mean, var = then.statistics(None, None)
+            scale = then.norm.weight * torch.rsqrt(var + then.norm.eps)
+            weight = weight * scale.view(-1, 1, 1, 1)
+            bias = then.norm.bias + ((0 if bias is None else bias) - mean) * scale
+        return weight.to(dtype), None if bias is None else bias.to(dtype)
+
+    def update_running(self, mean, var, count):
+        """Move the running statistics towards those of a batch with ``count`` values in each channel."""
+        norm = self.norm
+        if not norm.training or norm.running_mean is None:
+            return
+        norm.num_batches_tracked += 1
+        momentum = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), momentum)
+        norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var.dtype), momentum)
+
+
+def wide(dtype):
+    """Return the format in which statistics are kept: fp32 at least."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def empty_maps(like, channels, shrink=1):
+    """Allocate maps in channels-last for the same images."""
+    size = (len(like), channels, *(edge // shrink for edge in like.shape[2:]))
+    return torch.empty(size, dtype=like.dtype, device=like.device, **LAST)
+
+
+def tiles(maps):
+    """Yield slices over the images, each of about ``TILE_PIXELS`` pixels; everything at once on a GPU."""
+    count, pixels = len(maps), maps.shape[2] * maps.shape[3]
+    size = max(1, TILE_PIXELS // pixels) if maps.device.type == "cpu" else max(1, count)
+    for start in range(0, count, size):
+        yield slice(start, start + size)
+
+
+def values_per_channel(maps):
+    return maps.numel() // maps.shape[1]
+
+
+def measure(maps):
+    """Measure maps in channels-last: (values per channel, mean, biased variance); in fp32 at least."""
+    return values_per_channel(maps), *aten.batch_norm_update_stats(maps, None, None, 0.0)
+
+
+def join(parts):
+    """Turn what ``measure`` said about the parts of a batch into mean and variance of the whole."""
+    count, mean, var = zip(*parts, strict=True)
+    if len(parts) == 1:
+        return mean[0], var[0]
+    mean, var = torch.stack(mean), torch.stack(var)
+    share = mean.new_tensor(count)[:, None] / sum(count)
+    joint = (share * mean).sum(0)
+    return joint, (share * (var + (mean - joint).square())).sum(0)
+
+
+def measure_all(maps):
+    """Return mean and biased variance of every channel."""
+    return join([measure(maps[tile].contiguous(**LAST)) for tile in tiles(maps)])
+
+
+def affine(maps, mean, var, scale, shift, eps=0.0):
+    """Compute (maps − mean) / √(var + eps) · scale + shift in one pass, whatever the formats of maps and numbers."""
+    return aten.native_batch_norm(maps, scale, shift, mean, var, False, 0.0, eps)[0]
+
+
+def activate(step, parameters, maps, mean, var):
+    """Normalise with the statistics given, then ReLU; the result has the format of the maps."""
+    gamma, beta = (p.to(mean.dtype) for p in parameters[:2])
+    return affine(maps, mean, var, gamma, beta, step.norm.eps).relu_()
+
+
+def pooled(step, active):
+    """Average before the 1×1 convolution: the order does not matter to the result, and this one is cheaper."""
+    return F.avg_pool2d(active, step.pool) if step.pool > 1 else active
+
+
+def run(step, parameters, source, mean, var, out, *, measured=False, keep=None):
+    """Compute one step, some images at a time.
+
+    Args:
+        step: a ``Step``.
+        parameters: its γ, β, weight and bias.
+        source: maps (N, C, H, W), perhaps some channels of a wider tensor.
+        mean, var: (C,), what it normalises with.
+        out: (N, C', H', W'), filled.
+        measured: whether a later step normalises ``out`` with its batch statistics.
+        keep: (N, C', H', W'), the factors that dropout applies to ``out``; None for no dropout.
+
+    Returns:
+        (mean, variance) of ``out`` if ``measured``, otherwise None.
+    """
+    weight, bias = (p if p is None else p.to(source.dtype) for p in parameters[2:])
+    parts = []
+    for tile in tiles(source):
+        active = activate(step, parameters, source[tile].contiguous(**LAST), mean, var)
+        new = torch.conv2d(pooled(step, active), weight, bias, padding=step.conv.padding)
+        if keep is not None:
+            new *= keep[tile]
+        if measured:
+            parts.append(measure(new.contiguous(**LAST)))
+        out[tile] = new
+    return join(parts) if measured else None
+
+
+class Gradient:
+    """The gradient of stored maps, collected from all steps that read them.
+
+    A step that normalises with x̂ = (x − μ)·r sends back γ·r·(g − mean(g) − x̂·mean(g·x̂)). Only γ·r·g differs from
+    pixel to pixel, and it is added at once. The two means are known from the gradients of β and γ; they are summed
+    over the steps, and subtracted once for each map when all its readers are done.
+
+    Args:
+        total: (N, C, H, W), γ·r·g summed over the steps so far; None where one step alone will add it.
+        maps: (N, C, H, W), the maps.
+        mean: (C,), their mean in the batch; None where no step uses it.
+        shift, slope: (C,), what the two means add up to so far.
+    """
+
+    def __init__(self, total, maps, mean, shift=None, slope=None):
+        self.is_first = total is None
+        self.total = torch.empty_like(maps) if total is None else total
+        self.maps, self.mean, self.shift, self.slope = maps, mean, shift, slope
+        if mean is not None and shift is None:
+            self.shift, self.slope = torch.zeros_like(mean), torch.zeros_like(mean)
+
+    def part(self, channels):
+        """View some of the channels; what is added there is added here."""
+        numbers = (None if v is None else v[channels] for v in (self.mean, self.shift, self.slope))
+        return Gradient(self.total[:, channels], self.maps[:, channels], *numbers)
+
+    def add(self, tile, grad):
+        """Add γ·r·g of a step, for some images."""
+        if not self.is_first:
+            grad += self.total[tile].contiguous(**LAST)  # adding in place to some channels of many is slower
+        self.total[tile] = grad
+
+    def add_statistics(self, step, gamma, var, grad_gamma, grad_beta):
+        """Note what a step sends back through mean and variance."""
+        r = torch.rsqrt(var + step.norm.eps)
+        scale = gamma.to(r.dtype) * r / values_per_channel(self.maps)
+        self.shift += scale * grad_beta
+        self.slope += scale * r * grad_gamma
+
+    def finished(self, tile):
+        """Return the gradient of some images, when all readers are done."""
+        grad = self.total[tile]
+        if self.mean is None:
+            return grad.contiguous(**LAST)
+        maps = self.maps[tile].contiguous(**LAST)
+        through_statistics = affine(maps, self.mean, torch.ones_like(self.mean), self.slope, self.shift)
+        return torch.sub(grad, through_statistics, out=through_statistics)
+
+    def whole(self):
+        """Return the gradient of all images."""
+        whole = empty_maps(self.maps, self.maps.shape[1])
+        for tile in tiles(whole):
+            whole[tile] = self.finished(tile)
+        return whole
+
+
+def run_backward(step, parameters, source, mean, var, above, below, *, keep=None, wanted=(True, True), inside=True):
+    """Send gradients back through one step, some images at a time, computing its inside again.
+
+    Args:
+        step, parameters, source, mean, var, keep: as in ``run``.
+        above: ``Gradient`` of what the step made.
+        below: ``Gradient`` of ``source``; added to.
+        wanted: whether weight and bias need gradients.
+        inside: whether anything before the convolution does.
+
+    Returns:
+        Gradients of γ, β, weight and bias; None where they were not wanted.
+    """
+    gamma, weight, bias = parameters[0].to(mean.dtype), parameters[2].to(source.dtype), parameters[3]
+    sums = [None] * 4
+    for tile in tiles(source):
+        maps = source[tile].contiguous(**LAST)
+        active = activate(step, parameters, maps, mean, var)
+        grad = above.finished(tile)
+        if keep is not None:
+            grad = grad * keep[tile]
+        grad, *grads = aten.convolution_backward(
+            grad, pooled(step, active), weight, None if bias is None else bias.shape,
+            (1, 1), step.conv.padding, (1, 1), False, (0, 0), 1, (inside, *wanted),
+        )
+        norm_grads = [None, None]
+        if inside:
+            if step.pool > 1:
+                square = (step.pool, step.pool)
+                grad = aten.avg_pool2d_backward(grad, active, square, square, (0, 0), False, True, None)
+            grad = aten.threshold_backward(grad, active, 0)
+            grad, *norm_grads = aten.native_batch_norm_backward(
+                grad, maps, gamma, mean, var, None, None, False, step.norm.eps, (True, True, True)
+            )
+            below.add(tile, grad)
+        for i, part in enumerate(norm_grads + grads):
+            if part is not None:
+                sums[i] = part.to(mean.dtype) if sums[i] is None else sums[i] + part
+    if inside and step.uses_batch:
+        below.add_statistics(step, gamma, var, *sums[:2])
+    return [None if s is None else s.to(p.dtype) for s, p in zip(sums, parameters, strict=True)]

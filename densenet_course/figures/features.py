@@ -1,0 +1,149 @@
+"""Pictures of what the layers learn: maps of one image, probes by depth, and who weighs whose maps."""
+
+import statistics
+
+import torch
+
+from densenet_course.features import maps_by_depth, reuse
+from densenet_course.figures.style import COLOURS, MAX_WIDTH, describe, new_figure
+
+LINES = {  # network: colour, marker, line style
+    "trained": (COLOURS["new"], "o", "-"),
+    "untrained": (COLOURS["input"], "s", "--"),
+}
+
+
+def short(place):
+    """Shorten a place of ``maps_by_depth``: "block 2, layer 3" becomes "2.3", "transition 1" becomes "T1"."""
+    return place.replace("block ", "").replace(", layer ", ".").replace("transition ", "T")
+
+
+@torch.no_grad()
+def through_the_network(model, image, places=None, columns=6):
+    """Draw the strongest maps of one image at some depths, one row for each; each map has its own range of grey.
+
+    Args:
+        model: a DenseNet, used in the mode it is in.
+        image: normalised (1, C, H, W).
+        places: names of ``maps_by_depth``; by default the stem, and the last place of every block.
+        columns: maps in a row, the one with the largest mean first.
+
+    Returns:
+        A figure with alt text.
+
+    Raises:
+        ValueError: more than one image, or a place that the network does not have.
+    """
+    if len(image) != 1:
+        raise ValueError(f"image: expected (1, C, H, W), got {tuple(image.shape)}")
+    found = dict(maps_by_depth(model, image))
+    names = list(found)
+    if places is None:
+        ends = [a for a, b in zip(names, [*names[1:], "transition"], strict=True) if b.startswith("transition")]
+        places = ["stem", *ends]
+    missing = [place for place in places if place not in found]
+    if missing:
+        raise ValueError(f"places: expected names among {', '.join(names)}, got {', '.join(missing)}")
+    side = MAX_WIDTH / (columns + 1.3)
+    figure, panels = new_figure(height=len(places) * side * 1.08, nrows=len(places), ncols=columns, squeeze=False)
+    for row, place in zip(panels, places, strict=True):
+        maps = found[place][0]  # (C, H, W)
+        for panel, map_ in zip(row, maps[maps.mean(dim=(1, 2)).argsort(descending=True)], strict=False):
+            panel.imshow(map_.numpy(), cmap="gray", interpolation="nearest")
+        for panel in row:
+            panel.set(xticks=[], yticks=[])
+            panel.spines[:].set_visible(False)
+        row[0].set_ylabel(f"{place.replace(', ', chr(10))}\n{maps.shape[1]} × {maps.shape[2]}×{maps.shape[2]}",
+                          rotation=0, ha="right", va="center", fontsize=10, labelpad=6)
+    told = "; ".join(f"{place}: {found[place].shape[1]} maps of {found[place].shape[2]}×{found[place].shape[3]} pixels"
+                     for place in places)
+    return describe(figure, f"The {columns} maps with the largest mean at {len(places)} depths, for one image. {told}.")
+
+
+def probe_curves(networks, chance):
+    """Draw what a linear probe reads at every depth, one panel for each question.
+
+    Args:
+        networks: the part "networks" of what ``benchmarks/probe.py`` writes: network → list of runs, each question →
+            judged part → place → accuracy. The test images are drawn.
+        chance: question → accuracy of guessing, a dotted line.
+
+    Returns:
+        A figure with alt text: a line through the means, a band from the worst run to the best; a triangle marks the
+        best place of the trained network.
+
+    Raises:
+        ValueError: there is no trained network among them.
+    """
+    if not networks.get("trained"):
+        raise ValueError(f"networks: expected runs of a trained network, got {', '.join(networks) or 'none'}")
+    questions = list(networks["trained"][0])
+    figure, panels = new_figure(height=2.6 * len(questions), nrows=len(questions), sharex=True, squeeze=False)
+    told = []
+    for panel, question in zip(panels[:, 0], questions, strict=True):
+        places = list(networks["trained"][0][question]["test"])
+        for network, runs in networks.items():
+            colour, marker, line = LINES[network]
+            by_place = [[100 * run[question]["test"][place] for run in runs] for place in places]
+            means = [statistics.mean(values) for values in by_place]
+            panel.fill_between(range(len(places)), list(map(min, by_place)), list(map(max, by_place)), color=colour,
+                               alpha=0.25, linewidth=0)
+            panel.plot(means, color=colour, marker=marker, markersize=5, linestyle=line, label=network)
+            best = max(range(len(places)), key=means.__getitem__)
+            told.append(f"{question}, {network}: {means[0]:.1f} % at the stem, best {means[best]:.1f} % at "
+                        f"{places[best]}, {means[-1]:.1f} % at the end")
+            if network == "trained":
+                panel.plot(best, means[best] + 3.5, marker="v", color=COLOURS["wrong"], markersize=9, linestyle="none",
+                           label="best place")
+        panel.axhline(100 * chance[question], color=COLOURS["ink"], linestyle=":", linewidth=1.2, label="guessing")
+        for i, place in enumerate(places):
+            if place.startswith("transition"):
+                panel.axvspan(i - 0.5, i + 0.5, color=COLOURS["transition"], alpha=0.15, linewidth=0)
+        panel.set_title(question, loc="left")
+        panel.set_ylabel("right (%)")
+        panel.set_ylim(0, 100)
+        panel.set_xticks(range(len(places)), [short(place) for place in places])
+        panel.grid(axis="y", alpha=0.3)
+    panels[-1, 0].set_xlabel("place: block.layer, T = transition")
+    panels[0, 0].legend(frameon=False, loc="lower right", fontsize=10, ncols=2)
+    runs = len(networks["trained"])
+    return describe(figure, f"Accuracy of a linear probe by depth, mean of {runs} run{'s' * (runs != 1)}. "
+                            f"{'; '.join(told)}.")
+
+
+def reuse_map(model):
+    """Draw who weighs whose maps: for each block a triangle of readers and sources, relative to the reader's mean.
+
+    Args:
+        model: a DenseNet.
+
+    Returns:
+        A figure with alt text: a cell holds the average absolute weight divided by the mean of its row; darker is more.
+
+    Source: after figure 5 of Huang et al. 2017, there with readers as columns.
+    """
+    blocks = reuse(model)
+    widths = [len(block["sources"]) for block in blocks]
+    tallest = max(len(block["readers"]) for block in blocks)
+    figure, panels = new_figure(height=1.15 + 0.42 * tallest, ncols=len(blocks), width_ratios=widths, squeeze=False)
+    told = []
+    for number, (panel, block) in enumerate(zip(panels[0], blocks, strict=True), start=1):
+        share = block["weights"] / block["weights"].nanmean(dim=1, keepdim=True)
+        panel.imshow(share.numpy(), cmap="Blues", vmin=0.5, vmax=1.6)
+        for row, column in torch.nonzero(~share.isnan()).tolist():
+            value = share[row, column].item()
+            panel.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=9,
+                       color="white" if value > 1.2 else COLOURS["ink"])
+        names = [reader.replace("transition", "transition ") for reader in block["readers"]]
+        panel.set_yticks(range(len(names)), names, fontsize=9.5)
+        panel.set_xticks(range(len(block["sources"])), [name.replace("layer ", "") for name in block["sources"]],
+                         fontsize=9.5)
+        panel.set_title(f"block {number}", fontsize=11)
+        panel.tick_params(length=0)
+        panel.spines[:].set_visible(False)
+        last = zip(block["sources"], share[-1].tolist(), strict=True)
+        told.append(f"block {number}, {names[-1]}: " + ", ".join(f"{source} {value:.2f}" for source, value in last))
+    panels[0, 0].set_ylabel("reader")
+    figure.supxlabel("source: the block's input, or the layer that made the maps", fontsize=10)
+    return describe(figure, f"Average absolute weight of each link, divided by its reader's mean, in {len(blocks)} "
+                            f"triangles. Last rows: {'. '.join(told)}.")

@@ -1,0 +1,603 @@
+# %% [markdown]
+# # 12 · DenseNet and its relatives
+#
+# **Equal parameters are not equal work: our DenseNet-BC computes twice as much as a ResNet of its size, and its
+# descendants change where the work goes.**
+#
+# Afterwards you can
+# - compare three families fairly, and say by what measure one of them wins;
+# - explain a network's multiply-adds by where its weights sit;
+# - swap the layer of a dense block for that of CondenseNet, PeleeNet or RDNet, and count what changes.
+#
+# About 50 minutes. Read before: [05 the bottleneck](05_bottleneck.ipynb) and
+# [07 train on FashionMNIST in class](07_train_fashion_mnist.ipynb).
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # everywhere else the course is installed already
+    import subprocess
+
+    course = "git+https://github.com/densenet-course/densenet-course"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "d2l==1.0.3", course], check=True)
+
+# %%
+import copy
+import json
+import math
+import statistics
+from collections import Counter
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import fuse_conv_bn_eval
+from torch.utils.flop_counter import FlopCounterMode
+
+from densenet_course import accounting
+from densenet_course.data import ResidentBatches, load
+from densenet_course.figures import relatives, show
+from densenet_course.layers import BottleneckLayer, DenseBlock
+from densenet_course.models import class_densenet, densenet121, initialise
+from densenet_course.relatives import FAMILIES, InceptionBlock, ResidualBlock, of_size
+from densenet_course.training import choose_device, evaluate, fit, predict
+
+torch.manual_seed(0)
+device = choose_device()  # for the training; everything that is counted stays on the CPU
+
+
+def cost(model, *shape):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(torch.zeros(1, *shape))
+    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2  # parameters, multiply-adds
+
+# %% [markdown]
+# ## Three ways to combine
+#
+# A residual block adds, a dense block keeps and appends, an Inception block looks in four ways and joins what it
+# saw:
+#
+# $$x + H(x) \qquad [\,x, H(x)\,] \qquad [\,H_1(x), H_2(x), H_3(x), H_4(x)\,]$$
+#
+# Shapes are `(N, C, H, W)`. **Predict** what leaves each block, for 3 channels and 10 maps a layer or branch.
+
+# %% tags=["nbval-check-output"]
+images = torch.randn(2, 3, 8, 8)
+blocks = {"residual": ResidualBlock(3, 3), "dense": DenseBlock(2, 3, 10), "Inception": InceptionBlock(3, 10)}
+for name, block in blocks.items():
+    print(f"{name:9}", tuple(block(images).shape))  # (N, C, H, W), (N, C + 2·10, H, W), (N, 4·10, H, W)
+
+# %% [markdown]
+# The numbers as a picture: x is the input, H stands for new maps.
+
+# %%
+show(relatives.combined(blocks, images))
+
+# %% [markdown]
+# Only adding keeps the number of channels. Now set every convolution weight to 0, as if nothing had been learned.
+# **Predict:** in which blocks do the first 3 channels that leave still hold the input?
+
+# %% tags=["nbval-check-output"]
+for name, block in blocks.items():
+    for module in block.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.zeros_(module.weight)
+    print(f"{name:9} input kept: {torch.equal(block.eval()(images)[:, :3], images)}")
+
+# %% [markdown]
+# Residual and dense blocks pass the input on unlearned. Inception must learn even that.
+#
+# ## Equal parameters
+#
+# The package builds all three around the class network's stem and head: three stages, with maps half as large in
+# each. `of_size` takes the member of a family nearest to 141,130 parameters.
+#
+# **Predict:** will their multiply-adds be nearly equal too?
+
+# %% tags=["nbval-check-output"]
+networks = {family: of_size(family, 141_130) for family in FAMILIES}
+for family, network in networks.items():
+    parameters, work = cost(network, 1, 28, 28)
+    print(f"{family:11} {parameters:,} parameters, {work:,} multiply-adds")
+
+# %% [markdown]
+# The parameters agree within 3 %. DenseNet-BC multiplies 1.96 times as often as ResNet.
+#
+# A weight works once for every pixel of the map it makes: 196 times on 14×14, 9 times on 3×3. **Predict** which
+# family keeps most of its weights on large maps.
+
+# %% tags=["nbval-check-output"]
+def weights_by_map(network):
+    found = Counter()
+    hooks = [module.register_forward_hook(lambda conv, _, maps: found.update({maps.shape[-1]: conv.weight.numel()}))
+             for module in network.modules() if isinstance(module, nn.Conv2d)]
+    network(torch.zeros(1, 1, 28, 28))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+for family, network in networks.items():
+    print(f"{family:11}", ", ".join(f"{n:,} on {size}×{size}" for size, n in weights_by_map(network).items()))
+
+# %% [markdown]
+# DenseNet-BC: 25,888·196 + 55,808·49 + 55,296·9, and 112·10 for the classifier, are its 8,307,424. It has seven
+# times as many weights on 14×14 as ResNet, which doubles its channels whenever it halves the map.
+#
+# So "equal" needs a measure. We fix the parameters, as most comparisons of DenseNet do, and report the rest.
+#
+# ## Equal training
+#
+# Also equal: images, epochs, batches of 128, flips, Nesterov momentum, one-cycle schedule. Each family got its own
+# peak rate, the best of three on 5,000 images held out from training. Training all of it takes hours on a CPU:
+# `benchmarks/relatives.py` did it, and we read its file.
+
+# %%
+path = Path("../benchmarks/results/relatives.json")
+measured = json.loads(path.read_text()) if path.exists() else None
+if measured is None:
+    print("no relatives.json here; from a checkout of the course, python benchmarks/relatives.py makes it")
+else:
+    print(f"{measured['epochs']} epochs on {measured['train_images']:,} images, {len(measured['seeds'])} seeds, "
+          f"{measured['device']}, {measured['precision']}; peak rates {measured['peak_rate']}")
+
+# %% [markdown]
+# Two numbers remain to be guessed. **Predict** the bytes saved for the backward pass of DenseNet-BC, against
+# ResNet. And the order of the three accuracies?
+
+# %%
+largest = relatives.largest(measured) if measured else {}
+for family, network in largest.items():
+    values, step = relatives.points(network), measured["step_seconds"][family]
+    print(f"{family:11} {network['parameters']:,} parameters, {network['multiply_adds'] / 1e6:.2f} M multiply-adds, "
+          f"{network['saved_bytes'] / 1e3:.0f} kB saved, step {1e3 * step['median']:.0f} ms, "
+          f"accuracy {statistics.mean(values):.2f} % ({min(values):.2f} to {max(values):.2f})")
+    assert (network["parameters"], network["multiply_adds"]) == cost(networks[family], 1, 28, 28)  # counted just now
+    assert measured["train_images"] < 60_000 or min(values) > 80
+if measured:
+    assert 4 < largest["DenseNet-BC"]["saved_bytes"] / largest["ResNet"]["saved_bytes"] < 5
+    show(relatives.comparison(measured))
+
+# %% [markdown]
+# A dot is one seed, the line their mean; bytes and multiply-adds are for one image, a step is one batch. DenseNet-BC
+# saves between four and five times as many bytes as ResNet. Lesson [09](09_memory_and_speed.ipynb) shows which of
+# them it could do without.
+#
+# Compare the ratios of the milliseconds with those of the multiply-adds. Where they differ, moving bytes and starting
+# many small operations cost time as well.
+#
+# Accuracy needs care: the same seed gives the same order of images, so we subtract seed by seed.
+
+# %%
+for family in list(largest)[1:]:
+    pairs = zip(relatives.points(largest[family]), relatives.points(largest["DenseNet-BC"]), strict=True)
+    gaps = [theirs - dense for theirs, dense in pairs]
+    agree = max(gaps) < 0 or min(gaps) > 0
+    print(f"{family:10} {statistics.mean(gaps):+.2f} points against DenseNet-BC, seeds from {min(gaps):+.2f} to "
+          f"{max(gaps):+.2f}{'' if agree else '   (the seeds disagree)'}")
+
+# %% [markdown]
+# Minus means that DenseNet-BC was better. Where all seeds agree on the sign, the order holds for this budget. After
+# longer training it may be another.
+#
+# ## Parameter efficiency
+#
+# The paper plots error against size, and reads from it that DenseNet-BC needs about a third of a ResNet's parameters
+# for the same accuracy, on CIFAR-10 after 300 epochs. We draw our own runs at four sizes.
+#
+# **Predict** from the table above: which family moves right when multiply-adds replace parameters on the axis?
+
+# %%
+if measured:
+    show(relatives.efficiency(measured))
+
+# %% [markdown]
+# The heights are the same in both panels; only the places change. Seen from ResNet, DenseNet-BC moves right by a
+# factor of about two.
+#
+# Reading along a horizontal line answers the paper's question: how much larger must the ResNet be? Between our
+# sizes we draw straight lines.
+
+# %%
+by_family = relatives.curves(measured) if measured else {"DenseNet-BC": []}
+for network in by_family["DenseNet-BC"]:
+    accuracy = statistics.mean(relatives.points(network))
+    told = []
+    for measure in ("parameters", "multiply_adds"):
+        needed = relatives.size_needed(by_family["ResNet"], accuracy, measure)
+        outside = {0.0: "less than our smallest", math.inf: "more than our largest"}
+        told.append(f"{measure} {outside.get(needed, f'× {needed / network[measure]:.2f}')}")
+    print(f"for the {accuracy:.2f} % of {network['parameters']:>7,} parameters a ResNet needs {', '.join(told)}")
+
+# %% [markdown]
+# × 3 in parameters would repeat the paper's claim here, × 1 would mean a draw. Below 1, ResNet is the more
+# efficient. The second number is the same question for work.
+#
+# ## Change the layer, keep the block
+#
+# The descendants keep the concatenation and change the layer, so they fit into `DenseBlock` through its argument
+# `layer=`. We hold each against a bottleneck layer that reads C = 128 channels of 7×7 and makes k = 16.
+#
+# **Predict** its weights: 4·C·k + 36·k².
+
+# %% tags=["nbval-check-output"]
+parameters, work = cost(BottleneckLayer(128, 16), 128, 7, 7)
+formula = accounting.layer_cost(class_densenet().config, 128, name="layer", height=7, width=7)
+print(f"{parameters:,} parameters, {work:,} = 49 · {work // 49:,} multiply-adds")
+print("formulas agree:", (formula.parameters, formula.multiply_adds) == (parameters, work))
+
+# %% [markdown]
+# 8,192 + 9,216 = 17,408 weights, and 384 numbers of the BNs.
+#
+# ## Squeeze-and-excitation: look at the whole image
+#
+# SE averages each map to one number (squeeze). Two small linear layers turn these numbers into a gate between 0 and
+# 1 for each map (excite). We gate the k new maps.
+
+# %%
+class SqueezeExcite(nn.Module):
+    def __init__(self, channels, reduction=4):
+        super().__init__()
+        few = channels // reduction
+        self.gates = nn.Sequential(nn.Linear(channels, few), nn.ReLU(), nn.Linear(few, channels), nn.Sigmoid())
+
+    def forward(self, maps):
+        gates = self.gates(maps.mean((2, 3)))  # (N, k)
+        return maps * gates[:, :, None, None]  # (N, k, H, W)
+
+
+def se_layer(in_channels, growth_rate):
+    layer = BottleneckLayer(in_channels, growth_rate)
+    layer.add_module("excite", SqueezeExcite(growth_rate))
+    return layer
+
+# %% [markdown]
+# **Predict** the extra parameters for k = 16, biases included. And change one pixel of a 15×15 map: how many pixels of
+# the new maps change, without SE and with it?
+
+# %% tags=["nbval-check-output"]
+def reach(layer):
+    maps = torch.randn(1, 128, 15, 15)
+    changed = maps.clone()
+    changed[:, :, 7, 7] += 100
+    with torch.no_grad():
+        difference = (layer.eval()(maps) - layer(changed)).abs() > 1e-4  # (N, k, H, W)
+    return difference.any(1).sum().item()
+
+
+for name, layer in (("bottleneck", BottleneckLayer), ("with SE", se_layer)):
+    print(f"{name:10} {cost(layer(128, 16), 128, 7, 7)[0]:,} parameters, reaches {reach(layer(128, 16))} pixels")
+
+# %% [markdown]
+# 16·4 + 4 + 4·16 + 16 = 148 more, and every one of the 225 pixels moves: the average carries news across the image.
+#
+# ## PeleeNet: two ways
+#
+# PeleeNet (2018) splits the new maps: k/2 see 3×3 pixels, k/2 see 5×5 through two convolutions. The convolution comes
+# *before* its BN and ReLU. And a waist never exceeds half of what it reads.
+
+# %%
+def post_conv(in_channels, out_channels, kernel_size, stride=1):
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
+class TwoWayLayer(nn.Module):
+    def __init__(self, in_channels, growth_rate, bottleneck_factor=4):
+        super().__init__()
+        half = growth_rate // 2
+        waist = min(bottleneck_factor * half, in_channels // 2)
+        self.near = nn.Sequential(post_conv(in_channels, waist, 1), post_conv(waist, half, 3))
+        self.far = nn.Sequential(post_conv(in_channels, waist, 1), post_conv(waist, half, 3), post_conv(half, half, 3))
+
+    def forward(self, features):
+        return torch.cat([self.near(features), self.far(features)], dim=1)  # (N, k, H, W)
+
+# %% [markdown]
+# **Predict** its weights: two 1×1 from 128 to 32, two 3×3 from 32 to 8, one 3×3 from 8 to 8. And its reach?
+
+# %% tags=["nbval-check-output"]
+layer = TwoWayLayer(128, 16)
+weights = sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Conv2d))
+print(f"{weights:,} weights, {cost(layer, 128, 7, 7)[0]:,} parameters, reaches {reach(layer)} pixels")
+
+# %% [markdown]
+# 8,192 + 4,608 + 576 = 13,376. The 1×1 cost what they did; halving both sides of a 3×3 quarters it, and there are
+# two.
+#
+# Why convolution first? In use, BN only scales and shifts, so it can be folded into the convolution before it.
+# **Predict:** 176 numbers of γ and β go, a bias for each of 88 channels comes.
+
+# %% tags=["nbval-check-output"]
+layer.train()(torch.randn(8, 128, 7, 7))  # moves the running statistics away from 0 and 1
+folded = copy.deepcopy(layer.eval())
+for part in folded.modules():
+    if isinstance(part, nn.Sequential) and isinstance(part[0], nn.Conv2d):
+        part[0], part[1] = fuse_conv_bn_eval(part[0], part[1]), nn.Identity()
+maps = torch.randn(2, 128, 7, 7)
+print(f"{cost(layer, 128, 7, 7)[0]:,} → {cost(folded, 128, 7, 7)[0]:,} parameters, "
+      f"same maps: {torch.allclose(layer(maps), folded(maps), atol=1e-5)}")
+
+# %% [markdown]
+# In DenseNet's layer only the second BN follows a convolution directly. The first stands before a ReLU and reads what
+# others read too: it must stay.
+#
+# PeleeNet's stem also goes two ways: a 3×3, then max pooling beside a 1×1 and a 3×3. **Predict** whether it works
+# less than DenseNet-121's 7×7, which has 147·64 weights on 112×112.
+
+# %% tags=["nbval-check-output"]
+class TwoWayStem(nn.Module):
+    def __init__(self, channels=32):
+        super().__init__()
+        self.first = post_conv(3, channels, 3, stride=2)
+        self.far = nn.Sequential(post_conv(channels, channels // 2, 1), post_conv(channels // 2, channels, 3, stride=2))
+        self.join = post_conv(2 * channels, channels, 1)
+
+    def forward(self, images):
+        maps = self.first(images)  # (N, 32, H/2, W/2)
+        maps = torch.cat([F.max_pool2d(maps, 2), self.far(maps)], dim=1)  # (N, 64, H/4, W/4)
+        return self.join(maps)  # (N, 32, H/4, W/4)
+
+
+for name, stem in (("7×7", densenet121().features[:4]), ("two-way", TwoWayStem())):
+    shape = tuple(stem(torch.zeros(1, 3, 224, 224)).shape)
+    print(f"{name:7} {shape}, {cost(stem, 3, 224, 224)[1]:,} multiply-adds")
+
+# %% [markdown]
+# A third of the work, for four convolutions instead of one; but only 32 channels leave it.
+#
+# ## CondenseNet: learn which links to cut
+#
+# CondenseNet (2018) starts with all links. The outputs of its 1×1 form G groups, here 4. Three times in the first half
+# of training, each group drops a quarter of the C channels: those with its smallest weights.
+
+# %%
+class LearnedGroupConv(nn.Conv2d):
+    def __init__(self, in_channels, out_channels, condensation=4):
+        super().__init__(in_channels, out_channels, 1, bias=False)
+        self.condensation = condensation  # G groups; at the end each reads C/G channels
+        self.register_buffer("mask", torch.ones(condensation, in_channels))  # 1: this group reads this channel
+
+    def masked_weight(self):
+        return self.weight * self.mask.repeat(self.out_channels // self.condensation, 1)[:, :, None, None]
+
+    def condense(self):
+        size = self.masked_weight().detach().abs().reshape(-1, *self.mask.shape).sum(0)  # (G, C)
+        weakest = size.masked_fill(self.mask == 0, torch.inf).argsort(1)[:, : self.in_channels // self.condensation]
+        self.mask.scatter_(1, weakest, 0)
+
+    def forward(self, maps):
+        return F.conv2d(maps, self.masked_weight())  # (N, 4k, H, W)
+
+# %% [markdown]
+# **Predict** how many of 128 channels a group reads after each of three rounds, and how many weights are left of
+# 128·64.
+
+# %% tags=["nbval-check-output"]
+learned = LearnedGroupConv(128, 64)
+for _ in range(3):
+    learned.condense()
+    left = int((learned.masked_weight() != 0).sum())
+    print("each group reads", learned.mask.sum(1).int().tolist(), f"channels, {left:,} weights left")
+
+# %% [markdown]
+# A quarter is left, but a mask of zeros saves no time. After training the zeros can go: pick the channels that each
+# group kept, and use an ordinary group convolution. **Predict:** the same maps?
+
+# %% tags=["nbval-check-output"]
+def as_group_conv(learned, maps):
+    groups = learned.condensation
+    index = learned.mask.nonzero()[:, 1]  # channels of group 1, then of group 2, …
+    rows = learned.weight.reshape(-1, *learned.mask.shape).transpose(0, 1)  # (G, 4k/G, C)
+    weight = torch.cat([row[:, kept] for row, kept in zip(rows, index.chunk(groups), strict=True)])  # (4k, C/G)
+    out = F.conv2d(maps[:, index], weight[:, :, None, None], groups=groups)  # (N, 4k, H, W), group after group
+    return F.channel_shuffle(out, groups)  # (N, 4k, H, W), in the old order
+
+
+torch.allclose(learned(maps), as_group_conv(learned, maps), atol=1e-5)
+
+# %% [markdown]
+# The same, with 2,048 multiply-adds a pixel instead of 8,192. CondenseNet's 3×3 has fixed groups as well.
+#
+# ## Break it: fixed groups in the 1×1
+#
+# Why not use fixed groups at once? Change the newest 16 of the 128 maps. **Predict** how many of the 64 channels in
+# the waist notice, with a plain 1×1, with four fixed groups, and with the learned ones.
+
+# %% tags=["nbval-check-output"]
+def notice(convolution):
+    changed = maps.clone()
+    changed[:, -16:] += 1
+    return (convolution(maps) != convolution(changed)).amax((0, 2, 3)).sum().item()
+
+
+fixed = nn.Conv2d(128, 64, 1, groups=4, bias=False)
+print("plain", notice(nn.Conv2d(128, 64, 1, bias=False)), "fixed", notice(fixed), "learned", notice(learned))
+
+# %% [markdown]
+# Fixed groups cut the links by age: three quarters of the waist never see the newest maps. Shapes and counts look
+# right, and nothing complains.
+
+# %% tags=["nbval-check-output"]
+def condense_layer(in_channels, growth_rate):
+    layer = BottleneckLayer(in_channels, growth_rate)
+    layer.conv1 = LearnedGroupConv(in_channels, 4 * growth_rate)
+    layer.conv2 = nn.Conv2d(4 * growth_rate, growth_rate, 3, padding=1, groups=4, bias=False)
+    return layer
+
+
+left = relatives.conv_weights(condense_layer(128, 16))  # after condensing
+print(f"{left:,} of {relatives.conv_weights(BottleneckLayer(128, 16)):,} weights")
+
+# %% [markdown]
+# Exactly a quarter of the bottleneck layer.
+#
+# ## RDNet: wide growth
+#
+# RDNet (2024) takes the layer of a modern ResNet relative, ConvNeXt: a 7×7 for each channel alone (depthwise), one
+# LayerNorm, then 1×1 to 4·C and 1×1 to k. Its waist is a multiple of what it *reads*, and k may be large.
+
+# %%
+class ChannelNorm(nn.LayerNorm):
+    def forward(self, maps):
+        return super().forward(maps.movedim(1, -1)).movedim(-1, 1)  # (N, C, H, W); each pixel on its own
+
+
+def rd_layer(in_channels, growth_rate):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, in_channels, 7, padding=3, groups=in_channels),  # (N, C, H, W)
+        ChannelNorm(in_channels),
+        nn.Conv2d(in_channels, 4 * in_channels, 1), nn.GELU(),  # (N, 4C, H, W)
+        nn.Conv2d(4 * in_channels, growth_rate, 1),  # (N, k, H, W)
+    )
+
+# %% [markdown]
+# Left out here: the gates of its later stages and a learned scale of the output.
+#
+# Its weights are 49·C + 4·C² + 4·C·k. **Predict** both layers at C = 128, for k = 16 and k = 64.
+
+# %% tags=["nbval-check-output"]
+for k in (16, 64):
+    ours, theirs = (relatives.conv_weights(layer(128, k)) for layer in (BottleneckLayer, rd_layer))
+    print(f"k = {k}: bottleneck {ours:,}, RDNet {theirs:,}; reaches {reach(rd_layer(128, k))} pixels")
+
+# %% [markdown]
+# At k = 16 RDNet's layer has 4.6 times the weights. At 64 it is the smaller one: four times the new maps cost it 31 %
+# more, but the bottleneck layer ten times as much. Where do the lines cross?
+
+# %%
+layers = {"bottleneck": BottleneckLayer, "two-way": TwoWayLayer, "condensed": condense_layer, "RDNet": rd_layer}
+show(relatives.cost_by_growth(layers))
+
+# %% [markdown]
+# At 36·k² = 49·C + 4·C², k ≈ 45. The bottleneck's 3×3 grows with k², RDNet's layer only with k. So RDNet can afford
+# growth rates of 64 to 224 in its smallest network, where DenseNet-121 has 32; in return it has fewer layers.
+#
+# ## Shapes and parameters
+#
+# All layers in the class network. **Predict** which one saves most. CondenseNet's is counted before condensing.
+
+# %% tags=["nbval-check-output"]
+def class_network(layer):
+    network = class_densenet()
+    for i, (num_layers, channels) in enumerate(((2, 32), (4, 32), (4, 48)), start=1):
+        setattr(network.features, f"denseblock{i}", DenseBlock(num_layers, channels, 16, layer))
+    initialise(network)
+    return network
+
+
+for name, layer in ({"SE": se_layer} | layers).items():
+    network = class_network(layer)
+    shape = tuple(network.features(torch.zeros(2, 1, 28, 28)).shape)  # (N, 112, 3, 3) for all of them
+    parameters, work = cost(network, 1, 28, 28)
+    print(f"{name:10} {shape}, {parameters:>7,} parameters, {work:>10,} multiply-adds")
+config = class_densenet().config
+print(f"formulas   {accounting.parameters(config):,} parameters, {accounting.multiply_adds(config, 28):,}")
+
+# %% [markdown]
+# The same shapes from all five: a dense block only asks for k new maps. Ten SE layers add ten times 148.
+#
+# ## Train one
+#
+# SE layers against plain ones: 4,000 images, three epochs, the same order of images. Both start from the same weights;
+# only the gates are extra. **Predict** the value of a gate before training, when it knows nothing.
+
+# %%
+train_set, test_set = ([tensor[:size] for tensor in load(split)] for split, size in (("train", 4000), ("test", 2000)))
+batches = ResidentBatches(*train_set, batch_size=64, shuffle=True, augment="flip", drop_last=True, device=device)
+test = ResidentBatches(*test_set, batch_size=500, device=device)
+torch.manual_seed(0)
+plain, gated = class_network(BottleneckLayer), class_network(se_layer)
+missing = gated.load_state_dict(plain.state_dict(), strict=False).missing_keys
+assert all(".excite." in key for key in missing)  # everything but the gates was copied
+for name, network in (("plain", plain), ("with SE", gated)):
+    history = fit(network, batches, epochs=3, device=device, progress=False)
+    accuracy = evaluate(network, test)[1]
+    print(f"{name:8} loss {history[0]['train_loss']:.2f} → {history[-1]['train_loss']:.2f}, accuracy {accuracy:.1%}")
+    assert accuracy > 0.65  # guessing gives 0.10
+
+# %% [markdown]
+# Both learn. Which is better, this run cannot say: one seed, three epochs, and a standard error of almost a point.
+#
+# What did the gates learn? **Predict:** do they differ from image to image?
+
+# %%
+gates = {}
+for name, module in gated.named_modules():
+    if isinstance(module, SqueezeExcite):
+        module.gates.register_forward_hook(lambda _, __, out, name=name: gates.setdefault(name, []).append(out.cpu()))
+predict(gated, test)
+spreads = []
+for name, values in gates.items():
+    values = torch.cat(values).float()  # (2000, k)
+    spreads.append(values.std(0).mean().item())
+    block, layer = name.split(".")[1:3]
+    print(f"{block} {layer}: from {values.min():.2f} to {values.max():.2f}, varies by {spreads[-1]:.3f} between images")
+assert max(spreads) > 0.01
+
+# %% [markdown]
+# Gates start near 0.5, and some of them now depend on the image. A row that stays at 0.50 with 0.000 is dead: all four
+# ReLUs are off, for every image. Such a layer only halves its maps, and the next BN undoes that.
+#
+# ## Where DenseNet lives on
+#
+# **Segmentation.** FC-DenseNet, the "Tiramisu" (2016), adds an upsampling path. On the way up it passes on only the
+# *new* maps of a block; the skip connection brings the rest. In lesson 03 that was a slip. **Predict** the channels
+# both ways.
+
+# %% tags=["nbval-check-output"]
+coarse, skip = torch.randn(1, 96, 7, 7), torch.randn(1, 96, 14, 14)
+everything = DenseBlock(4, 96, 16, BottleneckLayer)(coarse)  # (N, 160, 7, 7)
+for name, maps in (("everything", everything), ("new maps only", everything[:, 96:])):
+    up = nn.ConvTranspose2d(maps.shape[1], maps.shape[1], 3, stride=2, padding=1, output_padding=1)
+    joined = torch.cat([up(maps), skip], dim=1)  # (N, C + 96, 14, 14)
+    print(f"{name:13} {tuple(joined.shape)}, {up.weight.numel():,} weights to upsample")
+
+# %% [markdown]
+# 256 channels against 160, and a sixth of the weights. Its authors report the best results of their time on CamVid
+# and Gatech, two sets of street scenes, without pretraining.
+#
+# **Detection.** DSOD (2017) trains a detector from scratch, without ImageNet. Its authors call the supervision that
+# reaches early layers through dense connections critical for that. Pelee joins PeleeNet with a detector for phones.
+#
+# **Medical images.** CheXNet (2017) is DenseNet-121 with a new output layer, fine-tuned on over 100,000 chest X-rays
+# with 14 diseases. **Predict** its parameters: 7,978,856, less 1,025,000 of the old classifier, and 1,025·14.
+
+# %% tags=["nbval-check-output"]
+f"{sum(p.numel() for p in densenet121(num_classes=14).parameters()):,}"
+
+# %% [markdown]
+# Only 14,350 of them start untrained. Lesson [11](11_transfer_learning.ipynb) transfers in this way on a small scale.
+#
+# ## Your turn
+#
+# **Medium, 30 minutes.** VoVNet (2019) joins only once: its 3×3 layers form a chain, and at the end everything is
+# concatenated. Write `OneShotBlock(num_layers, in_channels, growth_rate)` from post-activation 3×3 layers. Compare its
+# output shape with `DenseBlock`'s and its multiply-adds with `cost`, for 4 layers, C = 64 and k = 16. Then count what
+# each layer reads.
+#
+# ## Recap
+#
+# - At equal parameters DenseNet-BC does twice ResNet's multiply-adds, because it keeps more weights on large maps, and
+#   it saves more bytes. Name the measure before you name a winner.
+# - A dense block takes any layer that makes k maps. CondenseNet quarters its weights, PeleeNet splits it in two, SE
+#   adds a view of the whole image, RDNet makes large k cheap.
+# - Groups that cut links in a dense block must be learned; fixed ones cut by age.
+#
+# ## Sources
+#
+# - Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
+#   [arXiv 1608.06993](https://arxiv.org/abs/1608.06993), figures 3 and 4.
+# - He et al. 2016, [arXiv 1603.05027](https://arxiv.org/abs/1603.05027); Szegedy et al. 2015,
+#   [arXiv 1409.4842](https://arxiv.org/abs/1409.4842).
+# - SE: Hu et al., [arXiv 1709.01507](https://arxiv.org/abs/1709.01507). PeleeNet: Wang, Li, Ling,
+#   [arXiv 1804.06882](https://arxiv.org/abs/1804.06882). CondenseNet: Huang, Liu, van der Maaten, Weinberger,
+#   [arXiv 1711.09224](https://arxiv.org/abs/1711.09224). RDNet: Kim, Heo, Han,
+#   [arXiv 2403.19588](https://arxiv.org/abs/2403.19588).
+# - FC-DenseNet: Jégou et al., [arXiv 1611.09326](https://arxiv.org/abs/1611.09326). DSOD: Shen et al.,
+#   [arXiv 1708.01241](https://arxiv.org/abs/1708.01241). CheXNet: Rajpurkar et al.,
+#   [arXiv 1711.05225](https://arxiv.org/abs/1711.05225). VoVNet: Lee et al.,
+#   [arXiv 1904.09730](https://arxiv.org/abs/1904.09730).
+#
+# **Next:** [13 · The same network in Keras 3](13_keras.ipynb).
