@@ -2,7 +2,7 @@
 
 Two questions: the ten classes, and the quarter of edge density, computed from the pixels. Two networks: the package's
 trained class network, and for each seed an untrained one whose BatchNorm statistics were measured on training images.
-Each seed draws its own 5,000 training images for the probe; it is judged on 2,000 other training images, which the
+Each seed draws its own 5,000 training images for the probe; it is judged on 10,000 other training images, which the
 network saw while it was trained, and on the whole test set, which it did not. Maps are averaged over all pixels, the
 penalty is the default, nothing is tuned. ``--quick`` is for CI: one seed, a few hundred images, written to runs/quick.
 """
@@ -12,6 +12,7 @@ import statistics
 
 import torch
 from harness import REPOSITORY, provenance, write_json
+from torch import nn
 
 from densenet_course.data import load, normalise, prepare
 from densenet_course.features import (
@@ -24,15 +25,18 @@ from densenet_course.features import (
 )
 from densenet_course.models import class_densenet
 
-FIT, HELD_OUT, SETTLE = 5000, 2000, 20  # images, images, batches
+FIT, HELD_OUT, SETTLE = 5000, 10_000, 2000  # images
 
 
 def untrained(images, seed):
-    """Build the network without training: first weights, and BN statistics of its own from batches of 500 images."""
+    """Build the network without training: first weights, and BN statistics that fit them."""
     torch.manual_seed(seed)
     model = class_densenet().train()
-    with torch.inference_mode():
-        for batch in images.split(500)[:SETTLE]:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the plain mean over all batches
+    with torch.no_grad():
+        for batch in images[:SETTLE].split(500):
             model(normalise(batch))
     return model.eval()
 

@@ -1,4 +1,4 @@
-"""The command ``densenet-course``: doctor, data, train, figures, release."""
+"""The command ``densenet-course``: doctor, data, train, figures, release, leaderboard."""
 
 import argparse
 import json
@@ -34,6 +34,11 @@ def _parser():
     release.add_argument("out", type=Path, help="a new or empty folder")
     release.add_argument("--exercise", action="append", metavar="ID", help="may be repeated (default: all)")
     release.set_defaults(run=_release)
+
+    board = commands.add_parser("leaderboard", help="merge a class's leaderboards of the capstone, and draw them")
+    board.add_argument("files", type=Path, nargs="+", metavar="FILE", help="leaderboard.json of a learner")
+    board.add_argument("--out", type=Path, default=Path("leaderboard"), help="folder (default: leaderboard)")
+    board.set_defaults(run=_leaderboard)
 
     train = commands.add_parser("train", help="train the class network on FashionMNIST")
     train.add_argument("--epochs", type=int, default=6, help="passes over the 60,000 images (default: 6)")
@@ -77,6 +82,20 @@ def _release(options):
     release(options.out, chosen)
     print(f"{len(set(chosen))} exercises, README.md and requirements.txt: {options.out}")
     return 0
+
+
+def _leaderboard(options):
+    from densenet_course.checks import leaderboard as boards
+    from densenet_course.figures import leaderboard, save
+
+    entries, left_out = boards.collect(options.files)
+    for message in left_out:
+        print(message, file=sys.stderr)
+    options.out.mkdir(parents=True, exist_ok=True)
+    boards.write(entries, options.out / "leaderboard.json")
+    save(leaderboard.leaderboard(entries), options.out / "leaderboard.svg")
+    print(f"{boards.table(entries)}\nleaderboard.json and leaderboard.svg: {options.out}")
+    return 1 if left_out else 0
 
 
 def _train(options):

@@ -54,7 +54,7 @@ def maps_by_depth(model, images):
     yield place, F.relu(maps)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def pooled_by_depth(model, images, *, grid=1, batch_size=500):
     """Average the maps at each depth over the cells of a grid, in evaluation mode; the model's mode is restored.
 
@@ -100,7 +100,6 @@ def linear_probe(features, labels, *, decay=1e-3, steps=100):
     """
     if len(features) != len(labels):
         raise ValueError(f"labels: expected one for each of {len(features)} rows of features, got {len(labels)}")
-    features = features.clone()  # what inference mode made cannot be trained on
     deviation, mean = torch.std_mean(features, dim=0)
     scale = torch.where(deviation > 1e-4, 1 / deviation, 0)  # a channel that never fires tells nothing
     standard = (features - mean) * scale
@@ -115,8 +114,7 @@ def linear_probe(features, labels, *, decay=1e-3, steps=100):
         value.backward()
         return value
 
-    with torch.enable_grad():
-        optimizer.step(loss)
+    optimizer.step(loss)  # with gradients, even where the caller switched them off
     with torch.no_grad():
         probe.weight *= scale
         probe.bias -= probe.weight @ mean

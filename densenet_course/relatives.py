@@ -148,7 +148,8 @@ def of_size(family, parameters):
 @functools.cache
 def _nearest(family, parameters):
     """Find (width, blocks) of the member whose number of parameters is nearest."""
-    shapes = ((2, 4, 4),) if family == "DenseNet-BC" else ((1, 2, 2), (2, 2, 2), (1, 1, 2), (3, 2, 2), (1, 3, 2), (2, 3, 2))
+    others = (1, 2, 2), (2, 2, 2), (1, 1, 2), (3, 2, 2), (1, 3, 2), (2, 3, 2)
+    shapes = ((2, 4, 4),) if family == "DenseNet-BC" else others
 
     def distance(choice):
         with torch.device("meta"):

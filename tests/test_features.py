@@ -101,7 +101,7 @@ def three_heaps(number=300):
     return torch.cat([points, torch.full((number, 1), 7.0)], dim=1), labels  # the last feature never varies
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def test_a_probe_separates_what_a_line_can_and_ignores_units():
     known, labels = three_heaps()
     probe = features.linear_probe(known, labels)

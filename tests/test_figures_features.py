@@ -19,11 +19,12 @@ def test_maps_are_those_of_the_network_the_strongest_first():
     torch.manual_seed(0)
     model, image = class_densenet().eval(), torch.randn(1, 1, 28, 28)
     figure = figures.through_the_network(model, image, columns=4)
-    assert len(figure.axes) == 16 and figure.get_figwidth() <= 6.4
+    assert len(figure.axes) == 20 and figure.get_figwidth() <= 6.4
     with torch.no_grad():
         maps = dict(maps_by_depth(model, image))["block 3, layer 4"][0]
     strongest = maps[maps.mean(dim=(1, 2)).argmax()]
-    assert (figure.axes[12].images[0].get_array() == strongest.numpy()).all()
+    assert (figure.axes[16].images[0].get_array() == strongest.numpy()).all()
+    assert figure.axes[4].get_ylabel() == "stem\n32 × 14×14"
     assert "block 2, layer 4: 96 maps of 7×7 pixels" in figure.alt_text
     with pytest.raises(ValueError, match="layer 9"):
         figures.through_the_network(model, image, places=["block 1, layer 9"])

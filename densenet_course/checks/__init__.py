@@ -2,7 +2,6 @@
 
 from importlib import import_module
 
-from densenet_course.checks import compare as _comparing  # noqa: F401  before the function below takes this name
 from densenet_course.checks import progress
 from densenet_course.checks.report import CheckFailed, Finding, Report, number
 

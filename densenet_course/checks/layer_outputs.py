@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from densenet_course.checks import given
-from densenet_course.checks.compare import close, expect_close
+from densenet_course.checks.expect import close, expect_close
 from densenet_course.checks.judge import Wrong
 
 

@@ -7,7 +7,7 @@ import torch
 
 from densenet_course.checks import probes
 from densenet_course.checks.answer import AnswerError, probe
-from densenet_course.checks.compare import TOLERANCE, close, expect, expect_close, expect_parameters, rehearse
+from densenet_course.checks.expect import TOLERANCE, close, expect, expect_close, expect_parameters, rehearse
 from densenet_course.checks.judge import Wrong
 
 

@@ -5,9 +5,9 @@ import warnings
 from densenet_course import layers
 from densenet_course.checks import connectivity, probes
 from densenet_course.checks.answer import AnswerError, InProcess
-from densenet_course.checks.compare import rehearse
 from densenet_course.checks.exercises import _dense_mistakes, _transition_mistakes
 from densenet_course.checks.exercises._explain import explain
+from densenet_course.checks.expect import rehearse
 from densenet_course.checks.judge import Draw, Wrong
 from densenet_course.checks.report import NOT_ATTEMPTED
 from densenet_course.checks.state import preserved

@@ -6,7 +6,7 @@ import threading
 import time
 
 CPU_SECONDS = 6.0  # an endless loop burns CPU time, a busy machine does not
-WALL_SECONDS = 12.0  # a sleep, or a machine that is very busy
+WALL_SECONDS = 18.0  # a sleep, or a machine that is very busy
 GRACE_SECONDS = 0.5
 
 

@@ -44,17 +44,18 @@ def through_the_network(model, image, places=None, columns=6):
     missing = [place for place in places if place not in found]
     if missing:
         raise ValueError(f"places: expected names among {', '.join(names)}, got {', '.join(missing)}")
+    rows = [("image", image[0]), *((place, found[place][0]) for place in places)]  # maps (C, H, W)
     side = MAX_WIDTH / (columns + 1.3)
-    figure, panels = new_figure(height=len(places) * side * 1.08, nrows=len(places), ncols=columns, squeeze=False)
-    for row, place in zip(panels, places, strict=True):
-        maps = found[place][0]  # (C, H, W)
+    figure, panels = new_figure(height=len(rows) * side * 1.08, nrows=len(rows), ncols=columns, squeeze=False)
+    for row, (place, maps) in zip(panels, rows, strict=True):
         for panel, map_ in zip(row, maps[maps.mean(dim=(1, 2)).argsort(descending=True)], strict=False):
             panel.imshow(map_.numpy(), cmap="gray", interpolation="nearest")
         for panel in row:
             panel.set(xticks=[], yticks=[])
             panel.spines[:].set_visible(False)
-        row[0].set_ylabel(f"{place.replace(', ', chr(10))}\n{maps.shape[1]} × {maps.shape[2]}×{maps.shape[2]}",
-                          rotation=0, ha="right", va="center", fontsize=10, labelpad=6)
+        channels, height, width = maps.shape
+        row[0].set_ylabel(f"{place.replace(', ', chr(10))}\n{channels} × {height}×{width}", rotation=0, ha="right",
+                          va="center", fontsize=10, labelpad=6)
     told = "; ".join(f"{place}: {found[place].shape[1]} maps of {found[place].shape[2]}×{found[place].shape[3]} pixels"
                      for place in places)
     return describe(figure, f"The {columns} maps with the largest mean at {len(places)} depths, for one image. {told}.")
@@ -104,11 +105,20 @@ def probe_curves(networks, chance):
         panel.set_ylim(0, 100)
         panel.set_xticks(range(len(places)), [short(place) for place in places])
         panel.grid(axis="y", alpha=0.3)
-    panels[-1, 0].set_xlabel("place: block.layer, T = transition")
-    panels[0, 0].legend(frameon=False, loc="lower right", fontsize=10, ncols=2)
+    panels[-1, 0].set_xlabel("place: block.layer; T, shaded: transition")
+    panels[0, 0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.13), fontsize=10, ncols=2)
     runs = len(networks["trained"])
     return describe(figure, f"Accuracy of a linear probe by depth, mean of {runs} run{'s' * (runs != 1)}. "
                             f"{'; '.join(told)}.")
+
+
+def shares(block):
+    """Divide each row of an entry of ``features.reuse`` by its mean: 1 where a reader weighs all its sources alike."""
+    return block["weights"] / block["weights"].nanmean(dim=1, keepdim=True)
+
+
+def _brief(name):
+    return name.replace("layer ", "").replace("input", "in").replace("classifier", "class.").replace("transition", "T")
 
 
 def reuse_map(model):
@@ -125,25 +135,23 @@ def reuse_map(model):
     blocks = reuse(model)
     widths = [len(block["sources"]) for block in blocks]
     tallest = max(len(block["readers"]) for block in blocks)
-    figure, panels = new_figure(height=1.15 + 0.42 * tallest, ncols=len(blocks), width_ratios=widths, squeeze=False)
+    figure, panels = new_figure(height=1.05 + 0.34 * tallest, ncols=len(blocks), width_ratios=widths, squeeze=False)
     told = []
     for number, (panel, block) in enumerate(zip(panels[0], blocks, strict=True), start=1):
-        share = block["weights"] / block["weights"].nanmean(dim=1, keepdim=True)
-        panel.imshow(share.numpy(), cmap="Blues", vmin=0.5, vmax=1.6)
+        share = shares(block)
+        panel.imshow(share.numpy(), cmap="Blues", vmin=0.5, vmax=1.6, aspect="auto")
         for row, column in torch.nonzero(~share.isnan()).tolist():
             value = share[row, column].item()
             panel.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=9,
                        color="white" if value > 1.2 else COLOURS["ink"])
-        names = [reader.replace("transition", "transition ") for reader in block["readers"]]
-        panel.set_yticks(range(len(names)), names, fontsize=9.5)
-        panel.set_xticks(range(len(block["sources"])), [name.replace("layer ", "") for name in block["sources"]],
-                         fontsize=9.5)
+        panel.set_yticks(range(len(block["readers"])), map(_brief, block["readers"]), fontsize=10)
+        panel.set_xticks(range(len(block["sources"])), map(_brief, block["sources"]), fontsize=10)
         panel.set_title(f"block {number}", fontsize=11)
         panel.tick_params(length=0)
         panel.spines[:].set_visible(False)
-        last = zip(block["sources"], share[-1].tolist(), strict=True)
-        told.append(f"block {number}, {names[-1]}: " + ", ".join(f"{source} {value:.2f}" for source, value in last))
+        last = [f"{source} {value:.2f}" for source, value in zip(block["sources"], share[-1].tolist(), strict=True)]
+        told.append(f"block {number}, {block['readers'][-1]}: {', '.join(last)}")
     panels[0, 0].set_ylabel("reader")
-    figure.supxlabel("source: the block's input, or the layer that made the maps", fontsize=10)
+    figure.supxlabel("source: a layer of the block, or \"in\", what enters the block", fontsize=10.5)
     return describe(figure, f"Average absolute weight of each link, divided by its reader's mean, in {len(blocks)} "
                             f"triangles. Last rows: {'. '.join(told)}.")

@@ -1,16 +1,11 @@
-"""Pictures of DenseNet and its relatives: what each family costs, accuracy by size, and one layer's cost by growth."""
+"""Pictures of DenseNet and its relatives as measured: what each family costs, and its error by size."""
 
 import math
 import statistics
 from itertools import pairwise
 
-import torch
-from torch import nn
-
 from densenet_course.figures.gradients import LINES
 from densenet_course.figures.style import COLOURS, describe, new_figure
-from densenet_course.layers import DenseBlock
-from densenet_course.relatives import InceptionBlock, ResidualBlock
 
 FAMILIES = {  # colour and hatch of a bar, marker and line of a curve
     "DenseNet-BC": {"color": COLOURS["new"], "hatch": "", "marker": "o", "linestyle": "-"},
@@ -18,65 +13,10 @@ FAMILIES = {  # colour and hatch of a bar, marker and line of a curve
     "Inception": {"color": COLOURS["input"], "hatch": "..", "marker": "s", "linestyle": ":"},
 }
 COSTS = (  # what a panel shows: title, unit, how to read it from a network and its step time in seconds
-    ("multiply-adds", "millions an image", lambda network, _: network["multiply_adds"] / 1e6),
-    ("saved bytes", "kB an image", lambda network, _: network["saved_bytes"] / 1e3),
-    ("training step", "milliseconds", lambda _, seconds: 1e3 * seconds),
+    ("multiply-adds", "millions", lambda network, _: network["multiply_adds"] / 1e6),
+    ("saved bytes", "kB", lambda network, _: network["saved_bytes"] / 1e3),
+    ("training step", "ms", lambda _, seconds: 1e3 * seconds),
 )
-LAYER_LINES = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))
-LAYER_COLOURS = (COLOURS["bottleneck"], COLOURS["new"], COLOURS["transition"], COLOURS["ink"])
-
-
-PIECES = {  # what leaves a block: colour and hatch
-    "x": (COLOURS["input"], ""),
-    "x + H": (LINES["residual"]["color"], "//"),
-    "H": (COLOURS["new"], ".."),
-}
-
-
-def pieces(block, in_channels, out_channels):
-    """List (kind, channels) of what leaves a block, in the order of the channels; kinds are those of ``PIECES``.
-
-    Raises:
-        TypeError: not a block of ``relatives``, nor a ``DenseBlock``.
-    """
-    if isinstance(block, ResidualBlock):
-        return [("x + H", out_channels)]
-    if isinstance(block, DenseBlock):
-        layers = len(list(block.children()))
-        return [("x", in_channels)] + [("H", (out_channels - in_channels) // layers)] * layers
-    if isinstance(block, InceptionBlock):
-        return [("H", out_channels // 4)] * 4
-    raise TypeError(f"block: expected a residual, dense or Inception block, got {type(block).__name__}")
-
-
-def combined(blocks, images):
-    """Draw what leaves each block, channel by channel: the input, new maps, or their sum.
-
-    Args:
-        blocks: label → block.
-        images: what they read, (N, C, H, W).
-
-    Returns:
-        A figure with alt text: a bar for each block, as long as its output has channels.
-    """
-    figure, panel = new_figure(height=0.7 + 0.5 * len(blocks))
-    told = []
-    for row, (label, block) in enumerate(blocks.items()):
-        with torch.no_grad():
-            parts = pieces(block, images.shape[1], block(images).shape[1])
-        left = 0
-        for kind, channels in parts:
-            colour, hatch = PIECES[kind]
-            panel.barh(row, channels, 0.6, left, color=colour, hatch=hatch, edgecolor="white")
-            left += channels
-        panel.text(left, row, f"  {' | '.join(kind for kind, _ in parts)}", va="center")
-        told.append(f"{label}: " + ", ".join(f"{channels} of {kind}" for kind, channels in parts))
-    panel.set_yticks(range(len(blocks)), list(blocks))
-    panel.set_ylim(len(blocks) - 0.5, -0.5)
-    panel.margins(x=0.45)
-    panel.set_xlim(0)
-    panel.set_xlabel("channels that leave the block")
-    return describe(figure, f"What leaves a block that reads {images.shape[1]} channels. {'; '.join(told)}.")
 
 
 def largest(measured):
@@ -117,7 +57,8 @@ def comparison(measured):
     rows, told = range(len(networks)), []
     for row, (family, network) in zip(rows, networks.items(), strict=True):
         style, values = FAMILIES[family], points(network)
-        panels[0].plot(values, [row] * len(values), linestyle="none", marker=style["marker"], color=style["color"])
+        panels[0].plot(values, [row] * len(values), linestyle="none", marker=style["marker"], markersize=5,
+                       color=style["color"])
         panels[0].plot([statistics.mean(values)] * 2, [row - 0.3, row + 0.3], color=COLOURS["ink"], linewidth=1.5)
         seconds = measured["step_seconds"][family]["median"]
         numbers = [read(network, seconds) for _, _, read in COSTS]
@@ -127,7 +68,7 @@ def comparison(measured):
         told.append(f"{family}: accuracy {statistics.mean(values):.2f} %, {numbers[0]:.2f} million multiply-adds, "
                     f"{numbers[1]:.0f} kB saved, {numbers[2]:.0f} ms")
     panels[0].set_title("accuracy")
-    panels[0].set_xlabel("% of test images")
+    panels[0].set_xlabel("% correct")
     panels[0].margins(x=0.2)
     panels[0].set_yticks(rows, list(networks))
     panels[0].set_ylim(len(networks) - 0.5, -0.5)
@@ -212,46 +153,3 @@ def size_needed(networks, accuracy, measure="parameters"):
             share = (accuracy - low) / (high - low) if high > low else 0.0
             return math.exp(small + share * (big - small))
     return math.inf if accuracy > line[-1][0] else 0.0
-
-
-def conv_weights(layer):
-    """Count the weights of a layer's convolutions; of one with a mask, those that are left at the end."""
-    kept = 0
-    for module in layer.modules():
-        if isinstance(module, nn.Conv2d):
-            kept += module.weight.numel() // getattr(module, "condensation", 1)
-    return kept
-
-
-def cost_by_growth(layers, in_channels=128, largest_growth=96):
-    """Draw the convolution weights of several kinds of layer against the growth rate, all reading equally much.
-
-    Args:
-        layers: label → function (in_channels, growth_rate) → ``nn.Module``, at most four.
-        in_channels: channels that the layer reads.
-        largest_growth: last growth rate, in steps of 8.
-
-    Returns:
-        A figure with alt text.
-
-    Raises:
-        ValueError: no kind of layer, or more than four.
-    """
-    if not 1 <= len(layers) <= len(LAYER_LINES):
-        raise ValueError(f"layers: expected 1 to {len(LAYER_LINES)}, got {len(layers)}")
-    rates = range(8, largest_growth + 1, 8)
-    figure, panel = new_figure(height=3.4)
-    told = []
-    for (label, layer), colour, (line, marker) in zip(layers.items(), LAYER_COLOURS, LAYER_LINES, strict=False):
-        with torch.device("meta"):
-            counts = [conv_weights(layer(in_channels, rate)) for rate in rates]
-        panel.plot(rates, [count / 1e3 for count in counts], line, marker=marker, markersize=5, color=colour,
-                   linewidth=2)
-        panel.annotate(label, (rates[-1], counts[-1] / 1e3), (8, 0), textcoords="offset points", va="center")
-        told.append(f"{label} from {counts[0]:,} to {counts[-1]:,}")
-    panel.set(xlabel=f"growth rate k (the layer reads {in_channels} channels)", ylabel="weights (thousands)")
-    panel.set_xticks(rates[1::2])
-    panel.set_xlim(0, 1.35 * largest_growth)
-    panel.set_ylim(0)
-    return describe(figure, f"Convolution weights of one layer that reads {in_channels} channels, for growth rates "
-                            f"from {rates[0]} to {rates[-1]}. {'; '.join(told)}.")

@@ -37,7 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from densenet_course import accounting
 from densenet_course.data import ResidentBatches, load
-from densenet_course.figures import relatives, show
+from densenet_course.figures import relative_layers, relatives, show
 from densenet_course.layers import BottleneckLayer, DenseBlock
 from densenet_course.models import class_densenet, densenet121, initialise
 from densenet_course.relatives import FAMILIES, InceptionBlock, ResidualBlock, of_size
@@ -69,10 +69,10 @@ for name, block in blocks.items():
     print(f"{name:9}", tuple(block(images).shape))  # (N, C, H, W), (N, C + 2·10, H, W), (N, 4·10, H, W)
 
 # %% [markdown]
-# The numbers as a picture: x is the input, H stands for new maps.
+# As a picture: x is the input, H stands for new maps.
 
 # %%
-show(relatives.combined(blocks, images))
+show(relative_layers.combined(blocks, images))
 
 # %% [markdown]
 # Only adding keeps the number of channels. Now set every convolution weight to 0, as if nothing had been learned.
@@ -130,7 +130,7 @@ for family, network in networks.items():
 # ## Equal training
 #
 # Also equal: images, epochs, batches of 128, flips, Nesterov momentum, one-cycle schedule. Each family got its own
-# peak rate, the best of three on 5,000 images held out from training. Training all of it takes hours on a CPU:
+# peak rate, the best of three on 5,000 images held out from training. All that training is too long for a lesson:
 # `benchmarks/relatives.py` did it, and we read its file.
 
 # %%
@@ -143,8 +143,8 @@ else:
           f"{measured['device']}, {measured['precision']}; peak rates {measured['peak_rate']}")
 
 # %% [markdown]
-# Two numbers remain to be guessed. **Predict** the bytes saved for the backward pass of DenseNet-BC, against
-# ResNet. And the order of the three accuracies?
+# **Predict:** how many times ResNet's bytes does DenseNet-BC save for the backward pass? And which family is most
+# accurate?
 
 # %%
 largest = relatives.largest(measured) if measured else {}
@@ -161,13 +161,10 @@ if measured:
 
 # %% [markdown]
 # A dot is one seed, the line their mean; bytes and multiply-adds are for one image, a step is one batch. DenseNet-BC
-# saves between four and five times as many bytes as ResNet. Lesson [09](09_memory_and_speed.ipynb) shows which of
-# them it could do without.
+# saves between four and five times as many bytes as ResNet; lesson [09](09_memory_and_speed.ipynb) is about them.
+# Where the milliseconds do not follow the multiply-adds, moving bytes costs time as well.
 #
-# Compare the ratios of the milliseconds with those of the multiply-adds. Where they differ, moving bytes and starting
-# many small operations cost time as well.
-#
-# Accuracy needs care: the same seed gives the same order of images, so we subtract seed by seed.
+# For the accuracy we subtract seed by seed, since a seed gives all families the same order of images.
 
 # %%
 for family in list(largest)[1:]:
@@ -178,41 +175,40 @@ for family in list(largest)[1:]:
           f"{max(gaps):+.2f}{'' if agree else '   (the seeds disagree)'}")
 
 # %% [markdown]
-# Minus means that DenseNet-BC was better. Where all seeds agree on the sign, the order holds for this budget. After
-# longer training it may be another.
+# Minus means that DenseNet-BC was better. Where all seeds agree on the sign, the order holds for this budget; longer
+# training may change it.
 #
 # ## Parameter efficiency
 #
-# The paper plots error against size, and reads from it that DenseNet-BC needs about a third of a ResNet's parameters
-# for the same accuracy, on CIFAR-10 after 300 epochs. We draw our own runs at four sizes.
+# The paper plots error against size. It finds that DenseNet-BC needs about a third of a ResNet's parameters for the
+# same accuracy, on CIFAR-10 after 300 epochs. We draw our own runs at four sizes.
 #
-# **Predict** from the table above: which family moves right when multiply-adds replace parameters on the axis?
+# **Predict:** which curve moves right when multiply-adds replace parameters on the axis?
 
 # %%
 if measured:
     show(relatives.efficiency(measured))
 
 # %% [markdown]
-# The heights are the same in both panels; only the places change. Seen from ResNet, DenseNet-BC moves right by a
-# factor of about two.
+# The heights are the same in both panels. Seen from ResNet, DenseNet-BC moves right, by a factor of about two.
 #
-# Reading along a horizontal line answers the paper's question: how much larger must the ResNet be? Between our
-# sizes we draw straight lines.
+# A horizontal line answers the paper's question: how much larger must the ResNet be? Between our sizes we take
+# straight lines.
 
 # %%
 by_family = relatives.curves(measured) if measured else {"DenseNet-BC": []}
+outside = {0.0: "below our smallest", math.inf: "beyond our largest"}
 for network in by_family["DenseNet-BC"]:
-    accuracy = statistics.mean(relatives.points(network))
-    told = []
+    accuracy, told = statistics.mean(relatives.points(network)), []
     for measure in ("parameters", "multiply_adds"):
         needed = relatives.size_needed(by_family["ResNet"], accuracy, measure)
-        outside = {0.0: "less than our smallest", math.inf: "more than our largest"}
-        told.append(f"{measure} {outside.get(needed, f'× {needed / network[measure]:.2f}')}")
-    print(f"for the {accuracy:.2f} % of {network['parameters']:>7,} parameters a ResNet needs {', '.join(told)}")
+        told.append(outside.get(needed, f"× {needed / network[measure]:.2f}"))
+    print(f"{network['parameters']:>7,} parameters reach {accuracy:.2f} %; ResNet needs parameters {told[0]}, "
+          f"multiply-adds {told[1]}")
 
 # %% [markdown]
-# × 3 in parameters would repeat the paper's claim here, × 1 would mean a draw. Below 1, ResNet is the more
-# efficient. The second number is the same question for work.
+# × 3 in parameters would repeat the paper's finding, × 1 is a draw, less speaks for ResNet. The second number asks the
+# same for work.
 #
 # ## Change the layer, keep the block
 #
@@ -275,7 +271,7 @@ for name, layer in (("bottleneck", BottleneckLayer), ("with SE", se_layer)):
 # ## PeleeNet: two ways
 #
 # PeleeNet (2018) splits the new maps: k/2 see 3×3 pixels, k/2 see 5×5 through two convolutions. The convolution comes
-# *before* its BN and ReLU. And a waist never exceeds half of what it reads.
+# *before* its BN and ReLU. A waist never exceeds half of what it reads, and transitions do not compress.
 
 # %%
 def post_conv(in_channels, out_channels, kernel_size, stride=1):
@@ -306,8 +302,8 @@ print(f"{weights:,} weights, {cost(layer, 128, 7, 7)[0]:,} parameters, reaches {
 # 8,192 + 4,608 + 576 = 13,376. The 1×1 cost what they did; halving both sides of a 3×3 quarters it, and there are
 # two.
 #
-# Why convolution first? In use, BN only scales and shifts, so it can be folded into the convolution before it.
-# **Predict:** 176 numbers of γ and β go, a bias for each of 88 channels comes.
+# Why convolution first? In eval mode BN only scales and shifts, so it can be folded into the convolution before it.
+# **Predict** the parameters then: 176 numbers of γ and β go, 88 biases come.
 
 # %% tags=["nbval-check-output"]
 layer.train()(torch.randn(8, 128, 7, 7))  # moves the running statistics away from 0 and 1
@@ -320,11 +316,10 @@ print(f"{cost(layer, 128, 7, 7)[0]:,} → {cost(folded, 128, 7, 7)[0]:,} paramet
       f"same maps: {torch.allclose(layer(maps), folded(maps), atol=1e-5)}")
 
 # %% [markdown]
-# In DenseNet's layer only the second BN follows a convolution directly. The first stands before a ReLU and reads what
-# others read too: it must stay.
+# In DenseNet's layer only the second BN follows a convolution. The first reads what other layers read too: it stays.
 #
-# PeleeNet's stem also goes two ways: a 3×3, then max pooling beside a 1×1 and a 3×3. **Predict** whether it works
-# less than DenseNet-121's 7×7, which has 147·64 weights on 112×112.
+# PeleeNet's stem also goes two ways: a 3×3, then max pooling beside a 1×1 and a 3×3. **Predict:** does it work less
+# than DenseNet-121's 7×7, with 147·64 weights on 112×112?
 
 # %% tags=["nbval-check-output"]
 class TwoWayStem(nn.Module):
@@ -398,7 +393,21 @@ def as_group_conv(learned, maps):
 torch.allclose(learned(maps), as_group_conv(learned, maps), atol=1e-5)
 
 # %% [markdown]
-# The same, with 2,048 multiply-adds a pixel instead of 8,192. CondenseNet's 3×3 has fixed groups as well.
+# The same, with 2,048 multiply-adds a pixel instead of 8,192. CondenseNet's 3×3 has fixed groups. **Predict** the
+# weights of a whole layer in the end; the bottleneck layer has 17,408.
+
+# %% tags=["nbval-check-output"]
+def condense_layer(in_channels, growth_rate):
+    layer = BottleneckLayer(in_channels, growth_rate)
+    layer.conv1 = LearnedGroupConv(in_channels, 4 * growth_rate)
+    layer.conv2 = nn.Conv2d(4 * growth_rate, growth_rate, 3, padding=1, groups=4, bias=False)
+    return layer
+
+
+f"{relative_layers.conv_weights(condense_layer(128, 16)):,}"  # counts a learned group convolution as condensed
+
+# %% [markdown]
+# Exactly a quarter. CondenseNet also raises k from block to block, and lets later blocks read earlier ones.
 #
 # ## Break it: fixed groups in the 1×1
 #
@@ -418,25 +427,11 @@ print("plain", notice(nn.Conv2d(128, 64, 1, bias=False)), "fixed", notice(fixed)
 # %% [markdown]
 # Fixed groups cut the links by age: three quarters of the waist never see the newest maps. Shapes and counts look
 # right, and nothing complains.
-
-# %% tags=["nbval-check-output"]
-def condense_layer(in_channels, growth_rate):
-    layer = BottleneckLayer(in_channels, growth_rate)
-    layer.conv1 = LearnedGroupConv(in_channels, 4 * growth_rate)
-    layer.conv2 = nn.Conv2d(4 * growth_rate, growth_rate, 3, padding=1, groups=4, bias=False)
-    return layer
-
-
-left = relatives.conv_weights(condense_layer(128, 16))  # after condensing
-print(f"{left:,} of {relatives.conv_weights(BottleneckLayer(128, 16)):,} weights")
-
-# %% [markdown]
-# Exactly a quarter of the bottleneck layer.
 #
 # ## RDNet: wide growth
 #
-# RDNet (2024) takes the layer of a modern ResNet relative, ConvNeXt: a 7×7 for each channel alone (depthwise), one
-# LayerNorm, then 1×1 to 4·C and 1×1 to k. Its waist is a multiple of what it *reads*, and k may be large.
+# RDNet (2024) takes its layer from ConvNeXt: a 7×7 for each channel alone (depthwise), one LayerNorm, then 1×1 to 4·C
+# and 1×1 to k. The width inside is a multiple of what it *reads*.
 
 # %%
 class ChannelNorm(nn.LayerNorm):
@@ -453,13 +448,12 @@ def rd_layer(in_channels, growth_rate):
     )
 
 # %% [markdown]
-# Left out here: the gates of its later stages and a learned scale of the output.
-#
-# Its weights are 49·C + 4·C² + 4·C·k. **Predict** both layers at C = 128, for k = 16 and k = 64.
+# Left out: the gates of its later stages, and a learned scale at the end. The weights are 49·C + 4·C² + 4·C·k.
+# **Predict** both layers at C = 128, for k = 16 and k = 64.
 
 # %% tags=["nbval-check-output"]
 for k in (16, 64):
-    ours, theirs = (relatives.conv_weights(layer(128, k)) for layer in (BottleneckLayer, rd_layer))
+    ours, theirs = (relative_layers.conv_weights(layer(128, k)) for layer in (BottleneckLayer, rd_layer))
     print(f"k = {k}: bottleneck {ours:,}, RDNet {theirs:,}; reaches {reach(rd_layer(128, k))} pixels")
 
 # %% [markdown]
@@ -468,11 +462,12 @@ for k in (16, 64):
 
 # %%
 layers = {"bottleneck": BottleneckLayer, "two-way": TwoWayLayer, "condensed": condense_layer, "RDNet": rd_layer}
-show(relatives.cost_by_growth(layers))
+show(relative_layers.cost_by_growth(layers))
 
 # %% [markdown]
 # At 36·k² = 49·C + 4·C², k ≈ 45. The bottleneck's 3×3 grows with k², RDNet's layer only with k. So RDNet can afford
-# growth rates of 64 to 224 in its smallest network, where DenseNet-121 has 32; in return it has fewer layers.
+# growth rates of 64 to 224 in its smallest network, where DenseNet-121 has 32; in return it has fewer layers. The
+# two-way line bends where its waist reaches half of C.
 #
 # ## Shapes and parameters
 #
@@ -500,8 +495,8 @@ print(f"formulas   {accounting.parameters(config):,} parameters, {accounting.mul
 #
 # ## Train one
 #
-# SE layers against plain ones: 4,000 images, three epochs, the same order of images. Both start from the same weights;
-# only the gates are extra. **Predict** the value of a gate before training, when it knows nothing.
+# SE layers against plain ones: 4,000 images in the same order, three epochs. Both start from the same weights; only
+# the gates are extra. **Predict:** do both learn?
 
 # %%
 train_set, test_set = ([tensor[:size] for tensor in load(split)] for split, size in (("train", 4000), ("test", 2000)))
@@ -537,8 +532,8 @@ for name, values in gates.items():
 assert max(spreads) > 0.01
 
 # %% [markdown]
-# Gates start near 0.5, and some of them now depend on the image. A row that stays at 0.50 with 0.000 is dead: all four
-# ReLUs are off, for every image. Such a layer only halves its maps, and the next BN undoes that.
+# Gates start near 0.5, and some now depend on the image. In rows with 0.000 the gate is nearly constant. A gate whose
+# four ReLUs are off gives 0.5 whatever the image: it only halves its maps, and the next BN undoes that.
 #
 # ## Where DenseNet lives on
 #

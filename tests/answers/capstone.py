@@ -157,9 +157,7 @@ class weights_hidden_in_a_global:
 class weights_hidden_in_a_closure:
     def build_model():
         secret = SECRET.numpy().copy()
-        model = Changed(lambda self, x: self.net(x) + 0 * (x.flatten(1) @ torch.from_numpy(secret))[:, :10])
-        model.register_forward_pre_hook(lambda module, arguments: None)
-        return model
+        return Changed(lambda self, x: self.net(x) + 0 * (x.flatten(1) @ torch.from_numpy(secret))[:, :10])
 
 
 @wrong("expected some that are trained, got none")

@@ -5,8 +5,8 @@ import copy
 import torch
 import torch.nn.functional as F
 
-from densenet_course.checks.compare import close
 from densenet_course.checks.exercises._loops import Classifier, state_of
+from densenet_course.checks.expect import close
 from densenet_course.checks.judge import Wrong
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from densenet_course import layers
 from densenet_course.accounting import conv_multiply_adds
 from densenet_course.checks import probes
-from densenet_course.checks.compare import expect
+from densenet_course.checks.expect import expect
 from densenet_course.checks.judge import Exercise
 from densenet_course.checks.networks import BATCH, MISFIT, RUNNING, Explaining, NetworkCase, always
 

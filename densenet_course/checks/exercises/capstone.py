@@ -12,7 +12,7 @@ from densenet_course.checks.exercises._warm import prepare
 from densenet_course.checks.judge import Exercise, Wrong
 
 EXERCISE = Exercise(
-    "capstone", names=["build_model"], title="Capstone: a DenseNet under a budget", lesson="07_train_fashion_mnist",
+    "capstone", names=["build_model"], title="Capstone: a DenseNet under a budget", lesson="14_capstone",
 )
 NAME, CLASSES = "build_model", 10
 MAX_PARAMETERS = 100_000

@@ -6,10 +6,10 @@ from functools import wraps
 from densenet_course import layers
 from densenet_course.checks import connectivity, probes
 from densenet_course.checks.answer import AnswerError
-from densenet_course.checks.compare import expect, expect_close, rehearse
 from densenet_course.checks.exercises import conv_block
 from densenet_course.checks.exercises._dense_mistakes import HINTS, SLIPS, SUSPECTS, misfit, notes, slips
 from densenet_course.checks.exercises._explain import explained
+from densenet_course.checks.expect import expect, expect_close, rehearse
 from densenet_course.checks.judge import Exercise, Wrong
 from densenet_course.checks.modules import ModuleCase
 

@@ -5,12 +5,12 @@ from math import prod
 
 from densenet_course import accounting
 from densenet_course.checks import probes
-from densenet_course.checks.compare import expect
 from densenet_course.checks.exercises._densenet_slips import SLIPS, config, network
+from densenet_course.checks.expect import expect
 from densenet_course.checks.judge import Exercise, Wrong
 from densenet_course.checks.networks import Explaining, NetworkCase
 
-EXERCISE = Exercise("densenet", names=["DenseNet"], title="A whole DenseNet", lesson="08_densenet121")
+EXERCISE = Exercise("densenet", names=["DenseNet"], title="A whole DenseNet", lesson="06_small_densenet")
 GOLDEN = ((16, 16, 16), 12, 24, 10, 3)
 
 

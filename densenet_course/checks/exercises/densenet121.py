@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from densenet_course.checks import modules
-from densenet_course.checks.compare import close, expect, expect_close, expect_parameters, rehearse
 from densenet_course.checks.exercises._densenet121_probe import play
 from densenet_course.checks.exercises._densenet121_slips import SLIPS, cause, count
+from densenet_course.checks.expect import close, expect, expect_close, expect_parameters, rehearse
 from densenet_course.checks.judge import Exercise, Wrong
 from densenet_course.checks.networks import DROPOUT, MISFIT, Explaining
 
@@ -209,5 +209,4 @@ def _near(what, expected, got):
     """Compare two gradients as a whole: rounding may switch a ReLU, which changes a few of their values a lot."""
     apart = ((expected - got).norm() / expected.norm()).item()
     if not apart < APART:
-        raise Wrong(f"{what}: it is {apart:.0%} away from the right one. Is there a detach(), no_grad() or .data on the "
-                    "way?")
+        raise Wrong(f"{what}: it is {apart:.0%} away from the right one. Is there a detach(), no_grad() or .data?")

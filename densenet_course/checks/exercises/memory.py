@@ -3,7 +3,6 @@
 import torch
 
 from densenet_course.checks.answer import plain
-from densenet_course.checks.compare import close, expect_close
 from densenet_course.checks.exercises._memory_cases import (
     NAME,
     Joined,
@@ -18,6 +17,7 @@ from densenet_course.checks.exercises._memory_cases import (
 )
 from densenet_course.checks.exercises._warm import prepare
 from densenet_course.checks.exercises._wrapped import count_bytes, describe_module, use
+from densenet_course.checks.expect import close, expect_close
 from densenet_course.checks.judge import Exercise, Wrong
 
 EXERCISE = Exercise("memory", names=[NAME], title="Recompute to save memory", lesson="09_memory_and_speed")

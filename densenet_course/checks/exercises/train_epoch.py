@@ -2,7 +2,6 @@
 
 import torch
 
-from densenet_course.checks.compare import close
 from densenet_course.checks.exercises._epochs import (
     ACCUMULATED,
     KEPT,
@@ -21,6 +20,7 @@ from densenet_course.checks.exercises._epochs import (
 from densenet_course.checks.exercises._evaluation import accuracy, expect_no_error, no_traces
 from densenet_course.checks.exercises._loops import Classifier, train
 from densenet_course.checks.exercises._warm import prepare
+from densenet_course.checks.expect import close
 from densenet_course.checks.judge import Exercise, Wrong
 
 EXERCISE = Exercise(

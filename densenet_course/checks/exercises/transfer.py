@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from densenet_course.checks import given
-from densenet_course.checks.compare import close, expect_close
+from densenet_course.checks.expect import close, expect_close
 from densenet_course.checks.judge import Exercise, Wrong
 from densenet_course.checks.prepared import NAME, Trial
 

@@ -7,9 +7,9 @@ from math import ceil, floor
 from densenet_course import layers
 from densenet_course.checks import probes
 from densenet_course.checks.answer import AnswerError
-from densenet_course.checks.compare import expect
 from densenet_course.checks.exercises._explain import explained
 from densenet_course.checks.exercises._transition_mistakes import HINTS, SUSPECTS, channels_after, notes, sizes, slips
+from densenet_course.checks.expect import expect
 from densenet_course.checks.judge import Exercise, Wrong
 from densenet_course.checks.modules import ModuleCase
 

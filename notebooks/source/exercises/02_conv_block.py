@@ -17,7 +17,6 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "d2l==1.0.3", course], check=True)
 
 # %%
-import torch
 from torch import nn
 
 from densenet_course.checks import check, finish

@@ -57,7 +57,7 @@ class DenseBlock(nn.Module):
         ### END SOLUTION
 
 
-# %% nbgrader={"grade": false, "grade_id": "dense_block-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": false, "grade_id": "dense_block-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
 check("dense_block", DenseBlock)
 
 # %% [markdown]
@@ -93,5 +93,5 @@ compare("dense_block", DenseBlock)
 # %% [markdown]
 # ## Score
 
-# %% nbgrader={"grade": true, "grade_id": "dense_block-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": true, "grade_id": "dense_block-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
 finish("dense_block", DenseBlock)

@@ -48,7 +48,7 @@ def transition(in_channels: int, compression: float = 0.5) -> nn.Module:
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": false, "grade_id": "transition-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": false, "grade_id": "transition-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
 check("transition", transition)
 
 # %% [markdown]
@@ -82,5 +82,5 @@ compare("transition", transition)
 # %% [markdown]
 # ## Score
 
-# %% nbgrader={"grade": true, "grade_id": "transition-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": true, "grade_id": "transition-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
 finish("transition", transition)

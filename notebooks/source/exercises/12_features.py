@@ -74,7 +74,7 @@ def extract_features(model: nn.Module, images: torch.Tensor, layers: list[str]) 
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": false, "grade_id": "features-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": false, "grade_id": "features-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
 check("features", extract_features)
 
 # %% [markdown]
@@ -104,5 +104,5 @@ check("features", extract_features)
 # %% [markdown]
 # ## Score
 
-# %% nbgrader={"grade": true, "grade_id": "features-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": true, "grade_id": "features-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
 finish("features", extract_features)

@@ -54,7 +54,7 @@ def prepare_for_transfer(model: nn.Module, num_classes: int) -> nn.Module:
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": false, "grade_id": "transfer-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": false, "grade_id": "transfer-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
 check("transfer", prepare_for_transfer)
 
 # %% [markdown]
@@ -84,5 +84,5 @@ check("transfer", prepare_for_transfer)
 # %% [markdown]
 # ## Score
 
-# %% nbgrader={"grade": true, "grade_id": "transfer-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": true, "grade_id": "transfer-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
 finish("transfer", prepare_for_transfer)

@@ -385,7 +385,7 @@ class SavingLayer(nn.Module):
         ### END SOLUTION
 
 
-# %% nbgrader={"grade": false, "grade_id": "bug_hunt-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": false, "grade_id": "bug_hunt-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
 check("bug_hunt", BlockWithHead, CleanBlock, densenet_bc, densenet_28, one_hot_loss, block_maps, load_old, SavingLayer)
 
 # %% [markdown]
@@ -432,5 +432,5 @@ check("bug_hunt", BlockWithHead, CleanBlock, densenet_bc, densenet_28, one_hot_l
 # %% [markdown]
 # ## Score
 
-# %% nbgrader={"grade": true, "grade_id": "bug_hunt-score", "locked": true, "points": 16, "schema_version": 3, "solution": false, "task": false}
+# %% tags=["nbval-check-output"] nbgrader={"grade": true, "grade_id": "bug_hunt-score", "locked": true, "points": 16, "schema_version": 3, "solution": false, "task": false}
 finish("bug_hunt", BlockWithHead, CleanBlock, densenet_bc, densenet_28, one_hot_loss, block_maps, load_old, SavingLayer)

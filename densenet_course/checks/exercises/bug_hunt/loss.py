@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from densenet_course.checks.answer import AnswerError, kind_of, probe
-from densenet_course.checks.compare import expect_close
 from densenet_course.checks.exercises.bug_hunt.traces import explained
+from densenet_course.checks.expect import expect_close
 from densenet_course.checks.judge import Wrong
 
 LOSSES = (

@@ -1,0 +1,111 @@
+# %% [markdown]
+# # Exercise 15 · Capstone: a DenseNet under a budget
+#
+# *Hard · 60 minutes · after lesson 14 · 10 points*
+#
+# **Task.** Design a DenseNet for FashionMNIST. `build_model()` returns it fresh: images (N, 1, 28, 28) to logits
+# (N, 10), with at most 100,000 parameters. The judge trains it for 20 CPU seconds, then counts its hits among 5,000
+# held-back test images. Accuracies of 60 %, 75 % and 80 % earn points. You may use this course's package.
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # everywhere else the course is installed already
+    import subprocess
+
+    course = "git+https://github.com/densenet-course/densenet-course"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "d2l==1.0.3", course], check=True)
+
+# %%
+from torch import nn
+
+from densenet_course.checks import check, finish
+from densenet_course.checks.leaderboard import enter
+from densenet_course.config import DenseNetConfig
+from densenet_course.models import DenseNet
+
+# %% [markdown]
+# ## Example
+#
+# `class_densenet()` of lesson 07 is over the budget. Some of its relatives, for one 28×28 image:
+#
+# | `block_layers` | `growth_rate` | `init_channels` | `stem` | parameters | multiply-adds |
+# |---|---|---|---|---|---|
+# | (2, 4, 4) | 16 | 32 | "class" | 141,130 | 8,307,424 |
+# | (6, 6, 6) | 8 | 16 | "class" | 79,562 | 6,046,256 |
+# | (1, 2, 3) | 12 | 24 | "class" | 42,826 | 2,258,652 |
+# | (1, 2, 3) | 12 | 24 | "cifar" | 42,826 | 9,296,850 |
+#
+# The rules of the judge:
+#
+# - Training is lesson 07's: SGD with Nesterov momentum, one cycle up to rate 0.2, 128 images a step, random flips. It
+#   runs on the CPU in one thread. What `build_model()` does itself counts as training time.
+# - All numbers that the network holds are parameters, frozen ones and buffers too. Only BatchNorm's statistics are
+#   free. Weights must be fresh.
+# - After three epochs it stops even if time is left. Without the full data set it uses the sample in the package.
+
+# %% [markdown]
+# ## Your answer
+#
+# Write the network from the package's parts, or all by yourself. The check takes about half a minute.
+
+# %% nbgrader={"grade": false, "grade_id": "capstone-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def build_model() -> nn.Module:
+    """A fresh network: images (N, 1, 28, 28) → logits (N, 10)"""
+    ### BEGIN SOLUTION
+    return DenseNet(DenseNetConfig(
+        block_layers=(2, 4, 4),
+        growth_rate=12,
+        init_channels=24,
+        num_classes=10,
+        in_channels=1,
+        stem="class",  # halves height and width at once, so that a step costs a quarter
+    ))
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"grade": false, "grade_id": "capstone-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
+check("capstone", build_model)
+
+# %% [markdown]
+# <details><summary>A nudge</summary>
+#
+# Two budgets bind at once. Which of your choices cost parameters, and which cost only time? A step that takes half as
+# long lets the network see twice as many images.
+# </details>
+# <details><summary>A hint</summary>
+#
+# Count before you train: `sum(p.numel() for p in model.parameters())`. Parameters grow with the square of the widths,
+# whatever the size of the maps. Time goes with multiply-adds, and most of those lie where the maps are still large.
+# </details>
+# <details><summary>Where to look</summary>
+#
+# [Lesson 07](../07_train_fashion_mnist.ipynb), section "Shapes and parameters", the cell that prints the class network
+# part by part. [Lesson 05](../05_bottleneck.ipynb), section "Counting both layers", for what a layer's parameters and
+# multiply-adds grow with.
+# </details>
+
+# %% [markdown]
+# ## The leaderboard
+#
+# Write your name instead of `...` to enter what the judge has just measured. The file `leaderboard.json` keeps the best
+# result of each name. Your class merges its files with `densenet-course leaderboard FILE …`, and gets a table and a
+# picture of accuracy against parameters.
+
+# %%
+enter(...)  # for instance enter("Ada")
+
+# %% [markdown]
+# ## To think about
+#
+# The judge draws other 5,000 of the 10,000 test images each time. What is the standard error of an accuracy of 88 %
+# then? Two networks on the board differ by 0.4 points: which is the better one? And each name keeps the best of its
+# attempts: is the board too high, or too low?
+
+# %% [markdown]
+# ## Score
+#
+# This cell judges anew: another 20 CPU seconds of training, other start values, other held-back images.
+
+# %% tags=["nbval-check-output"] nbgrader={"grade": true, "grade_id": "capstone-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
+finish("capstone", build_model)

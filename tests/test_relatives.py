@@ -1,0 +1,128 @@
+"""DenseNet's relatives are of equal size and do what their names say; their pictures show the measured numbers."""
+
+import math
+
+import matplotlib
+import pytest
+import torch
+from torch import nn
+
+matplotlib.use("Agg")
+
+from densenet_course.figures import relative_layers
+from densenet_course.figures import relatives as figures
+from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block
+from densenet_course.relatives import FAMILIES, InceptionBlock, ResidualBlock, of_size, resnet
+
+
+def network(family, parameters, *accuracy, multiply_adds=None, saved_bytes=300_000):
+    return {"family": family, "parameters": parameters, "multiply_adds": multiply_adds or 50 * parameters,
+            "saved_bytes": saved_bytes, "accuracy": {str(seed): value for seed, value in enumerate(accuracy)}}
+
+
+MEASURED = {
+    "networks": [
+        network("DenseNet-BC", 10_000, 0.84, 0.86), network("DenseNet-BC", 40_000, 0.89, 0.91, saved_bytes=700_000),
+        network("ResNet", 10_000, 0.79, 0.81, multiply_adds=250_000), network("ResNet", 40_000, 0.88, 0.88),
+        network("Inception", 40_000, 0.87, 0.89),
+    ],
+    "step_seconds": {"DenseNet-BC": {"median": 0.2}, "ResNet": {"median": 0.1}, "Inception": {"median": 0.3}},
+}
+
+
+def silenced(block):
+    for module in block.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.zeros_(module.weight)
+    return block.eval()
+
+
+def test_of_size_finds_the_class_network():
+    assert sum(p.numel() for p in of_size("DenseNet-BC", 140_000).parameters()) == 141_130
+    with pytest.raises(KeyError):
+        of_size("VGG", 1000)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_classify_and_every_parameter_learns(family):
+    model = FAMILIES[family](8)
+    logits = model(torch.randn(4, 1, 28, 28))
+    assert logits.shape == (4, 10)
+    logits.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_residual_block_adds_and_inception_joins():
+    images = torch.randn(2, 4, 8, 8)
+    assert torch.equal(silenced(ResidualBlock(4, 4))(images), images)
+    assert ResidualBlock(4, 6, stride=2)(images).shape == (2, 6, 4, 4)
+    block = InceptionBlock(4, 5).eval()
+    out = block(images)
+    assert out.shape == (2, 20, 8, 8)
+    assert torch.equal(out[:, :5], block.point(images)) and torch.equal(out[:, 15:], block.pooled(images))
+
+
+def test_resnet_widens_where_it_shrinks():
+    strides = [module.stride for module in resnet(8, (2, 2, 2)).modules()
+               if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)]
+    assert strides.count((2, 2)) == 3  # the stem and two stages
+
+
+def test_combined_draws_as_many_channels_as_leave():
+    blocks = {"a": ResidualBlock(3, 3), "b": DenseBlock(2, 3, 10), "c": InceptionBlock(3, 10)}
+    figure = relative_layers.combined(blocks, torch.randn(1, 3, 8, 8))
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    assert widths == [3, 3, 10, 10, 10, 10, 10, 10]
+    assert "b: 3 of x, 10 of H, 10 of H" in figure.alt_text
+    with pytest.raises(TypeError, match="got Sequential"):
+        relative_layers.combined({"d": conv_block(3, 3)}, torch.randn(1, 3, 8, 8))
+
+
+def test_comparison_draws_the_largest_networks():
+    figure = figures.comparison(MEASURED)
+    accuracy, work, saved, step = figure.axes
+    assert [label.get_text() for label in accuracy.get_yticklabels()] == ["DenseNet-BC", "ResNet", "Inception"]
+    assert list(accuracy.lines[0].get_xdata()) == [89, 91] and list(accuracy.lines[1].get_xdata()) == [90, 90]
+    assert [bar.get_width() for bar in work.patches] == [2, 2, 2]
+    assert [bar.get_width() for bar in saved.patches] == [700, 300, 300]
+    assert [bar.get_width() for bar in step.patches] == pytest.approx([200, 100, 300])
+    assert "ResNet: accuracy 88.00 %, 2.00 million multiply-adds, 300 kB saved, 100 ms" in figure.alt_text
+
+
+def test_efficiency_draws_errors_over_both_sizes():
+    figure = figures.efficiency(MEASURED)
+    left, right = figure.axes
+    dense, residual = left.containers[0].lines[0], right.containers[1].lines[0]
+    assert list(dense.get_xdata()) == [10, 40] and list(dense.get_ydata()) == pytest.approx([15, 10])
+    assert list(residual.get_xdata()) == [0.25, 2] and list(residual.get_ydata()) == pytest.approx([20, 12])
+    assert left.get_xscale() == "log" and "DenseNet-BC: 15.00 % with 10,000" in figure.alt_text
+
+
+def test_size_needed_reads_between_the_sizes():
+    residual = figures.curves(MEASURED)["ResNet"]
+    assert figures.size_needed(residual, 84) == pytest.approx(20_000)  # halfway on a log scale
+    assert figures.size_needed(residual, 84, "multiply_adds") == pytest.approx(math.sqrt(250_000 * 2_000_000))
+    assert figures.size_needed(residual, 88.1) == math.inf
+    assert figures.size_needed(residual, 79) == 0
+
+
+@pytest.mark.parametrize("draw", [figures.comparison, figures.efficiency])
+def test_an_empty_result_is_refused(draw):
+    with pytest.raises(ValueError, match="got none"):
+        draw({"networks": []})
+
+
+def test_cost_by_growth_counts_live_layers():
+    figure = relative_layers.cost_by_growth({"plain": conv_block, "bottleneck": BottleneckLayer}, 64, 16)
+    plain, narrow = figure.axes[0].lines
+    assert list(plain.get_ydata()) == [9 * 64 * 8 / 1e3, 9 * 64 * 16 / 1e3]
+    assert list(narrow.get_ydata()) == [(4 * 64 * k + 36 * k * k) / 1e3 for k in (8, 16)]
+    assert plain.get_linestyle() != narrow.get_linestyle()  # never by colour alone
+    with pytest.raises(ValueError, match="1 to 4, got 0"):
+        relative_layers.cost_by_growth({})
+
+
+def test_conv_weights_counts_a_condensed_convolution_by_what_is_left():
+    layer = BottleneckLayer(64, 8)
+    layer.conv1.condensation = 4
+    assert relative_layers.conv_weights(layer) == 64 * 32 // 4 + 9 * 32 * 8
