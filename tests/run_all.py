@@ -13,11 +13,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 600  # seconds
-WORKERS = 2  # notebooks side by side
+WORKERS = 2  # test modules, and notebooks, side by side
 NBVAL = ["--nbval-lax", "--nbval-current-env", "-p", "tests.nbval_strict", "-n", str(WORKERS), "--dist", "loadscope"]
 PARTS = {
     "ruff": ["ruff", "check", "densenet_course", "tests", "benchmarks", "notebooks/source", "bootstrap.py"],
-    "pytest": ["pytest", "tests", "--durations=10"],
+    "pytest": ["pytest", "tests", "--durations=10", "-n", str(WORKERS), "--dist", "loadscope"],
     "notebooks": ["pytest", *NBVAL, f"--nbval-cell-timeout={CELL_TIMEOUT}"],
 }
 
@@ -46,7 +46,7 @@ def run(name):
     with tempfile.TemporaryDirectory() as home:
         # Kernels read none of the user's start-up files, and write none of their history.
         environment = dict(os.environ, IPYTHONDIR=home)
-        if name == "notebooks":  # kernels that share a core wait for each other in every parallel loop
+        if name != "ruff":  # processes that share a core wait for each other in every parallel loop
             environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // WORKERS))
         status = subprocess.run(command, cwd=ROOT, env=environment).returncode
     return time.perf_counter() - start, status

@@ -219,6 +219,9 @@ check("connections", count_connections, ...)
 # | [06 a small DenseNet](06_small_densenet.ipynb) | put the network of Dive into Deep Learning together | 40 |
 # | [07 train on FashionMNIST](07_train_fashion_mnist.ipynb) | train, and study the mistakes | 45 |
 # | [08 DenseNet-121](08_densenet121.ipynb) | build the ImageNet network to the last parameter | 45 |
+# | [10 what the layers learn](10_what_the_layers_learn.ipynb) | probe every layer of a trained network | 40 |
+# | [12 relatives](12_relatives.ipynb) | compare DenseNet with ResNet, Inception and its heirs | 45 |
+# | [13 Keras 3](13_keras.ipynb) | write the same network in another library | 45 |
 
 # %% [markdown]
 # ## Recap

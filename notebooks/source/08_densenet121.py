@@ -461,4 +461,4 @@ print(f"with stem and head: {sum(row.parameters for row in rows):>18,} {count(mo
 # - The authors' [repository](https://github.com/liuzhuang13/DenseNet): DenseNet-161.
 # - torchvision: `models/densenet.py` and the metadata of its weights.
 #
-# This closes the first part of the course. Back to [00 start here](00_start_here.ipynb) for the map of lessons.
+# **Next:** [10 · What the layers learn](10_what_the_layers_learn.ipynb).

@@ -161,7 +161,7 @@ if measured:
 
 # %% [markdown]
 # A dot is one seed, the line their mean; bytes and multiply-adds are for one image, a step is one batch. DenseNet-BC
-# saves between four and five times as many bytes as ResNet; lesson [09](09_memory_and_speed.ipynb) is about them.
+# saves between four and five times as many bytes as ResNet.
 # Where the milliseconds do not follow the multiply-adds, moving bytes costs time as well.
 #
 # For the accuracy we subtract seed by seed, since a seed gives all families the same order of images.
@@ -563,7 +563,7 @@ for name, maps in (("everything", everything), ("new maps only", everything[:, 9
 f"{sum(p.numel() for p in densenet121(num_classes=14).parameters()):,}"
 
 # %% [markdown]
-# Only 14,350 of them start untrained. Lesson [11](11_transfer_learning.ipynb) transfers in this way on a small scale.
+# Only 14,350 of them start untrained.
 #
 # ## Your turn
 #

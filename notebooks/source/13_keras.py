@@ -539,4 +539,4 @@ for row, size in zip(accounting.trace(config, 64), sizes, strict=True):
 # - Keras: `keras.applications.densenet`, and the layers `BatchNormalization`, `Conv2D` and `ZeroPadding2D`
 #   ([keras.io/api](https://keras.io/api/)).
 #
-# **Next:** 14 · Capstone, a DenseNet of your own design.
+# **Next:** [exercise 15](exercises/15_capstone.ipynb), a DenseNet of your own design.
