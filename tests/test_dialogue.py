@@ -325,6 +325,7 @@ def test_check_prints_the_report_and_raises(capsys, tmp_path, monkeypatch):
     with pytest.raises(CheckFailed, match=r"look again at .*values") as caught:
         check("conv_block", lambda c, k: nn.Conv2d(c, k, 3, padding=1, bias=False))
     assert caught.value.report.exercise == "conv_block"
+    assert caught.value._render_traceback_() == [f"CheckFailed: {caught.value}"]  # no walk through our code
     printed = capsys.readouterr().out
     assert f"conv_block: {caught.value.report.points:g} of 10 points" in printed
     check("conv_block", BLOCK)

@@ -119,6 +119,17 @@ def test_the_notebook_has_its_parts(exercise):
     assert rules.links(student_of(exercise), STUDENT) == []
 
 
+def test_the_lessons_give_the_exercises_their_difficulty_and_minutes():
+    mentioned = set()
+    for path in (STUDENT.parent / "source").glob("[0-9]*.py"):
+        text = path.read_text(encoding="utf-8").replace("\n#", "")
+        for name, level, minutes in re.findall(r"\]\(exercises/\d\d_(\w+)\.ipynb\), \*(\w+), (\d+) minutes", text):
+            first = student_of(name).cells[0].source
+            assert f"*{level.capitalize()} · {minutes} minutes" in first, (path.name, name)
+            mentioned.add(name)
+    assert {"connections", "densenet121", "bug_hunt"} <= mentioned
+
+
 def execute(notebook):
     """Run a notebook's code in this process, as plain Python; return what it printed, and the last cell's value."""
     scope, printed, value = {"__name__": "__main__"}, io.StringIO(), None

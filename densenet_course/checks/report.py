@@ -94,3 +94,7 @@ class CheckFailed(Exception):
         wrong = [finding.name for finding in report.findings if finding.attempted and not finding.passed]
         super().__init__(f"{report.exercise}: look again at {', '.join(wrong)}; the lines above say what came")
         self.report = report
+
+    def _render_traceback_(self):
+        """Give IPython one line instead of a traceback through our code: the report above has said it all."""
+        return [f"CheckFailed: {self}"]

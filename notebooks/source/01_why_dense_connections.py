@@ -387,7 +387,7 @@ print("leaves:", tuple(features.shape), "planned", accounting.channels_after(3, 
 #
 # ## Your turn
 #
-# [Exercise 1](exercises/01_connections.ipynb), *10 minutes, easy.* Write `count_connections(num_layers)` and
+# [Exercise 1](exercises/01_connections.ipynb), *easy, 10 minutes.* Write `count_connections(num_layers)` and
 # `channels_after(in_channels, num_layers, growth_rate)`. The check tells you what is wrong, not only that something is.
 #
 # And on paper: what is the smallest L with more than 1,000 links?

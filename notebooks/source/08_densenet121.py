@@ -435,7 +435,7 @@ except OSError:
 # importing this package's or torchvision's parts. Given torchvision's random parameters and buffers in registration
 # order, it must give the same logits in eval and train mode.
 #
-# [Exercise 14](exercises/14_bug_hunt.ipynb), *hard, 60 minutes.* Eight DenseNet programs, each wrong in one way:
+# [Exercise 14](exercises/14_bug_hunt.ipynb), *hard, 90 minutes.* Eight DenseNet programs, each wrong in one way:
 # find the cause and repair it.
 #
 # ## Shapes and parameters in one table

@@ -57,15 +57,15 @@ class DenseBlock(nn.Module):
         ### END SOLUTION
 
 
-# %% tags=["nbval-check-output"] nbgrader={"grade": false, "grade_id": "dense_block-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
-check("dense_block", DenseBlock)
-
 # %% [markdown]
 # The picture shows who reads whose maps in `DenseBlock(4, 3, 10)`. It is measured: one source is changed, all others
 # are held.
 
 # %% nbgrader={"grade": false, "grade_id": "dense_block-picture", "locked": true, "schema_version": 3, "solution": false, "task": false}
 compare("dense_block", DenseBlock)
+
+# %% tags=["nbval-check-output"] nbgrader={"grade": false, "grade_id": "dense_block-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
+check("dense_block", DenseBlock)
 
 # %% [markdown]
 # <details><summary>A nudge</summary>

@@ -48,14 +48,14 @@ def transition(in_channels: int, compression: float = 0.5) -> nn.Module:
     ### END SOLUTION
 
 
-# %% tags=["nbval-check-output"] nbgrader={"grade": false, "grade_id": "transition-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
-check("transition", transition)
-
 # %% [markdown]
 # The picture shows three calls. A bar is longer with more channels, and taller with a taller map.
 
 # %% nbgrader={"grade": false, "grade_id": "transition-picture", "locked": true, "schema_version": 3, "solution": false, "task": false}
 compare("transition", transition)
+
+# %% tags=["nbval-check-output"] nbgrader={"grade": false, "grade_id": "transition-check", "locked": true, "schema_version": 3, "solution": false, "task": false}
+check("transition", transition)
 
 # %% [markdown]
 # <details><summary>A nudge</summary>
