@@ -1,10 +1,10 @@
 """Measure DenseNet against its relatives at equal parameters: ``python benchmarks/relatives.py``.
 
 Three families at the class network's size, and DenseNet and ResNet at three smaller sizes, trained alike with three
-seeds. Each family's peak rate is the best of three on 5,000 held-out training images; the test set is read once for each
-seed, after the last epoch. Then multiply-adds, bytes saved for the backward pass, and step times taken in turns.
-Each finished run is kept in runs/relatives, so a stopped script goes on where it was, and two may share the work
-(``--reverse``). ``--quick`` is for CI: a few hundred images, written to runs/quick.
+seeds (``--seeds``). Each family's peak rate is the best of three on 5,000 held-out training images; the test set is
+read once for each seed, after the last epoch. Then multiply-adds, bytes saved for the backward pass, and step times
+taken in turns. Each finished run is kept in runs/relatives, so a stopped script goes on where it was, and two may
+share the work (``--reverse``). ``--quick`` is for CI: a few hundred images, written to runs/quick.
 """
 
 import argparse

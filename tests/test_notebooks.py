@@ -25,7 +25,7 @@ COMPARED = {
     "06_small_densenet": 18,
     "07_train_fashion_mnist": 9,
     "08_densenet121": 24,
-    "10_what_the_layers_learn": 10,
+    "10_what_the_layers_learn": 11,
     "12_relatives": 17,
     "13_keras": 19,
 }
