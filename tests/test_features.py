@@ -97,7 +97,7 @@ def test_a_missing_checkpoint_says_what_to_do(tmp_path, monkeypatch):
 def three_heaps(number=300):
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(number) % 3
-    points = torch.diag(torch.tensor([8.0, 16.0, 40.0]))[labels] + torch.randn(number, 3, generator=generator)
+    points = 8 * torch.eye(3)[labels] + torch.tensor([30.0, 0, -9]) + torch.randn(number, 3, generator=generator)
     return torch.cat([points, torch.full((number, 1), 7.0)], dim=1), labels  # the last feature never varies
 
 
