@@ -98,7 +98,7 @@ def test_doctor_names_what_is_missing(monkeypatch, capsys, tmp_path):
     assert cli.main(["doctor"]) == 1
     lines = capsys.readouterr().out.splitlines()
     marked = [line.split()[1] for line in lines if line.startswith("!")]
-    assert marked == ["Python", "d2l", "numpy", "FashionMNIST"]
+    assert marked == ["Python", "numpy", "d2l", "FashionMNIST"]
     assert sum("→" in line for line in lines) == 4
     assert lines[-1] == "4 things to mend, marked with !."
     assert not (tmp_path / "empty").exists()  # it looks, and changes nothing
