@@ -1,7 +1,9 @@
 """What a check has to say: Finding, Report, CheckFailed."""
 
 from dataclasses import dataclass
+from textwrap import wrap
 
+WIDTH = 104  # characters a line, as wide as a notebook
 NOT_ATTEMPTED = "not attempted yet"
 
 
@@ -78,7 +80,8 @@ class Report:
             message = "the same as above" if finding.attempted and cause in said else finding.message
             said.add(cause or None)
             score = f"{number(finding.points)}/{number(finding.max_points)}"
-            lines.append(f"  {sign} {finding.name:{width}}  {score:>5}  {message}".rstrip())
+            start = f"  {sign} {finding.name:{width}}  {score:>5}  "
+            lines += wrap(message, WIDTH, initial_indent=start, subsequent_indent=" " * len(start)) or [start.rstrip()]
         return "\n".join(lines)
 
 
