@@ -11,9 +11,10 @@ import json
 import time
 
 import torch
-from harness import REPOSITORY, provenance, write_json
+from harness import REPOSITORY, provenance
 
 from densenet_course.data import ResidentBatches, load, prepare, split_validation
+from densenet_course.files import write_json
 from densenet_course.models import class_densenet
 from densenet_course.training import choose_device, choose_precision, evaluate, fit
 

@@ -13,9 +13,10 @@ import argparse  # noqa: E402
 import json  # noqa: E402
 
 import torch  # noqa: E402
-from harness import REPOSITORY, provenance, write_json  # noqa: E402
+from harness import REPOSITORY, provenance  # noqa: E402
 
 from densenet_course.data import ResidentBatches, load, prepare  # noqa: E402
+from densenet_course.files import write_json  # noqa: E402
 from densenet_course.models import class_densenet  # noqa: E402
 from densenet_course.precision import choose_device, choose_precision  # noqa: E402
 from densenet_course.training import evaluate, fit  # noqa: E402

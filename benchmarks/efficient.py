@@ -17,10 +17,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import torchvision
-from harness import REPOSITORY, in_turns, provenance, ratios, summarise, write_json
+from harness import REPOSITORY, in_turns, provenance, ratios, summarise
 from torch import nn
 
 from densenet_course import models
+from densenet_course.files import write_json
+from densenet_course.memory import saved_bytes
 from densenet_course.precision import BF16, FP32, FP32_CHANNELS_LAST
 
 aten = torch.ops.aten
@@ -136,24 +138,6 @@ def compare(case, task, shape, repeats):
     }
 
 
-def kept_bytes(model, images):
-    """Count the bytes kept for the backward pass: distinct storages, parameters not counted."""
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    sizes = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = model(images)
-    total = sum(sizes.values())
-    del output
-    return total
-
-
 def steepness(x, y):
     """Slope of the straight line that fits log y over log x best."""
     x, y = ([math.log(v) for v in values] for values in (x, y))
@@ -165,9 +149,9 @@ def memory(batch):
     """Measure what both networks keep, by depth and for BC-100-12; and the peak memory of a process that trains one."""
     networks = {"plain": False, "efficient": True}
     small, images = torch.randn(4, 1, 28, 28), torch.randn(batch, 1, 28, 28)
-    by_depth = {name: [kept_bytes(bc(d, efficient=e), small) for d in DEPTHS] for name, e in networks.items()}
-    paper = {"torchvision": kept_bytes(torchvision_bc100(), images)}
-    paper |= {name: kept_bytes(bc(efficient=e), images) for name, e in networks.items()}
+    by_depth = {name: [saved_bytes(bc(d, efficient=e), small) for d in DEPTHS] for name, e in networks.items()}
+    paper = {"torchvision": saved_bytes(torchvision_bc100(), images)}
+    paper |= {name: saved_bytes(bc(efficient=e), images) for name, e in networks.items()}
     resident = {name: peak(name, batch) for name in ("nothing", "torchvision", "efficient")}
     return {
         "batch by depth": len(small), "depths": DEPTHS, "bytes by depth": by_depth,

@@ -1,6 +1,5 @@
 """What every benchmark needs: where it ran, timings taken in turns, and a results file that is never half-written."""
 
-import json
 import os
 import platform
 import statistics
@@ -80,15 +79,3 @@ def summarise(values, digits=4):
 def ratios(seconds, slow, fast, digits=2):
     """Summarise how many times faster ``fast`` was than ``slow``, round by round."""
     return summarise([a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)], digits)
-
-
-def write_json(path, data):
-    """Write data to a JSON file in one step; its folder is made where it is missing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

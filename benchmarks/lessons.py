@@ -10,7 +10,9 @@ import sys
 import tempfile
 import time
 
-from harness import REPOSITORY, provenance, write_json
+from harness import REPOSITORY, provenance
+
+from densenet_course.files import write_json
 
 NBCONVERT = [sys.executable, "-m", "jupyter", "nbconvert", "--log-level", "ERROR", "--to", "notebook", "--execute"]
 

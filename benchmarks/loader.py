@@ -8,12 +8,13 @@ takes 3,000 images and writes to runs/.
 import argparse
 
 import torch
-from harness import REPOSITORY, in_turns, machine, provenance, ratios, summarise, write_json
+from harness import REPOSITORY, in_turns, machine, provenance, ratios, summarise
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
 from densenet_course.data import MEAN, STD, ResidentBatches, load, prepare
+from densenet_course.files import write_json
 
 BATCH_SIZE = 128
 

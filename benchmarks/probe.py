@@ -11,7 +11,7 @@ import argparse
 import statistics
 
 import torch
-from harness import REPOSITORY, provenance, write_json
+from harness import REPOSITORY, provenance
 from torch import nn
 
 from densenet_course.data import load, normalise, prepare
@@ -23,6 +23,7 @@ from densenet_course.features import (
     quarters,
     trained_class_densenet,
 )
+from densenet_course.files import write_json
 from densenet_course.models import class_densenet
 
 FIT, HELD_OUT, SETTLE = 5000, 10_000, 2000  # images

@@ -12,10 +12,12 @@ import json
 
 import torch
 import torch.nn.functional as F
-from harness import REPOSITORY, in_turns, provenance, summarise, write_json
+from harness import REPOSITORY, in_turns, provenance, summarise
 from torch.utils.flop_counter import FlopCounterMode
 
 from densenet_course.data import ResidentBatches, load, prepare, split_validation
+from densenet_course.files import write_json
+from densenet_course.memory import saved_bytes
 from densenet_course.relatives import FAMILIES, of_size
 from densenet_course.training import choose_device, choose_precision, evaluate, fit
 
@@ -46,22 +48,6 @@ def kept(folder, key, compute):
     return json.loads(path.read_text())
 
 
-def saved_bytes(model, images, labels):
-    """Count the bytes that autograd keeps for the backward pass: distinct storages, parameters not counted."""
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    storages = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            storages[storage.data_ptr()] = (storage.nbytes(), tensor)  # kept alive, so that no address comes twice
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        F.cross_entropy(model(images), labels).backward()
-    return sum(size for size, _ in storages.values())
-
-
 def cost(family, size, device):
     """Count one network: parameters, multiply-adds of one image, bytes saved for one image of a batch in fp32."""
     model = of_size(family, size).to(device)
@@ -72,7 +58,7 @@ def cost(family, size, device):
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "multiply_adds": counter.get_total_flops() // 2,
-        "saved_bytes": saved_bytes(model, images, labels) // BATCH,
+        "saved_bytes": saved_bytes(model, images, loss=lambda logits: F.cross_entropy(logits, labels)) // BATCH,
     }
 
 

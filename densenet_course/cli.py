@@ -1,7 +1,6 @@
 """The command ``densenet-course``: doctor, data, train, figures, release, leaderboard."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -130,6 +129,7 @@ def _report(folder, model, test, precision, history, location):
     from densenet_course.data import CLASS_NAMES
     from densenet_course.figures import save
     from densenet_course.figures.results import confusion_matrix, learning_curves
+    from densenet_course.files import write_json
     from densenet_course.training import predict
 
     if not history:
@@ -139,10 +139,7 @@ def _report(folder, model, test, precision, history, location):
     accuracy = (logits.argmax(1) == labels).float().mean().item()
     save(learning_curves(history), folder / "learning_curves.svg")
     save(confusion_matrix(logits, labels, CLASS_NAMES), folder / "confusion_matrix.svg")
-    draft = folder / "history.json.tmp"
-    result = {"data": location.source, "test_accuracy": accuracy, "epochs": history}
-    draft.write_text(json.dumps(result, indent=2) + "\n")
-    draft.replace(folder / "history.json")
+    write_json(folder / "history.json", {"data": location.source, "test_accuracy": accuracy, "epochs": history})
     seconds = sum(row["seconds"] for row in history)
     print(f"test accuracy {accuracy:.4f} after {len(history)} epochs, {seconds:.0f} s of training")
     print(f"curves, confusion matrix, history and checkpoint: {folder}")

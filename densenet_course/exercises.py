@@ -6,7 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from densenet_course.checks import EXERCISES, load, number
+from densenet_course.checks import EXERCISES, load
+from densenet_course.checks.report import number
 
 ROOT = Path(__file__).resolve().parent.parent
 MASTERS = ROOT / "notebooks" / "source" / "exercises"
@@ -124,12 +125,16 @@ def release(folder, exercises=EXERCISES):
     if missing:
         raise FileNotFoundError(f"no notebooks in {STUDENT}; run this command in a clone of {ADDRESS}")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
-        _write_release(Path(draft), sorted(exercises, key=EXERCISES.index))
-        shutil.copytree(draft, folder, dirs_exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as private:  # of this user only, unlike the folder inside
+        draft = Path(private) / "release"
+        _write_release(draft, sorted(set(exercises), key=EXERCISES.index))
+        if folder.exists():
+            folder.rmdir()
+        draft.rename(folder)
 
 
 def _write_release(folder, exercises):
+    folder.mkdir()
     for exercise in exercises:
         text = (STUDENT / f"{stem(exercise)}.ipynb").read_text(encoding="utf-8")
         text = text.replace("](../", f"]({ADDRESS}/blob/main/notebooks/")  # the lessons are not in this folder

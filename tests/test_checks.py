@@ -1,7 +1,5 @@
 """Every check accepts every right answer, and names the mistake of every wrong one."""
 
-import time
-
 import pytest
 
 from densenet_course.checks import EXERCISES, run
@@ -9,8 +7,6 @@ from tests import answers
 
 RIGHT = [(name, label) for name in EXERCISES for label in answers.load(name).right_answers]
 WRONG = [(name, label) for name in EXERCISES for label in answers.load(name).wrong_answers]
-SLOW = {"densenet121", "capstone"}  # they build or train large networks
-SECONDS = 5.0
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
@@ -22,12 +18,9 @@ def test_enough_answers_are_tried(exercise):
 
 @pytest.mark.parametrize(("exercise", "label"), RIGHT)
 def test_a_right_answer_is_accepted(exercise, label):
-    start = time.process_time()
     report = run(exercise, answers.load(exercise).objects(label))
-    seconds = time.process_time() - start
     assert report.passed, str(report)
     assert report.points == report.max_points == run(exercise, {}).max_points
-    assert seconds < 2 * SECONDS or exercise in SLOW  # CPU time of two cores
 
 
 @pytest.mark.parametrize(("exercise", "label"), WRONG)

@@ -14,6 +14,7 @@ from densenet_course.config import DenseNetConfig
 from densenet_course.efficient import EfficientDenseBlock, EfficientTransition, make_efficient
 from densenet_course.efficient_steps import tiles
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block, transition
+from densenet_course.memory import saved_bytes
 from tests.test_models import randomise
 
 LAST = {"memory_format": torch.channels_last}
@@ -299,23 +300,6 @@ def test_tiles_cover_the_batch():
     for shape in ((7, 1, 28, 28), (1, 1, 224, 224), (130, 1, 4, 4)):
         covered = [i for tile in tiles(torch.empty(shape)) for i in range(shape[0])[tile]]
         assert covered == list(range(shape[0]))
-
-
-def saved_bytes(model, images):
-    """Count the bytes kept for the backward pass: distinct storages, parameters not counted."""
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    sizes = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = model(images)
-    del output
-    return sum(sizes.values())
 
 
 def bottleneck_net(depth, **options):

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 from densenet_course import checks, cli, exercises
+from densenet_course.checks.report import number
 from densenet_course.exercises import MASTERS, SOLUTIONS, STUB, STUDENT, stem
 from tests import notebook_rules as rules
 
@@ -103,10 +104,10 @@ def test_the_metadata_is_nbgraders(exercise):
 @each_exercise
 def test_the_notebook_has_its_parts(exercise):
     texts = [cell.source for _, cell in rules.cells_of(student_of(exercise), "markdown")]
-    number = checks.EXERCISES.index(exercise) + 1
+    place = checks.EXERCISES.index(exercise) + 1
     title = texts[0].splitlines()[0]
-    assert title == f"# Exercise {number} · {checks.load(exercise).title}"
-    points = checks.number(checks.load(exercise).max_points)
+    assert title == f"# Exercise {place} · {checks.load(exercise).title}"
+    points = number(checks.load(exercise).max_points)
     assert re.search(rf"\*(Easy|Medium|Hard) · \d+ minutes · after .* · {points} points\*", texts[0])
     task = texts[0].partition("**Task.**")[2]
     assert 10 <= len(re.findall(r"\w+", re.sub(r"`[^`]*`", "code", task))) <= STUDENT_WORDS + 10
@@ -169,6 +170,8 @@ def test_the_release_holds_what_students_need_and_no_solution(tmp_path, capsys):
     assert "2 exercises" in capsys.readouterr().out
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["02_conv_block.ipynb", "03_dense_block.ipynb", "README.md", "requirements.txt"]
+    (tmp_path / "ordinary").mkdir()
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "ordinary").stat().st_mode  # others may read it, too
     book = nbformat.read(tmp_path / "out" / "02_conv_block.ipynb", as_version=4)
     assert [c.source for c in book.cells if c.cell_type == "code"] == [
         c.source for c in student_of("conv_block").cells if c.cell_type == "code"]

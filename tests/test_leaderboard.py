@@ -76,7 +76,8 @@ def test_a_damaged_file_is_set_aside(measured, tmp_path, capsys, damage):
 
 def test_a_folder_that_cannot_be_written_is_told_and_not_fatal(measured, tmp_path, capsys):
     measured(0.88)
-    boards.enter("Ada", tmp_path / "missing" / "board.json")
+    (tmp_path / "a file").touch()
+    boards.enter("Ada", tmp_path / "a file" / "board.json")
     assert "Not entered: " in capsys.readouterr().out
 
 

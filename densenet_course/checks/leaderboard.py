@@ -9,6 +9,7 @@ import unicodedata
 from pathlib import Path
 
 from densenet_course.checks.exercises import capstone
+from densenet_course.files import write_json
 
 FILE = Path("leaderboard.json")
 MAX_NAME = 40
@@ -116,10 +117,7 @@ def _valid(entry):
 
 def write(entries, file):
     """Write a leaderboard in one step, the best first."""
-    file = Path(file)
-    draft = file.with_name(f".{file.name}.tmp")
-    draft.write_text(json.dumps(ranked(entries), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(file)
+    write_json(file, ranked(entries))
 
 
 def merge(boards):

@@ -1,8 +1,9 @@
 """What a learner has solved so far, in a small file beside the notebooks."""
 
 import json
-import tempfile
 from pathlib import Path
+
+from densenet_course.files import write_json
 
 FILE = Path("progress.json")
 
@@ -42,9 +43,7 @@ def record(report, path=FILE):
         return message
     entries[report.exercise] = {"points": report.points, "max_points": report.max_points}
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-            json.dump(entries, file, indent=1)
-        Path(file.name).replace(path)
+        write_json(path, entries)
     except OSError as error:
         return f"progress is not kept: {path} cannot be written ({error.strerror})"
     return message

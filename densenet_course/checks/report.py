@@ -68,10 +68,17 @@ class Report:
         """Tell whether something that was attempted is wrong."""
         return any(finding.attempted and not finding.passed for finding in self.findings)
 
-    def __str__(self):
+    @property
+    def score(self):
+        """Say in one line what was earned."""
         if not self.attempted:
             return f"{self.exercise}: {NOT_ATTEMPTED}"
-        lines = [f"{self.exercise}: {number(self.points)} of {number(self.max_points)} points"]
+        return f"{self.exercise}: {number(self.points)} of {number(self.max_points)} points"
+
+    def __str__(self):
+        if not self.attempted:
+            return self.score
+        lines = [self.score]
         width = max(len(finding.name) for finding in self.findings)
         said = set()
         for finding in self.findings:

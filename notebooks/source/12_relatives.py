@@ -139,7 +139,7 @@ measured = json.loads(path.read_text()) if path.exists() else None
 if measured is None:
     print("no relatives.json here; from a checkout of the course, python benchmarks/relatives.py makes it")
 else:
-    print(f"{measured['epochs']} epochs on {measured['train_images']:,} images, {len(measured['seeds'])} seeds, "
+    print(f"{measured['epochs']} epochs on {measured['train_images']:,} images, {len(measured['seeds'])} seed(s), "
           f"{measured['device']}, {measured['precision']}; peak rates {measured['peak_rate']}")
 
 # %% [markdown]
@@ -175,8 +175,8 @@ for family in list(largest)[1:]:
           f"{max(gaps):+.2f}{'' if agree else '   (the seeds disagree)'}")
 
 # %% [markdown]
-# Minus means that DenseNet-BC was better. Where all seeds agree on the sign, the order holds for this budget; longer
-# training may change it.
+# Minus means that DenseNet-BC was better. One seed is a hint and no more; with several, trust an order only where all
+# of them agree on the sign. Longer training may change it, too.
 #
 # ## Parameter efficiency
 #

@@ -29,23 +29,6 @@ def _count(value):
     return sum(map(_count, value)) if isinstance(value, list | tuple | set | deque) else 0
 
 
-def saved_bytes(module, images):
-    """Measure what a forward pass saves for the backward pass, each storage once, parameters not counted."""
-    own = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
-    sizes = {}
-
-    def note(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        output = module(images)  # kept until all is counted: freed storages would give their addresses to others
-    del output
-    return sum(sizes.values())
-
-
 @contextlib.contextmanager
 def explained(*causes, during=""):
     """Say when an answer raised an error, and its likely cause, from pairs (part of the error, cause)."""
