@@ -21,7 +21,7 @@ def saved_bytes(model, images, *, loss=None):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             storages[storage.data_ptr()] = storage  # held, so that no address comes twice
-        return tensor
+        return tensor.detach()  # the tensor itself would keep its own graph alive, and its memory for good
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         output = model(images)

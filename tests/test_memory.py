@@ -1,5 +1,8 @@
 """Bytes kept for the backward pass are counted as they can be worked out by hand."""
 
+import gc
+import weakref
+
 import torch
 from torch import nn
 
@@ -40,3 +43,11 @@ def test_freed_storages_do_not_hide_later_ones():
     """A chain whose tensors would take each other's addresses, were they freed while it is counted."""
     chain = nn.Sequential(*(nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.Sigmoid()) for _ in range(20)))
     assert saved_bytes(chain, IMAGES, loss=lambda maps: maps.square().sum()) == 21 * SIZE
+
+
+def test_nothing_stays_in_memory_afterwards():
+    relu, made = nn.ReLU(), []
+    relu.register_forward_hook(lambda module, inputs, output: made.append(weakref.ref(output)))
+    assert saved_bytes(relu, IMAGES.clone().requires_grad_()) == SIZE
+    gc.collect()
+    assert made[0]() is None
