@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from densenet_course.distributed import gathered, on_rank_0, rank
+
 
 def save_checkpoint(path, state):
     """Write ``state`` to a temporary file beside ``path``, then rename: a killed process leaves the old file whole.
@@ -45,7 +47,7 @@ def random_state():
     """Collect the states of the random generators a training step may draw from (dropout)."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+        state["cuda"] = [torch.cuda.get_rng_state()]  # of the one GPU that this process uses
     return state
 
 
@@ -53,11 +55,14 @@ def restore_random_state(state):
     """Set the random generators to what ``random_state`` collected."""
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"][0])
 
 
 class Run:
     """A training run that survives being killed: its parts, its history, and the settings they belong to.
+
+    Of several ranks, rank 0 alone reads and writes the file. A run may go on with another number of ranks: a rank that
+    the checkpoint knows resumes its random stream, any other goes on with the one it has.
 
     Args:
         path: the checkpoint file, or None to keep nothing.
@@ -74,9 +79,11 @@ class Run:
         Raises:
             ValueError: the checkpoint is damaged, or belongs to other settings or to another network.
         """
-        if self.path is None or not Path(self.path).exists():
+        if self.path is None:
             return []
-        state = load_checkpoint(self.path)
+        state = on_rank_0(lambda: load_checkpoint(self.path) if Path(self.path).exists() else None)
+        if state is None:
+            return []
         there = state.get("settings", {})
         changed = [f"{n} was {there.get(n)}, is {v}" for n, v in self.settings.items() if there.get(n) != v]
         if changed:
@@ -86,12 +93,15 @@ class Run:
                 part.load_state_dict(state[name])
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{self.path} is of another network: {error}. Name another file, or move it.") from error
-        restore_random_state(state["random"])
+        streams = [state["random"], *state.get("random_of_other_ranks", [])]
+        if rank() < len(streams):
+            restore_random_state(streams[rank()])
         return state["history"]
 
     def save(self, history):
         """Write the checkpoint, if a path was given."""
         if self.path is not None:
             states = {name: part.state_dict() for name, part in self.parts.items()}
-            states |= {"history": history, "settings": self.settings, "random": random_state()}
-            save_checkpoint(self.path, states)
+            first, *others = gathered(random_state())
+            states |= {"history": history, "settings": self.settings, "random": first, "random_of_other_ranks": others}
+            on_rank_0(lambda: save_checkpoint(self.path, states))

@@ -1,8 +1,11 @@
 """The command ``densenet-course``: doctor, data, train, figures, release, leaderboard."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
+
+from densenet_course import train
 
 
 def main(arguments=None):
@@ -11,7 +14,8 @@ def main(arguments=None):
     try:
         return options.run(options)
     except (OSError, ValueError, FloatingPointError) as error:
-        print(f"densenet-course {options.command}: {error}", file=sys.stderr)
+        rank = f", rank {os.environ['RANK']}" if "TORCHELASTIC_RUN_ID" in os.environ else ""  # torchrun sets both
+        print(f"densenet-course {options.command}{rank}: {error}", file=sys.stderr)
         return 1
 
 
@@ -39,17 +43,7 @@ def _parser():
     board.add_argument("--out", type=Path, default=Path("leaderboard"), help="folder (default: leaderboard)")
     board.set_defaults(run=_leaderboard)
 
-    train = commands.add_parser("train", help="train the class network on FashionMNIST")
-    train.add_argument("--epochs", type=int, default=6, help="passes over the 60,000 images (default: 6)")
-    train.add_argument("--batch-size", type=int, default=128, help="images a step (default: 128)")
-    train.add_argument("--peak-rate", type=float, default=0.2, help="highest learning rate (default: 0.2)")
-    train.add_argument("--schedule", choices=("one_cycle", "step"), default="one_cycle")
-    train.add_argument("--drop-rate", type=float, default=0.0, help="dropout after each layer (default: 0)")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--fp32", action="store_true", help="plain fp32 even where the device has bf16 units")
-    train.add_argument("--out", type=Path, default=Path("runs/class"), help="folder (default: runs/class)")
-    train.add_argument("--fresh", action="store_true", help="start afresh where a checkpoint would be resumed")
-    train.set_defaults(run=_train)
+    train.add_options(commands.add_parser("train", help="train on FashionMNIST or on a folder of images"))
     return parser
 
 
@@ -95,55 +89,6 @@ def _leaderboard(options):
     save(leaderboard.leaderboard(entries), options.out / "leaderboard.svg")
     print(f"{boards.table(entries)}\nleaderboard.json and leaderboard.svg: {options.out}")
     return 1 if left_out else 0
-
-
-def _train(options):
-    import torch
-
-    from densenet_course.data import ResidentBatches, load, prepare
-    from densenet_course.models import class_densenet
-    from densenet_course.precision import choose_device, choose_precision
-    from densenet_course.training import fit
-
-    torch.manual_seed(options.seed)
-    device = choose_device()
-    precision = choose_precision(device, allow_bf16=not options.fp32)
-    location = prepare()
-    train = ResidentBatches(*load("train", location), batch_size=options.batch_size, device=device, shuffle=True,
-                            augment="flip", drop_last=True, seed=options.seed)
-    test = ResidentBatches(*load("test", location), batch_size=1000, device=device)
-    checkpoint = options.out / "checkpoint.pt"
-    if options.fresh:
-        checkpoint.unlink(missing_ok=True)
-    model = class_densenet(drop_rate=options.drop_rate)
-    print(f"training class_densenet on {train.num_images:,} images, {device.type}, {precision}; {location.source}")
-    history = fit(
-        model, train, test=test, epochs=options.epochs, peak_rate=options.peak_rate, schedule=options.schedule,
-        device=device, precision=precision, checkpoint=checkpoint,
-    )
-    return _report(options.out, model, test, precision, history, location)
-
-
-def _report(folder, model, test, precision, history, location):
-    """Print the result and write curves, confusion matrix and history into the folder."""
-    from densenet_course.data import CLASS_NAMES
-    from densenet_course.figures import save
-    from densenet_course.figures.results import confusion_matrix, learning_curves
-    from densenet_course.files import write_json
-    from densenet_course.training import predict
-
-    if not history:
-        print("no epoch was finished; run the same command again to go on")
-        return 1
-    logits, labels = predict(model, test, precision=precision)
-    accuracy = (logits.argmax(1) == labels).float().mean().item()
-    save(learning_curves(history), folder / "learning_curves.svg")
-    save(confusion_matrix(logits, labels, CLASS_NAMES), folder / "confusion_matrix.svg")
-    write_json(folder / "history.json", {"data": location.source, "test_accuracy": accuracy, "epochs": history})
-    seconds = sum(row["seconds"] for row in history)
-    print(f"test accuracy {accuracy:.4f} after {len(history)} epochs, {seconds:.0f} s of training")
-    print(f"curves, confusion matrix, history and checkpoint: {folder}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -96,27 +96,31 @@ class ResidentBatches:
         drop_last: leave out a last batch smaller than ``batch_size``.
         seed: of order and augmentation.
         memory_format: of the image batches.
+        rank: of several processes that train together, this one's number, from 0.
+        ranks: how many there are. Each yields its equal part of every batch: together the batches of one process.
 
     Yields:
-        (images, labels): float32 (B, C, H, W), normalised, and int64 (B,), on the device.
+        (images, labels): float32 (B, C, H, W), normalised, and int64 (B,), on the device; with R ranks B/R of them.
 
     Raises:
-        ValueError: wrong shapes, types or sizes.
+        ValueError: wrong shapes, types or sizes, or batches that the ranks cannot share evenly.
     """
 
     def __init__(self, images, labels, *, batch_size, device="cpu", shuffle=False, augment=None, drop_last=False,
-                 seed=0, memory_format=torch.contiguous_format):
+                 seed=0, memory_format=torch.contiguous_format, rank=0, ranks=1):
         if images.dtype != torch.uint8 or images.dim() != 4:
             raise ValueError(f"images: expected uint8 (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
         if labels.shape != images.shape[:1] or not len(labels):
             raise ValueError(f"labels: expected one for each of {len(images):,} images, got {tuple(labels.shape)}")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
+        self.share = share_of(batch_size, rank=rank, ranks=ranks)
+        if not drop_last and len(labels) % batch_size % ranks:
+            raise ValueError(f"drop_last: expected True, because {ranks} ranks cannot share a last batch of "
+                             f"{len(labels) % batch_size} images evenly")
         if augment not in AUGMENTATIONS:
             raise ValueError(f"augment: expected one of {AUGMENTATIONS}, got {augment!r}")
         self.images, self.labels = images.to(device), labels.to(device)
         self.batch_size, self.shuffle, self.augment, self.drop_last = batch_size, shuffle, augment, drop_last
-        self.seed, self.memory_format = seed, memory_format
+        self.seed, self.memory_format, self.rank, self.ranks = seed, memory_format, rank, ranks
         self.epoch = 0
 
     def __repr__(self):
@@ -141,20 +145,40 @@ class ResidentBatches:
 
     def _batches(self, generator):
         n, device = min(self.num_images, len(self) * self.batch_size), self.images.device
-        order = (torch.randperm(self.num_images, generator=generator) if self.shuffle else torch.arange(n)).to(device)
+        own = slice(self.rank, n, self.ranks)  # every R-th image of the epoch is every R-th of each batch
+        order = torch.randperm(self.num_images, generator=generator) if self.shuffle else torch.arange(n)
+        order = order[own].to(device)
         if self.augment:
-            flip = torch.randint(2, (n,), generator=generator).bool().to(device)
-            shift = torch.randint(2 * MAX_SHIFT + 1, (n, 2), generator=generator).to(device)
-        chunk = self.batch_size * max(1, CHUNK // self.batch_size)
-        for start in range(0, n, chunk):
-            part = slice(start, min(start + chunk, n))
+            flip = torch.randint(2, (n,), generator=generator).bool()[own].to(device)
+            shift = torch.randint(2 * MAX_SHIFT + 1, (n, 2), generator=generator)[own].to(device)
+        chunk = self.share * max(1, CHUNK // self.share)
+        for start in range(0, len(order), chunk):
+            part = slice(start, start + chunk)
             images = self.images[order[part]]  # (M, C, H, W), the images of several batches
             if self.augment == "flip":
                 images = torch.where(flip[part, None, None, None], images.flip(-1), images)
             elif self.augment:
                 images = flip_and_shift(images, flip[part], shift[part])
             images, labels = normalise(images, self.memory_format), self.labels[order[part]]
-            yield from zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
+            yield from zip(images.split(self.share), labels.split(self.share), strict=True)
+
+
+def share_of(batch_size, *, rank, ranks):
+    """Divide a global batch between the ranks.
+
+    Returns:
+        Images for each rank.
+
+    Raises:
+        ValueError: the batch size is no whole number of at least 1, or no multiple of ``ranks``; or no such rank.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
+    if not 0 <= rank < ranks:
+        raise ValueError(f"rank: expected 0 ≤ rank < {ranks}, the number of ranks, got {rank!r}")
+    if batch_size % ranks:
+        raise ValueError(f"batch_size: expected a multiple of {ranks}, the number of ranks, got {batch_size}")
+    return batch_size // ranks
 
 
 def flip_and_shift(images, flip, shift):

@@ -1,6 +1,7 @@
 """Learning-rate schedules, as the share of the peak rate at each step."""
 
 import bisect
+from functools import partial
 
 
 def one_cycle(step, total_steps, warmup=0.25):
@@ -32,4 +33,9 @@ def constant(step, total_steps):
     return 1.0
 
 
-SCHEDULES = {"one_cycle": one_cycle, "step": step_decay, "constant": constant}
+SCHEDULES = {
+    "one_cycle": one_cycle,
+    "step": step_decay,
+    "imagenet": partial(step_decay, milestones=(1 / 3, 2 / 3)),  # the paper's 90 epochs: a tenth at 30, again at 60
+    "constant": constant,
+}

@@ -1,11 +1,13 @@
 """Train and evaluate a classifier: one epoch, many epochs with a progress bar, checkpoint and resume."""
 
+import math
 import sys
 import time
 
 import torch
 import torch.nn.functional as F
 
+from densenet_course import distributed
 from densenet_course.checkpoint import Run
 from densenet_course.precision import FP32, choose_device, choose_precision
 from densenet_course.schedules import SCHEDULES
@@ -57,7 +59,7 @@ def train_one_epoch(model, batches, optimizer, *, scheduler=None, precision=FP32
         after_step: called without arguments after every update, if given.
 
     Returns:
-        (loss, accuracy): means over the images, each measured before its batch's update.
+        (loss, accuracy): means over the images (of all ranks), each measured before its batch's update.
 
     Raises:
         ValueError: there was no batch.
@@ -83,12 +85,13 @@ def train_one_epoch(model, batches, optimizer, *, scheduler=None, precision=FP32
         count += len(labels)
         if after_step is not None:
             after_step()
+    loss_sum, hits, count = distributed.totals(loss_sum.item(), hits.item(), count)
     if count == 0:
         raise ValueError("batches: expected at least one batch, got none")
-    mean_loss = loss_sum.item() / count
-    if mean_loss != mean_loss or mean_loss in (float("inf"), float("-inf")):
+    mean_loss = loss_sum / count
+    if not math.isfinite(mean_loss):
         raise FloatingPointError(f"the loss became {mean_loss}: lower peak_rate, or warm up longer")
-    return mean_loss, hits.item() / count
+    return mean_loss, hits / count
 
 
 @torch.no_grad()
@@ -117,10 +120,13 @@ def evaluate(model, batches, *, precision=FP32):
     """Measure a classifier without changing it.
 
     Returns:
-        (loss, accuracy): means over all images.
+        (loss, accuracy): means over all images (of all ranks, each of which brings its own batches).
     """
     logits, labels = predict(model, batches, precision=precision)
-    return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
+    loss_sum = F.cross_entropy(logits, labels, reduction="none").double().sum().item()
+    hits = (logits.argmax(1) == labels).sum().item()
+    loss_sum, hits, count = distributed.totals(loss_sum, hits, len(labels))
+    return loss_sum / count, hits / count
 
 
 def fit(
@@ -128,6 +134,9 @@ def fit(
     label_smoothing=0.0, device=None, precision=None, checkpoint=None, progress=True,
 ):
     """Train a classifier, and report each epoch as plain data.
+
+    Under torchrun, inside ``distributed.run``, all ranks train one model: see ``distributed``. Then ``data`` yields the
+    rank's equal part of every batch, ``test`` its part of the images, and rank 0 writes the checkpoint.
 
     Args:
         model: a classifier, moved to the device in place.
@@ -137,7 +146,7 @@ def fit(
         peak_rate: highest learning rate.
         momentum: Nesterov momentum.
         weight_decay: on convolutions and linear weights only.
-        schedule: "one_cycle", "step" or "constant".
+        schedule: "one_cycle", "step", "imagenet" or "constant".
         label_smoothing: share of the target spread over all classes.
         device: where to train; by default the fastest of this machine.
         precision: a ``Precision``; by default bf16 with channels-last where the device has bf16 units.
@@ -150,6 +159,7 @@ def fit(
 
     Raises:
         ValueError: a setting is out of range, or the checkpoint belongs to other settings.
+        KeyboardInterrupt: an interrupt in one of several ranks; what counts then is the checkpoint.
     """
     if epochs < 1:
         raise ValueError(f"epochs: expected at least 1, got {epochs}")
@@ -164,20 +174,25 @@ def fit(
         "weight_decay": weight_decay, "schedule": schedule, "label_smoothing": label_smoothing,
         "data": str(data), "network": str(getattr(model, "config", type(model).__name__)),
     }
+    distributed.separate_random_streams()
     run = Run(checkpoint, settings, model=model, optimizer=optimizer, scheduler=scheduler)
     history = run.resume()
+    replica = distributed.data_parallel(model)
     with _progress_bar(total_steps, done=len(history) * len(data), show=progress) as bar:
         try:
             for epoch in range(len(history), epochs):
                 data.set_epoch(epoch)
                 row = {"epoch": epoch + 1, "learning_rate": optimizer.param_groups[0]["lr"]}
-                row |= _timed_epoch(model, data, optimizer, scheduler, precision, label_smoothing, bar)
+                row |= _timed_epoch(replica, data, optimizer, scheduler, precision, label_smoothing, bar)
+                distributed.share_buffers(model)
                 if test is not None:
                     row["test_loss"], row["test_accuracy"] = evaluate(model, test, precision=precision)
                 bar.set_postfix({name: f"{row[name]:.3f}" for name in ("train_loss", "test_accuracy") if name in row})
                 history.append(row)
                 run.save(history)
         except KeyboardInterrupt:
+            if distributed.ranks() > 1:  # the ranks stopped in different steps
+                raise
             bar.write(f"interrupted in epoch {len(history) + 1} of {epochs}: the weights trained so far are kept")
     return history
 

@@ -216,6 +216,18 @@ def test_two_iterators_at_once_are_two_epochs():
     assert equal(epoch(batches), second)
 
 
+@pytest.mark.parametrize(("ranks", "drop_last"), [(2, False), (4, False), (4, True), (8, True)])
+def test_ranks_yield_together_what_one_process_yields(ranks, drop_last):
+    options = {"batch_size": 32, "shuffle": True, "augment": "flip and shift", "drop_last": drop_last}
+    whole = list(ResidentBatches(*some(), **options))
+    shares = [ResidentBatches(*some(), **options, rank=r, ranks=ranks) for r in range(ranks)]
+    assert {(str(share), len(share)) for share in shares} == {(str(ResidentBatches(*some(), **options)), len(whole))}
+    for r, share in enumerate(map(list, shares)):
+        assert len(share) == len(whole)
+        assert all(equal(part, (images[r::ranks], labels[r::ranks]))
+                   for part, (images, labels) in zip(share, whole, strict=True))
+
+
 def test_flip_and_shift_against_a_loop():
     images, _ = some(50)
     images = images.expand(-1, 2, -1, -1).contiguous()
@@ -270,6 +282,9 @@ def test_channels_last():
     ({"images": torch.zeros(0, 1, 28, 28, dtype=torch.uint8), "labels": torch.zeros(0)}, "labels: "),
     ({"batch_size": 0}, "batch_size: .* got 0"),
     ({"batch_size": 2.5}, r"batch_size: .* got 2\.5"),
+    ({"ranks": 3}, "batch_size: expected a multiple of 3, the number of ranks, got 4"),
+    ({"ranks": 4, "rank": 1}, "drop_last: expected True, because 4 ranks cannot share a last batch of 2 images evenly"),
+    ({"ranks": 2, "rank": 2}, "rank: expected 0 ≤ rank < 2"),
     ({"augment": True}, r"augment: expected one of .* got True"),
 ])
 def test_bad_arguments_are_refused(change, message):

@@ -14,7 +14,7 @@ from densenet_course.checkpoint import load_checkpoint, save_checkpoint
 from densenet_course.data import ResidentBatches
 from densenet_course.models import class_densenet
 from densenet_course.precision import BF16, FP32, FP32_CHANNELS_LAST, choose_precision, has_bf16
-from densenet_course.schedules import one_cycle, step_decay
+from densenet_course.schedules import SCHEDULES, one_cycle, step_decay
 from densenet_course.training import evaluate, fit, make_optimizer, predict, train_one_epoch
 
 CPU = torch.device("cpu")
@@ -99,6 +99,8 @@ def test_fit_refuses_bad_settings():
 def test_schedules():
     assert [one_cycle(s, 8) for s in range(9)] == pytest.approx([0, 1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0])
     assert [step_decay(s, 8) for s in range(9)] == pytest.approx([1] * 4 + [0.1] * 2 + [0.01] * 3)
+    tenths = [1] * 300 + [0.1] * 300 + [0.01] * 300  # 90 epochs of ten steps, each at the rate of its middle
+    assert [SCHEDULES["imagenet"](s + 0.5, 900) for s in range(900)] == pytest.approx(tenths)
 
 
 def test_fit_follows_the_schedule():
