@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from densenet_course.models import class_densenet
+from densenet_course.accounting import channel_plan
+from densenet_course.layers import DenseBlock
+from densenet_course.models import class_densenet, initialise
 
 
 class ResidualBlock(nn.Module):
@@ -156,3 +158,22 @@ def _nearest(family, parameters):
             return abs(sum(p.numel() for p in FAMILIES[family](*choice).parameters()) - parameters)
 
     return min(((width, blocks) for width in range(4, 40) for blocks in shapes), key=distance)
+
+
+def class_densenet_of(layer):
+    """Build the class network with another layer in its dense blocks.
+
+    Args:
+        layer: a function (in_channels, growth_rate) → ``nn.Module``, from C channels to k new maps.
+
+    Returns:
+        A freshly initialised network, from (N, 1, 28, 28) to (N, 10).
+    """
+    model = class_densenet()
+    config = model.config
+    plan = channel_plan(config.block_layers, growth_rate=config.growth_rate, init_channels=config.init_channels,
+                        compression=config.compression)
+    for i, (num_layers, channels) in enumerate(zip(config.block_layers, plan[::2], strict=True), start=1):
+        setattr(model.features, f"denseblock{i}", DenseBlock(num_layers, channels, config.growth_rate, layer))
+    initialise(model)
+    return model

@@ -9,10 +9,19 @@ from torch import nn
 
 matplotlib.use("Agg")
 
+from densenet_course import comparison
 from densenet_course.figures import relative_layers
 from densenet_course.figures import relatives as figures
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block
-from densenet_course.relatives import FAMILIES, InceptionBlock, ResidualBlock, of_size, resnet
+from densenet_course.models import class_densenet
+from densenet_course.relatives import (
+    FAMILIES,
+    InceptionBlock,
+    ResidualBlock,
+    class_densenet_of,
+    of_size,
+    resnet,
+)
 
 
 def network(family, parameters, *accuracy, multiply_adds=None, saved_bytes=300_000):
@@ -99,17 +108,44 @@ def test_efficiency_draws_errors_over_both_sizes():
 
 
 def test_size_needed_reads_between_the_sizes():
-    residual = figures.curves(MEASURED)["ResNet"]
-    assert figures.size_needed(residual, 84) == pytest.approx(20_000)  # halfway on a log scale
-    assert figures.size_needed(residual, 84, "multiply_adds") == pytest.approx(math.sqrt(250_000 * 2_000_000))
-    assert figures.size_needed(residual, 88.1) == math.inf
-    assert figures.size_needed(residual, 79) == 0
+    residual = comparison.curves(MEASURED)["ResNet"]
+    assert comparison.size_needed(residual, 84) == pytest.approx(20_000)  # halfway on a log scale
+    assert comparison.size_needed(residual, 84, "multiply_adds") == pytest.approx(math.sqrt(250_000 * 2_000_000))
+    assert comparison.size_needed(residual, 88.1) == math.inf
+    assert comparison.size_needed(residual, 79) == 0
 
 
-@pytest.mark.parametrize("draw", [figures.comparison, figures.efficiency])
-def test_an_empty_result_is_refused(draw):
+def test_needed_names_what_lies_outside():
+    lines = comparison.needed(MEASURED).splitlines()
+    assert lines.pop(0).strip() == "ResNet needs" and lines[0].strip().startswith("DenseNet-BC of")
+    grown = 10_000 * 4 ** (5 / 8)  # 85 % of accuracy lies 5/8 of the way from 80 to 88
+    assert lines[1].split() == ["10,000", "85.00", "%", "×", f"{grown / 10_000:.2f}", "×",
+                                f"{250_000 * 8 ** (5 / 8) / 500_000:.2f}"]
+    assert lines[2].split() == ["40,000", "90.00", "%", *["beyond", "our", "largest"] * 2]
+    assert "below our smallest" in comparison.needed(MEASURED, other="DenseNet-BC", ours="ResNet")
+
+
+def test_table_and_gaps_tell_the_seeds():
+    head, dense, residual, _ = comparison.table(MEASURED).splitlines()
+    assert len(head) < 90 and dense.split()[:3] == ["DenseNet-BC", "40,000", "2,000,000"]
+    assert dense.endswith("700 kB  200 ms  90.00 %, 89.00 to 91.00")
+    assert residual.endswith("300 kB  100 ms  88.00 %, 88.00 to 88.00")
+    assert comparison.gaps(MEASURED, "ResNet") == pytest.approx([-1, -3])
+
+
+@pytest.mark.parametrize("read", [comparison.table, comparison.largest, figures.comparison, figures.efficiency])
+def test_an_empty_result_is_refused(read):
     with pytest.raises(ValueError, match="got none"):
-        draw({"networks": []})
+        read({"networks": []})
+
+
+def test_class_network_takes_another_layer_in_every_block():
+    usual, plain = class_densenet(), class_densenet_of(conv_block)
+    assert [key for key in class_densenet_of(BottleneckLayer).state_dict()] == list(usual.state_dict())
+    assert plain(torch.randn(2, 1, 28, 28)).shape == (2, 10)
+    assert not any(isinstance(module, BottleneckLayer) for module in plain.modules())
+    assert plain.features.denseblock3.denselayer4.conv1.weight.std().item() == pytest.approx(
+        math.sqrt(2 / (9 * 96)), rel=0.1)  # initialised as the package does
 
 
 def test_cost_by_growth_counts_live_layers():

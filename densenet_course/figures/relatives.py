@@ -1,9 +1,8 @@
 """Pictures of DenseNet and its relatives as measured: what each family costs, and its error by size."""
 
-import math
 import statistics
-from itertools import pairwise
 
+from densenet_course.comparison import curves, largest, points
 from densenet_course.figures.gradients import LINES
 from densenet_course.figures.style import COLOURS, describe, new_figure
 
@@ -17,27 +16,6 @@ COSTS = (  # what a panel shows: title, unit, how to read it from a network and 
     ("saved bytes", "kB", lambda network, _: network["saved_bytes"] / 1e3),
     ("training step", "ms", lambda _, seconds: 1e3 * seconds),
 )
-
-
-def largest(measured):
-    """Return each family's largest network, family → network.
-
-    Args:
-        measured: what ``benchmarks/relatives.py`` writes.
-
-    Raises:
-        ValueError: there is no network.
-    """
-    if not measured.get("networks"):
-        raise ValueError("measured: expected networks as benchmarks/relatives.py writes them, got none")
-    by_size = sorted(measured["networks"], key=lambda network: network["parameters"])
-    found = {network["family"]: network for network in by_size}
-    return {family: found[family] for family in FAMILIES if family in found}
-
-
-def points(network):
-    """List a network's test accuracies in percent, one for each seed."""
-    return [100 * value for value in network["accuracy"].values()]
 
 
 def comparison(measured):
@@ -79,12 +57,6 @@ def comparison(measured):
         panel.tick_params(axis="y", length=0)
     return describe(figure, f"Networks of about {next(iter(networks.values()))['parameters']:,} parameters, mean of "
                             f"{len(points(network))} seed(s), per image and for one training step. {'; '.join(told)}.")
-
-
-def curves(measured):
-    """Group the networks by family, smallest first."""
-    by_size = sorted(measured["networks"], key=lambda network: network["parameters"])
-    return {family: [n for n in by_size if n["family"] == family] for family in FAMILIES}
 
 
 def efficiency(measured):
@@ -134,22 +106,3 @@ def _log_ticks(panel, low, high):
     ticks = [m * 10**e for e in range(-2, 4) for m in (1, 2, 5) if low <= m * 10**e <= high * 1.1]
     panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     panel.minorticks_off()
-
-
-def size_needed(networks, accuracy, measure="parameters"):
-    """Estimate how large a family's network must be to reach an accuracy, on straight lines over log size.
-
-    Args:
-        networks: one family's measured networks.
-        accuracy: mean accuracy to reach, in percent.
-        measure: "parameters" or "multiply_adds".
-
-    Returns:
-        The size; infinity where no measured network is as accurate, 0 where all of them are more accurate.
-    """
-    line = sorted((statistics.mean(points(network)), math.log(network[measure])) for network in networks)
-    for (low, small), (high, big) in pairwise(line):
-        if low <= accuracy <= high:
-            share = (accuracy - low) / (high - low) if high > low else 0.0
-            return math.exp(small + share * (big - small))
-    return math.inf if accuracy > line[-1][0] else 0.0

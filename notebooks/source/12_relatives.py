@@ -22,35 +22,24 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "d2l==1.0.3", course], check=True)
 
 # %%
-import copy
 import json
-import math
 import statistics
-from collections import Counter
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils import fuse_conv_bn_eval
-from torch.utils.flop_counter import FlopCounterMode
 
-from densenet_course import accounting
+from densenet_course import accounting, comparison
+from densenet_course.counting import cost, reach, weights_by_map
 from densenet_course.data import ResidentBatches, load
 from densenet_course.figures import relative_layers, relatives, show
 from densenet_course.layers import BottleneckLayer, DenseBlock
-from densenet_course.models import class_densenet, densenet121, initialise
-from densenet_course.relatives import FAMILIES, InceptionBlock, ResidualBlock, of_size
-from densenet_course.training import choose_device, evaluate, fit, predict
+from densenet_course.models import class_densenet, densenet121
+from densenet_course.relatives import FAMILIES, InceptionBlock, ResidualBlock, class_densenet_of, of_size
+from densenet_course.training import choose_device, evaluate, fit
 
-torch.manual_seed(0)
-device = choose_device()  # for the training; everything that is counted stays on the CPU
-
-
-def cost(model, *shape):
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(torch.zeros(1, *shape))
-    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2  # parameters, multiply-adds
+_ = torch.manual_seed(0)
 
 # %% [markdown]
 # ## Three ways to combine
@@ -69,24 +58,13 @@ for name, block in blocks.items():
     print(f"{name:9}", tuple(block(images).shape))  # (N, C, H, W), (N, C + 2·10, H, W), (N, 4·10, H, W)
 
 # %% [markdown]
-# As a picture: x is the input, H stands for new maps.
+# Only adding keeps the number of channels. As a picture: x is the input, H stands for new maps.
 
 # %%
 show(relative_layers.combined(blocks, images))
 
 # %% [markdown]
-# Only adding keeps the number of channels. Now set every convolution weight to 0, as if nothing had been learned.
-# **Predict:** in which blocks do the first 3 channels that leave still hold the input?
-
-# %% tags=["nbval-check-output"]
-for name, block in blocks.items():
-    for module in block.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.zeros_(module.weight)
-    print(f"{name:9} input kept: {torch.equal(block.eval()(images)[:, :3], images)}")
-
-# %% [markdown]
-# Residual and dense blocks pass the input on unlearned. Inception must learn even that.
+# *A sum hides its parts; a dense block passes its input on; an Inception block does not.*
 #
 # ## Equal parameters
 #
@@ -108,18 +86,9 @@ for family, network in networks.items():
 # family keeps most of its weights on large maps.
 
 # %% tags=["nbval-check-output"]
-def weights_by_map(network):
-    found = Counter()
-    hooks = [module.register_forward_hook(lambda conv, _, maps: found.update({maps.shape[-1]: conv.weight.numel()}))
-             for module in network.modules() if isinstance(module, nn.Conv2d)]
-    network(torch.zeros(1, 1, 28, 28))
-    for hook in hooks:
-        hook.remove()
-    return found
-
-
 for family, network in networks.items():
-    print(f"{family:11}", ", ".join(f"{n:,} on {size}×{size}" for size, n in weights_by_map(network).items()))
+    found = weights_by_map(network, 1, 28, 28)
+    print(f"{family:11}", ", ".join(f"{n:,} on {size}×{size}" for size, n in found.items()))
 
 # %% [markdown]
 # DenseNet-BC: 25,888·196 + 55,808·49 + 55,296·9, and 112·10 for the classifier, are its 8,307,424. It has seven
@@ -129,9 +98,8 @@ for family, network in networks.items():
 #
 # ## Equal training
 #
-# Also equal: images, epochs, batches of 128, flips, Nesterov momentum, one-cycle schedule. Each family got its own
-# peak rate, the best of three on 5,000 images held out from training. All that training is too long for a lesson:
-# `benchmarks/relatives.py` did it, and we read its file.
+# Also equal: images, epochs, batches of 128, flips, momentum, schedule. Each family got its own peak rate, the best of
+# three on 5,000 held-out images. `benchmarks/relatives.py` did all that; up to "Change the layer" we read its file.
 
 # %%
 path = Path("../benchmarks/results/relatives.json")
@@ -139,49 +107,52 @@ measured = json.loads(path.read_text()) if path.exists() else None
 if measured is None:
     print("no relatives.json here; from a checkout of the course, python benchmarks/relatives.py makes it")
 else:
-    print(f"{measured['epochs']} epochs on {measured['train_images']:,} images, {len(measured['seeds'])} seed(s), "
-          f"{measured['device']}, {measured['precision']}; peak rates {measured['peak_rate']}")
+    print(f"{measured['epochs']} epochs on {measured['train_images']:,} images, seeds {measured['seeds']}, "
+          f"{measured['device']}, {measured['precision']}")
+    print("peak rates:", ", ".join(f"{family} {rate}" for family, rate in measured["peak_rate"].items()))
 
 # %% [markdown]
-# **Predict:** how many times ResNet's bytes does DenseNet-BC save for the backward pass? And which family is most
-# accurate?
+# Autograd keeps maps for the backward pass (lesson 09). **Predict:** how many times ResNet's bytes does DenseNet-BC
+# keep? And which family is most accurate?
 
 # %%
-largest = relatives.largest(measured) if measured else {}
-for family, network in largest.items():
-    values, step = relatives.points(network), measured["step_seconds"][family]
-    print(f"{family:11} {network['parameters']:,} parameters, {network['multiply_adds'] / 1e6:.2f} M multiply-adds, "
-          f"{network['saved_bytes'] / 1e3:.0f} kB saved, step {1e3 * step['median']:.0f} ms, "
-          f"accuracy {statistics.mean(values):.2f} % ({min(values):.2f} to {max(values):.2f})")
-    assert (network["parameters"], network["multiply_adds"]) == cost(networks[family], 1, 28, 28)  # counted just now
-    assert measured["train_images"] < 60_000 or min(values) > 80
 if measured:
-    assert 4 < largest["DenseNet-BC"]["saved_bytes"] / largest["ResNet"]["saved_bytes"] < 5
-    show(relatives.comparison(measured))
+    print(comparison.table(measured))
+    largest = comparison.largest(measured)
+    for family, network in largest.items():
+        assert (network["parameters"], network["multiply_adds"]) == cost(networks[family], 1, 28, 28)  # counted anew
+    print(f"{largest['DenseNet-BC']['saved_bytes'] / largest['ResNet']['saved_bytes']:.1f} times ResNet's bytes")
 
 # %% [markdown]
-# A dot is one seed, the line their mean; bytes and multiply-adds are for one image, a step is one batch. DenseNet-BC
-# saves between four and five times as many bytes as ResNet.
-# Where the milliseconds do not follow the multiply-adds, moving bytes costs time as well.
-#
-# For the accuracy we subtract seed by seed, since a seed gives all families the same order of images.
+# The same as a picture. A dot is one seed, a line their mean.
 
 # %%
-for family in list(largest)[1:]:
-    pairs = zip(relatives.points(largest[family]), relatives.points(largest["DenseNet-BC"]), strict=True)
-    gaps = [theirs - dense for theirs, dense in pairs]
-    agree = max(gaps) < 0 or min(gaps) > 0
-    print(f"{family:10} {statistics.mean(gaps):+.2f} points against DenseNet-BC, seeds from {min(gaps):+.2f} to "
-          f"{max(gaps):+.2f}{'' if agree else '   (the seeds disagree)'}")
+if measured:
+    show(relatives.comparison(measured))
+    seconds = {family: measured["step_seconds"][family]["median"] for family in largest}
+    assert min(seconds, key=seconds.get) == "ResNet" and max(seconds, key=seconds.get) == "Inception"
 
 # %% [markdown]
-# Minus means that DenseNet-BC was better. One seed is a hint and no more; with several, trust an order only where all
-# of them agree on the sign. Longer training may change it, too.
+# *At equal parameters ResNet needs the least work, bytes and time.* Inception multiplies little more than ResNet and
+# yet takes the longest: milliseconds do not follow multiply-adds.
+#
+# Is one family more *accurate*? A seed gives all families the same order of images, so we subtract seed by seed.
+
+# %%
+for family in ("ResNet", "Inception") if measured else ():
+    points = comparison.gaps(measured, family)
+    agree = "the seeds agree" if max(points) < 0 or min(points) > 0 else "the seeds disagree"
+    print(f"{family:10} {statistics.mean(points):+.2f} points against DenseNet-BC "
+          f"({min(points):+.2f} to {max(points):+.2f}); {agree if len(points) > 1 else 'one seed only'}")
+
+# %% [markdown]
+# Minus means that DenseNet-BC was better. Trust an order only where several seeds agree on the sign. And two epochs
+# are short: a longer training may change the order.
 #
 # ## Parameter efficiency
 #
-# The paper plots error against size. It finds that DenseNet-BC needs about a third of a ResNet's parameters for the
-# same accuracy, on CIFAR-10 after 300 epochs. We draw our own runs at four sizes.
+# The paper plots error against size. DenseNet-BC needs about a third of a ResNet's parameters for the same accuracy,
+# it finds, on CIFAR-10 after 300 epochs. We draw our own runs at four sizes.
 #
 # **Predict:** which curve moves right when multiply-adds replace parameters on the axis?
 
@@ -190,25 +161,18 @@ if measured:
     show(relatives.efficiency(measured))
 
 # %% [markdown]
-# The heights are the same in both panels. Seen from ResNet, DenseNet-BC moves right, by a factor of about two.
+# *The same errors over two measures of size; a bar spans the seeds.* Seen from ResNet, DenseNet-BC moves right, by a
+# factor of about two.
 #
-# A horizontal line answers the paper's question: how much larger must the ResNet be? Between our sizes we take
-# straight lines.
+# A horizontal line answers the paper's question: how many times as large must the ResNet be?
 
 # %%
-by_family = relatives.curves(measured) if measured else {"DenseNet-BC": []}
-outside = {0.0: "below our smallest", math.inf: "beyond our largest"}
-for network in by_family["DenseNet-BC"]:
-    accuracy, told = statistics.mean(relatives.points(network)), []
-    for measure in ("parameters", "multiply_adds"):
-        needed = relatives.size_needed(by_family["ResNet"], accuracy, measure)
-        told.append(outside.get(needed, f"× {needed / network[measure]:.2f}"))
-    print(f"{network['parameters']:>7,} parameters reach {accuracy:.2f} %; ResNet needs parameters {told[0]}, "
-          f"multiply-adds {told[1]}")
+if measured:
+    print(comparison.needed(measured))
 
 # %% [markdown]
-# × 3 in parameters would repeat the paper's finding, × 1 is a draw, less speaks for ResNet. The second number asks the
-# same for work.
+# × 3 in parameters would repeat the paper's finding, × 1 is a draw, and less speaks for ResNet. Beyond our largest
+# ResNet we only know that it takes more.
 #
 # ## Change the layer, keep the block
 #
@@ -224,7 +188,7 @@ print(f"{parameters:,} parameters, {work:,} = 49 · {work // 49:,} multiply-adds
 print("formulas agree:", (formula.parameters, formula.multiply_adds) == (parameters, work))
 
 # %% [markdown]
-# 8,192 + 9,216 = 17,408 weights, and 384 numbers of the BNs.
+# 8,192 + 9,216 weights, and 384 numbers of the BNs.
 #
 # ## Squeeze-and-excitation: look at the whole image
 #
@@ -249,21 +213,12 @@ def se_layer(in_channels, growth_rate):
     return layer
 
 # %% [markdown]
-# **Predict** the extra parameters for k = 16, biases included. And change one pixel of a 15×15 map: how many pixels of
-# the new maps change, without SE and with it?
+# **Predict** the extra parameters for k = 16, biases included. And `reach` changes one pixel of a 15×15 map: how many
+# pixels of the new maps move, without SE and with it?
 
 # %% tags=["nbval-check-output"]
-def reach(layer):
-    maps = torch.randn(1, 128, 15, 15)
-    changed = maps.clone()
-    changed[:, :, 7, 7] += 100
-    with torch.no_grad():
-        difference = (layer.eval()(maps) - layer(changed)).abs() > 1e-4  # (N, k, H, W)
-    return difference.any(1).sum().item()
-
-
 for name, layer in (("bottleneck", BottleneckLayer), ("with SE", se_layer)):
-    print(f"{name:10} {cost(layer(128, 16), 128, 7, 7)[0]:,} parameters, reaches {reach(layer(128, 16))} pixels")
+    print(f"{name:10} {cost(layer(128, 16), 128, 7, 7)[0]:,} parameters, reaches {reach(layer(128, 16), 128)} pixels")
 
 # %% [markdown]
 # 16·4 + 4 + 4·16 + 16 = 148 more, and every one of the 225 pixels moves: the average carries news across the image.
@@ -271,7 +226,8 @@ for name, layer in (("bottleneck", BottleneckLayer), ("with SE", se_layer)):
 # ## PeleeNet: two ways
 #
 # PeleeNet (2018) splits the new maps: k/2 see 3×3 pixels, k/2 see 5×5 through two convolutions. The convolution comes
-# *before* its BN and ReLU. A waist never exceeds half of what it reads, and transitions do not compress.
+# *before* its BN and ReLU, so that BN can be folded into it after training. A waist never exceeds half of what it
+# reads, and transitions do not compress.
 
 # %%
 def post_conv(in_channels, out_channels, kernel_size, stride=1):
@@ -296,27 +252,11 @@ class TwoWayLayer(nn.Module):
 # %% tags=["nbval-check-output"]
 layer = TwoWayLayer(128, 16)
 weights = sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Conv2d))
-print(f"{weights:,} weights, {cost(layer, 128, 7, 7)[0]:,} parameters, reaches {reach(layer)} pixels")
+print(f"{weights:,} weights, {cost(layer, 128, 7, 7)[0]:,} parameters, reaches {reach(layer, 128)} pixels")
 
 # %% [markdown]
 # 8,192 + 4,608 + 576 = 13,376. The 1×1 cost what they did; halving both sides of a 3×3 quarters it, and there are
 # two.
-#
-# Why convolution first? In eval mode BN only scales and shifts, so it can be folded into the convolution before it.
-# **Predict** the parameters then: 176 numbers of γ and β go, 88 biases come.
-
-# %% tags=["nbval-check-output"]
-layer.train()(torch.randn(8, 128, 7, 7))  # moves the running statistics away from 0 and 1
-folded = copy.deepcopy(layer.eval())
-for part in folded.modules():
-    if isinstance(part, nn.Sequential) and isinstance(part[0], nn.Conv2d):
-        part[0], part[1] = fuse_conv_bn_eval(part[0], part[1]), nn.Identity()
-maps = torch.randn(2, 128, 7, 7)
-print(f"{cost(layer, 128, 7, 7)[0]:,} → {cost(folded, 128, 7, 7)[0]:,} parameters, "
-      f"same maps: {torch.allclose(layer(maps), folded(maps), atol=1e-5)}")
-
-# %% [markdown]
-# In DenseNet's layer only the second BN follows a convolution. The first reads what other layers read too: it stays.
 #
 # PeleeNet's stem also goes two ways: a 3×3, then max pooling beside a 1×1 and a 3×3. **Predict:** does it work less
 # than DenseNet-121's 7×7, with 147·64 weights on 112×112?
@@ -377,24 +317,11 @@ for _ in range(3):
     print("each group reads", learned.mask.sum(1).int().tolist(), f"channels, {left:,} weights left")
 
 # %% [markdown]
-# A quarter is left, but a mask of zeros saves no time. After training the zeros can go: pick the channels that each
-# group kept, and use an ordinary group convolution. **Predict:** the same maps?
-
-# %% tags=["nbval-check-output"]
-def as_group_conv(learned, maps):
-    groups = learned.condensation
-    index = learned.mask.nonzero()[:, 1]  # channels of group 1, then of group 2, …
-    rows = learned.weight.reshape(-1, *learned.mask.shape).transpose(0, 1)  # (G, 4k/G, C)
-    weight = torch.cat([row[:, kept] for row, kept in zip(rows, index.chunk(groups), strict=True)])  # (4k, C/G)
-    out = F.conv2d(maps[:, index], weight[:, :, None, None], groups=groups)  # (N, 4k, H, W), group after group
-    return F.channel_shuffle(out, groups)  # (N, 4k, H, W), in the old order
-
-
-torch.allclose(learned(maps), as_group_conv(learned, maps), atol=1e-5)
-
-# %% [markdown]
-# The same, with 2,048 multiply-adds a pixel instead of 8,192. CondenseNet's 3×3 has fixed groups. **Predict** the
-# weights of a whole layer in the end; the bottleneck layer has 17,408.
+# A quarter is left. A mask of zeros saves no time, so after training the zeros go: an index picks the channels that
+# each group kept, and an ordinary group convolution reads them.
+#
+# CondenseNet's 3×3 has fixed groups. **Predict** the weights of a whole layer in the end; a bottleneck layer has
+# 17,408.
 
 # %% tags=["nbval-check-output"]
 def condense_layer(in_channels, growth_rate):
@@ -415,6 +342,9 @@ f"{relative_layers.conv_weights(condense_layer(128, 16)):,}"  # counts a learned
 # the waist notice, with a plain 1×1, with four fixed groups, and with the learned ones.
 
 # %% tags=["nbval-check-output"]
+maps = torch.randn(2, 128, 7, 7)
+
+
 def notice(convolution):
     changed = maps.clone()
     changed[:, -16:] += 1
@@ -425,8 +355,7 @@ fixed = nn.Conv2d(128, 64, 1, groups=4, bias=False)
 print("plain", notice(nn.Conv2d(128, 64, 1, bias=False)), "fixed", notice(fixed), "learned", notice(learned))
 
 # %% [markdown]
-# Fixed groups cut the links by age: three quarters of the waist never see the newest maps. Shapes and counts look
-# right, and nothing complains.
+# Fixed groups cut the links by age: three quarters of the waist never see the newest maps. Nothing complains.
 #
 # ## RDNet: wide growth
 #
@@ -448,13 +377,13 @@ def rd_layer(in_channels, growth_rate):
     )
 
 # %% [markdown]
-# Left out: the gates of its later stages, and a learned scale at the end. The weights are 49·C + 4·C² + 4·C·k.
+# We leave out the gates of its later stages, and a learned scale. The weights are 49·C + 4·C² + 4·C·k.
 # **Predict** both layers at C = 128, for k = 16 and k = 64.
 
 # %% tags=["nbval-check-output"]
 for k in (16, 64):
     ours, theirs = (relative_layers.conv_weights(layer(128, k)) for layer in (BottleneckLayer, rd_layer))
-    print(f"k = {k}: bottleneck {ours:,}, RDNet {theirs:,}; reaches {reach(rd_layer(128, k))} pixels")
+    print(f"k = {k}: bottleneck {ours:,}, RDNet {theirs:,}; reaches {reach(rd_layer(128, k), 128)} pixels")
 
 # %% [markdown]
 # At k = 16 RDNet's layer has 4.6 times the weights. At 64 it is the smaller one: four times the new maps cost it 31 %
@@ -465,25 +394,17 @@ layers = {"bottleneck": BottleneckLayer, "two-way": TwoWayLayer, "condensed": co
 show(relative_layers.cost_by_growth(layers))
 
 # %% [markdown]
-# At 36·k² = 49·C + 4·C², k ≈ 45. The bottleneck's 3×3 grows with k², RDNet's layer only with k. So RDNet can afford
-# growth rates of 64 to 224 in its smallest network, where DenseNet-121 has 32; in return it has fewer layers. The
-# two-way line bends where its waist reaches half of C.
+# *They cross where 36·k² = 49·C + 4·C², at k ≈ 45.* The bottleneck's 3×3 grows with k², RDNet's layer only with k. So
+# RDNet affords growth rates of 64 to 224 in its smallest network, where DenseNet-121 has 32; in return it has 21
+# layers, not 58.
 #
 # ## Shapes and parameters
 #
 # All layers in the class network. **Predict** which one saves most. CondenseNet's is counted before condensing.
 
 # %% tags=["nbval-check-output"]
-def class_network(layer):
-    network = class_densenet()
-    for i, (num_layers, channels) in enumerate(((2, 32), (4, 32), (4, 48)), start=1):
-        setattr(network.features, f"denseblock{i}", DenseBlock(num_layers, channels, 16, layer))
-    initialise(network)
-    return network
-
-
 for name, layer in ({"SE": se_layer} | layers).items():
-    network = class_network(layer)
+    network = class_densenet_of(layer)
     shape = tuple(network.features(torch.zeros(2, 1, 28, 28)).shape)  # (N, 112, 3, 3) for all of them
     parameters, work = cost(network, 1, 28, 28)
     print(f"{name:10} {shape}, {parameters:>7,} parameters, {work:>10,} multiply-adds")
@@ -499,13 +420,13 @@ print(f"formulas   {accounting.parameters(config):,} parameters, {accounting.mul
 # the gates are extra. **Predict:** do both learn?
 
 # %%
-train_set, test_set = ([tensor[:size] for tensor in load(split)] for split, size in (("train", 4000), ("test", 2000)))
-batches = ResidentBatches(*train_set, batch_size=64, shuffle=True, augment="flip", drop_last=True, device=device)
-test = ResidentBatches(*test_set, batch_size=500, device=device)
-torch.manual_seed(0)
-plain, gated = class_network(BottleneckLayer), class_network(se_layer)
-missing = gated.load_state_dict(plain.state_dict(), strict=False).missing_keys
-assert all(".excite." in key for key in missing)  # everything but the gates was copied
+device = choose_device()
+(images, labels), (unseen, truth) = load("train"), load("test")
+batches = ResidentBatches(images[:4000], labels[:4000], batch_size=64, shuffle=True, augment="flip", drop_last=True,
+                          device=device)
+test = ResidentBatches(unseen[:2000], truth[:2000], batch_size=500, device=device)
+plain, gated = class_densenet_of(BottleneckLayer), class_densenet_of(se_layer)
+_ = gated.load_state_dict(plain.state_dict(), strict=False)  # all but the gates
 for name, network in (("plain", plain), ("with SE", gated)):
     history = fit(network, batches, epochs=3, device=device, progress=False)
     accuracy = evaluate(network, test)[1]
@@ -514,26 +435,6 @@ for name, network in (("plain", plain), ("with SE", gated)):
 
 # %% [markdown]
 # Both learn. Which is better, this run cannot say: one seed, three epochs, and a standard error of almost a point.
-#
-# What did the gates learn? **Predict:** do they differ from image to image?
-
-# %%
-gates = {}
-for name, module in gated.named_modules():
-    if isinstance(module, SqueezeExcite):
-        module.gates.register_forward_hook(lambda _, __, out, name=name: gates.setdefault(name, []).append(out.cpu()))
-predict(gated, test)
-spreads = []
-for name, values in gates.items():
-    values = torch.cat(values).float()  # (2000, k)
-    spreads.append(values.std(0).mean().item())
-    block, layer = name.split(".")[1:3]
-    print(f"{block} {layer}: from {values.min():.2f} to {values.max():.2f}, varies by {spreads[-1]:.3f} between images")
-assert max(spreads) > 0.01
-
-# %% [markdown]
-# Gates start near 0.5, and some now depend on the image. In rows with 0.000 the gate is nearly constant. A gate whose
-# four ReLUs are off gives 0.5 whatever the image: it only halves its maps, and the next BN undoes that.
 #
 # ## Where DenseNet lives on
 #
@@ -563,19 +464,19 @@ for name, maps in (("everything", everything), ("new maps only", everything[:, 9
 f"{sum(p.numel() for p in densenet121(num_classes=14).parameters()):,}"
 
 # %% [markdown]
-# Only 14,350 of them start untrained.
+# Only 14,350 of them start untrained. The library TorchXRayVision still ships DenseNet-121, trained on several sets of
+# chest X-rays.
 #
 # ## Your turn
 #
 # **Medium, 30 minutes.** VoVNet (2019) joins only once: its 3×3 layers form a chain, and at the end everything is
-# concatenated. Write `OneShotBlock(num_layers, in_channels, growth_rate)` from post-activation 3×3 layers. Compare its
-# output shape with `DenseBlock`'s and its multiply-adds with `cost`, for 4 layers, C = 64 and k = 16. Then count what
-# each layer reads.
+# concatenated. Write `OneShotBlock(num_layers, in_channels, growth_rate)`. For 4 layers, C = 64 and k = 16, hold its
+# output shape and its `cost` against those of `DenseBlock`. What does each layer read?
 #
 # ## Recap
 #
-# - At equal parameters DenseNet-BC does twice ResNet's multiply-adds, because it keeps more weights on large maps, and
-#   it saves more bytes. Name the measure before you name a winner.
+# - At equal parameters DenseNet-BC does twice ResNet's multiply-adds: more of its weights work on large maps. Name the
+#   measure before you name a winner.
 # - A dense block takes any layer that makes k maps. CondenseNet quarters its weights, PeleeNet splits it in two, SE
 #   adds a view of the whole image, RDNet makes large k cheap.
 # - Groups that cut links in a dense block must be learned; fixed ones cut by age.
@@ -592,7 +493,8 @@ f"{sum(p.numel() for p in densenet121(num_classes=14).parameters()):,}"
 #   [arXiv 2403.19588](https://arxiv.org/abs/2403.19588).
 # - FC-DenseNet: Jégou et al., [arXiv 1611.09326](https://arxiv.org/abs/1611.09326). DSOD: Shen et al.,
 #   [arXiv 1708.01241](https://arxiv.org/abs/1708.01241). CheXNet: Rajpurkar et al.,
-#   [arXiv 1711.05225](https://arxiv.org/abs/1711.05225). VoVNet: Lee et al.,
+#   [arXiv 1711.05225](https://arxiv.org/abs/1711.05225). TorchXRayVision: Cohen et al.,
+#   [arXiv 2111.00595](https://arxiv.org/abs/2111.00595). VoVNet: Lee et al.,
 #   [arXiv 1904.09730](https://arxiv.org/abs/1904.09730).
 #
 # **Next:** [13 · The same network in Keras 3](13_keras.ipynb).
