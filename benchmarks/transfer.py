@@ -2,7 +2,7 @@
 
 The class network is pretrained on some classes and transferred to three others, with 30 or 300 labelled images of each.
 Each seed (``--seeds``) has its own pretraining and its own labelled images, the same for all methods. All but frozen
-classifiers get the same steps of the same batches. Each method's peak rate, or weight decay, is the best of four on
+classifiers get the same steps of the same batches. Each method's peak rate, or weight decay, is the best one on
 held-out training images of the target classes with the first two seeds. The test images of the target classes are read
 once for each seed, at the end. Everything finished is kept in runs/transfer, so a stopped script goes on where it was.
 ``--quick`` is for CI: one seed, a few images and steps, written to runs/quick.
@@ -47,7 +47,7 @@ class Plan:
     steps: int = 300
     batch_size: int = 30
     rates: tuple = (0.005, 0.02, 0.08, 0.32)
-    decays: tuple = (0.001, 0.01, 0.1, 1.0)
+    decays: tuple = (0.001, 0.01, 0.1, 1.0, 10.0)
     source_images: int = None  # all
     judged: int = None  # all
     folder: object = REPOSITORY / "runs/transfer"
