@@ -50,6 +50,7 @@ class Plan:
     decays: tuple = (0.001, 0.01, 0.1, 1.0, 10.0)
     source_images: int = None  # all
     judged: int = None  # all
+    old_test: int = 2000  # test images of the source classes, which tell what a network still knows of them
     folder: object = REPOSITORY / "runs/transfer"
     device: object = field(default_factory=choose_device)
 
@@ -144,7 +145,7 @@ def score(model, judged):
 def remembered(model, old, source, data):
     """Put the old classifier back and measure what the network still knows of the source classes."""
     new, model.classifier = model.classifier, old
-    accuracy = score(model, data["test of"][source])
+    accuracy = score(model, data["old test"][source])
     model.classifier = new
     return accuracy
 
@@ -174,7 +175,7 @@ def measure(method, source, target, per_class, *, data, plan, setting=None):
                 kept(plan, f"{key}-{option}-{seed}", lambda o=option, s=seed: one(o, s, "held out"))
                 for seed in range(plan.choose)]
         setting = float(max(held_out, key=lambda o: statistics.mean(run["target"] for run in held_out[o])))
-    runs = [kept(plan, f"{key}-test-{setting}-{seed}", lambda s=seed: one(setting, s, "test of"))
+    runs = [kept(plan, f"{key}-test-{setting}-{seed}", lambda s=seed: one(setting, s, "test"))
             for seed in range(plan.seeds)]
     return {"method": method, "source": names(source), "target": names(target), "per_class": per_class,
             "setting": setting, "held_out": held_out, "test": runs}
@@ -200,14 +201,14 @@ def measure_all(data, plan):
 def before_transfer(data, plan):
     """Measure the pretrained networks on the test images of their own source classes."""
     return [{"source": names(source), "epochs": EPOCHS[source],
-             "test": [score(pretrained(source, seed, train=data["train"], plan=plan), data["test of"][source])
+             "test": [score(pretrained(source, seed, train=data["train"], plan=plan), data["old test"][source])
                       for seed in range(plan.seeds)]} for source in EPOCHS]
 
 
 def split(location, plan):
     """Load the parts: all training images, for each target the labelled and the held-out ones, the test images."""
     train, test = load("train", location), load("test", location)
-    data = {"train": train, "labelled": {}, "held out": {}, "test of": {}}
+    data = {"train": train, "labelled": {}, "held out": {}, "test": {}}
     for target in (SLEEVES, SHOES):
         images, labels = of_classes(*train, target)
         size = min(HELD_OUT, len(labels) // 3 // 3)
@@ -215,8 +216,8 @@ def split(location, plan):
         others = torch.ones(len(labels), dtype=torch.bool).index_fill(0, last, False)
         data["labelled"][target] = images[others], labels[others]
         data["held out"][target] = images[last[:plan.judged]], labels[last[:plan.judged]]
-    for classes in (*EPOCHS, SLEEVES, SHOES):
-        data["test of"][classes] = tuple(part[:plan.judged] for part in of_classes(*test, classes))
+        data["test"][target] = tuple(part[:plan.judged] for part in of_classes(*test, target))
+    data["old test"] = {source: tuple(part[:plan.old_test] for part in of_classes(*test, source)) for source in EPOCHS}
     return data
 
 
@@ -230,7 +231,7 @@ def main():
     if options.quick:
         out = REPOSITORY / "runs/quick/transfer.json"
         plan = Plan(seeds=1, choose=1, per_class=(4, 8), steps=2, batch_size=12, rates=(0.02, 0.08), decays=(0.1, 1.0),
-                    source_images=256, judged=100, folder=REPOSITORY / "runs/quick/transfer")
+                    source_images=256, judged=100, old_test=100, folder=REPOSITORY / "runs/quick/transfer")
         shutil.rmtree(plan.folder, ignore_errors=True)
     elif location.is_sample:
         raise SystemExit("transfer is measured on the full set, which is not on this machine")
@@ -240,8 +241,9 @@ def main():
         "provenance": provenance(seeds=list(range(plan.seeds))), "seeds": list(range(plan.seeds)),
         "data": "sample" if location.is_sample else "full", "steps": plan.steps, "batch_size": plan.batch_size,
         "per_class": list(plan.per_class), "held_out_images": len(data["held out"][SLEEVES][1]),
-        "test_images": len(data["test of"][SLEEVES][1]), "rates": list(plan.rates), "decays": list(plan.decays),
-        "precision": str(plan.precision), "device": plan.device.type, "pretraining": pretraining, "runs": methods,
+        "test_images": len(data["test"][SLEEVES][1]), "source_test_images": plan.old_test,
+        "rates": list(plan.rates), "decays": list(plan.decays), "precision": str(plan.precision),
+        "device": plan.device.type, "pretraining": pretraining, "runs": methods,
     })
     print(out.relative_to(REPOSITORY))
 
