@@ -18,6 +18,7 @@ LESSONS = {
     "06_small_densenet": "train the network of Dive into Deep Learning through its own library",
     "07_train_fashion_mnist": "train a DenseNet-BC on all of FashionMNIST; judge curves, mistakes and ingredients",
     "08_densenet121": "build DenseNet-121 to the last parameter; swap weights with torchvision",
+    "09_memory_and_speed": "count what a block keeps; recompute without harm to BatchNorm; choose by measured time",
     "10_what_the_layers_learn": "extract features anywhere; say by measurement which layer suits which question",
     "12_relatives": "compare three families at equal parameters; swap and count the layer of a dense block",
     "13_keras": "write the same network in functional Keras 3 and copy the weights across, outputs equal",

@@ -25,6 +25,7 @@ COMPARED = {
     "06_small_densenet": 18,
     "07_train_fashion_mnist": 9,
     "08_densenet121": 24,
+    "09_memory_and_speed": 18,
     "10_what_the_layers_learn": 11,
     "12_relatives": 14,
     "13_keras": 16,
