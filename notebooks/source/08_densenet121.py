@@ -461,4 +461,4 @@ print(f"with stem and head: {sum(row.parameters for row in rows):>18,} {count(mo
 # - The authors' [repository](https://github.com/liuzhuang13/DenseNet): DenseNet-161.
 # - torchvision: `models/densenet.py` and the metadata of its weights.
 #
-# **Next:** [10 · What the layers learn](10_what_the_layers_learn.ipynb).
+# **Next:** [09 · Memory and speed](09_memory_and_speed.ipynb) asks what all those old maps cost.

@@ -50,13 +50,14 @@ from densenet_course.models import DenseNet, class_densenet, densenet121
 from densenet_course.precision import BF16, FP32, FP32_CHANNELS_LAST, has_bf16
 
 torch.manual_seed(0)
-device = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # for what is timed; the CPU does the counting
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # for what is timed
 
 # %% [markdown]
 # ## What training keeps
 #
 # The backward pass needs results of the forward pass. To find the gradient of its weights, a convolution must know what
-# it read. Until then PyTorch keeps these results as **saved tensors**, and tells a hook of ours about each.
+# it read. Until then PyTorch keeps such results as **saved tensors**. It offers a hook: our function `pack` below is
+# called with each of them, and what it returns is kept instead.
 
 
 # %%
@@ -88,14 +89,15 @@ results = {"the input": images}
 for name, part in layer.named_children():
     results[f"made by {name}"] = part([*results.values()][-1])
 for tensor in kept(layer, images):
-    same = [name for name, maps in results.items() if maps.shape == tensor.shape and torch.equal(maps, tensor)]
+    same = [name for name, maps in results.items() if torch.equal(maps, tensor)]
     print(f"{tuple(tensor.shape)!s:13} {tensor.nbytes:5} bytes  {', '.join(same)}")
 
 # %% [markdown]
-# Two copies of what it read, not three. The *normalised* maps are not kept. BatchNorm goes back with its input, and the
-# ReLU with its own output, which the convolution needs as well. The small ones are four numbers of BN for each channel.
+# Two sets of three channels. The *normalised* maps are not kept. BatchNorm goes back with its input, and the ReLU with
+# its own output, which the convolution needs as well. The small ones are BN's mean, 1/σ and running statistics.
 #
-# "Use in-place ReLUs to save memory" is common advice. **Predict** what they change here.
+# "Use in-place ReLUs to save memory" is common advice. `saved_bytes` is the package's form of our hook and adds up the
+# bytes. **Predict** what changes.
 
 # %% tags=["nbval-check-output"]
 overwriting = copy.deepcopy(layer)
@@ -103,11 +105,11 @@ overwriting.relu1.inplace = True
 print(f"{saved_bytes(layer, images):,} bytes; with the ReLU in place {saved_bytes(overwriting, images):,}")
 
 # %% [markdown]
-# Nothing: it overwrites maps that nobody keeps. `saved_bytes` is the package's form of our hook.
+# Nothing: it overwrites maps that nobody keeps.
 #
 # ## A block by hand
 #
-# Three layers read 3, 13 and 23 channels. Two copies are kept of each, and four numbers of BN. **Predict** the bytes:
+# Three layers read 3, 13 and 23 channels. Each channel is kept twice, with four numbers of BN. **Predict** the bytes:
 # (3 + 13 + 23) · (2 · 512 + 4 · 4).
 
 # %% tags=["nbval-check-output"]
@@ -162,8 +164,8 @@ print(f"fitted exponent {pictures.exponent(depths, sizes['plain']):.2f}; "
 #
 # ## Recompute
 #
-# Chen et al. (2016) keep a layer's input only. On the way back the layer runs once more, and its inside is there again.
-# PyTorch has this as `checkpoint`.
+# Chen et al. (2016) keep few results and make the others again on the way back. PyTorch has this as `checkpoint`: it
+# keeps a layer's input only, and runs the layer once more when its inside is needed.
 #
 # **Predict:** if every layer is checkpointed, is the block linear?
 
@@ -200,11 +202,12 @@ class CheckpointedBlock(DenseBlock):
 
 
 sizes["cat inside"] = [saved_bytes(CheckpointedBlock(n, 24, 12, BottleneckLayer), maps) for n in depths]
-print(f"64 layers: {sizes['cat inside'][-1]:,} bytes, exponent {pictures.exponent(depths, sizes['cat inside']):.2f}")
+print(f"64 layers: {sizes['plain'][-1]:,} → {sizes['cat inside'][-1]:,} bytes, "
+      f"exponent {pictures.exponent(depths, sizes['cat inside']):.2f}")
 print("each map once:", sizes["cat inside"][-1] == 512 * channels_after(24, num_layers=63, growth_rate=12))
 
 # %% [markdown]
-# Linear: 75 times fewer bytes. The last layer's maps are missing: who reads the block keeps them. The exponent lies
+# Linear, and a 75th of the bytes. The last layer's maps are missing: who reads the block keeps them. The exponent lies
 # below 1, since the 24 channels of the input do not grow.
 #
 # The price is time: every layer runs forward twice. We measure it below. First a worse price.
@@ -212,7 +215,7 @@ print("each map once:", sizes["cat inside"][-1] == 512 * channels_after(24, num_
 # ## The trap
 #
 # BatchNorm remembers: in train mode each forward pass moves its running mean a tenth of the way towards the batch's,
-# $m$. It starts at 0, so one step gives $0.1\,m$. **Predict:** what gives one step of a checkpointed layer?
+# $m$. It starts at 0, so one step gives $0.1\,m$. **Predict:** and one step of a checkpointed layer?
 
 # %% tags=["nbval-check-output"]
 plain = BottleneckLayer(24, 12)
@@ -294,9 +297,9 @@ for name in ("denseblock1", "denseblock2", "denseblock3"):
 # or last norm behind the block, which reads each map once. **Predict** what that saves in DenseNet-121.
 
 # %% tags=["nbval-check-output"]
-norms121 = {name: part for name, part in densenet121().features.named_modules() if isinstance(part, nn.BatchNorm2d)}
-behind = sum(norm.num_features for name, norm in norms121.items() if name.endswith((".norm", "norm5")))
-inside = sum(norm.num_features for name, norm in norms121.items() if ".denselayer" in name and name.endswith("norm1"))
+parts = dict(densenet121().features.named_modules())
+inside = sum(part.num_features for name, part in parts.items() if name.endswith(".norm1"))  # of the layers
+behind = sum(part.num_features for name, part in parts.items() if name.endswith((".norm", "norm5")))
 print(f"{inside + behind:,} channels measured by all readers, {behind:,} if each once: "
       f"{(inside + behind) / behind:.1f} times fewer")
 
@@ -332,9 +335,10 @@ for norm in norms:
 inputs = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
 upstream = torch.randn(2, 43, 8, 8, dtype=torch.float64)  # a gradient that comes from behind
 wanted = [inputs, *block.parameters()]
-ours, reference = (torch.autograd.grad(f(inputs), wanted, upstream) for f in (lambda x: shared(block, x), block))
-print("maps:", difference(shared(block, inputs), block(inputs)) < 1e-12)
-print(len(wanted), "gradients:", max(map(difference, ours, reference)) < 1e-12)
+ours, reference = shared(block, inputs), block(inputs)
+print("maps:", difference(ours, reference) < 1e-12)
+gradients = [torch.autograd.grad(maps, wanted, upstream) for maps in (ours, reference)]
+print(len(wanted), "gradients:", max(map(difference, *gradients)) < 1e-12)
 
 # %% [markdown]
 # The same function, the same training. Even what flows back through mean and variance can be summed over the readers
@@ -342,8 +346,8 @@ print(len(wanted), "gradients:", max(map(difference, ours, reference)) < 1e-12)
 #
 # ## Break it: share γ and β too
 #
-# Then each map would need one BatchNorm and no reader any: simpler still. We give every reader the last layer's γ and β
-# (`own=False`) and test it on a *fresh* block. **Predict:** does the test notice?
+# Then one BatchNorm for each map would do. We give every reader the last layer's γ and β (`own=False`), and test it on
+# a *fresh* block. **Predict:** does the test notice?
 
 # %% tags=["nbval-check-output"]
 fresh = DenseBlock(4, 3, growth_rate=10).double()
@@ -356,10 +360,11 @@ print("γ and β as after training:", difference(shared(block, inputs, own=False
 #
 # ## All three together
 #
-# The package's `EfficientDenseBlock` joins three ideas, the first and third from Pleiss et al. (2017):
-# 1. one buffer for the block, in which each layer writes its k maps: no copies by `cat`;
-# 2. shared statistics, as above;
-# 3. normalised and rectified maps are made again on the way back, but no convolution runs twice.
+# The package's `EfficientDenseBlock` joins three ideas. The third is that of Pleiss et al. (2017), who also let the
+# copies of all layers use the same storage.
+# 1. One buffer for the block, in which each layer writes its k maps: no copies by `cat`.
+# 2. Shared statistics, as above.
+# 3. Normalised and rectified maps are made again on the way back, but no convolution runs twice.
 #
 # `efficient=True` builds a whole network of such blocks. **Predict:** equal logits, gradients and running statistics?
 
@@ -380,7 +385,8 @@ print(len(buffers[0]), "running statistics and counters:", max(map(difference, *
 # **Predict** where its line runs: above or below "cat inside", which recomputes everything?
 
 # %%
-sizes["efficient"] = [saved_bytes(EfficientDenseBlock(DenseBlock(n, 24, 12, BottleneckLayer)), maps) for n in depths]
+blocks = [EfficientDenseBlock(DenseBlock(n, 24, 12, BottleneckLayer)) for n in depths]
+sizes["efficient"] = [saved_bytes(block, maps) for block in blocks]
 slope = pictures.exponent(depths, sizes["efficient"])
 print(f"64 layers: {sizes['efficient'][-1]:,} bytes, 512 · (24 + 60 · 64) = {512 * (24 + 60 * 64):,}; "
       f"plain keeps {sizes['plain'][-1] / sizes['efficient'][-1]:.0f} times as many")
@@ -388,8 +394,8 @@ assert slope < 1.1 < pictures.exponent(depths, sizes["plain"])
 show(pictures.bytes_by_depth(depths, sizes))
 
 # %% [markdown]
-# *Two lines are straight with slope 1; the two others bend towards slope 2.* The efficient block lies above
-# "cat inside" because of its waists: that is what it pays for not running a convolution twice.
+# *Two lines are nearly straight, with slopes near 1; the two others bend towards slope 2.* The efficient block lies
+# above "cat inside" because of its waists: that is what it pays for not running a convolution twice.
 #
 # `benchmarks/efficient.py` measures whole networks against torchvision's, and the memory of a whole process. This cell
 # reads its file; a ratio above 1 means that `efficient=True` needs less time for a training step.
@@ -407,9 +413,10 @@ def read_result(name):
 measured = read_result("efficient")
 if measured:
     found = measured["memory"]
-    print(f"BC-100-12, batch {found['batch']}: {found['BC-100-12 times fewer']} times fewer bytes than torchvision's; "
-          f"exponents by depth {found['slope']}")
-    print("peak of a process (MB):", {name: size // 10**6 for name, size in found["peak resident bytes"].items()})
+    print(f"BC-100-12, batch {found['batch']}: {found['BC-100-12 times fewer']} times fewer bytes kept than "
+          f"torchvision's; exponents by depth {found['slope']}")
+    peaks = found["peak resident bytes"].items()
+    print("peak of a process (MB):", {name: size // 10**6 for name, size in peaks})
     for name, result in measured["training"].items():
         ratios = (f"{kind} {r['median']} ({r['min']} to {r['max']})" for kind, r in result["ratio"].items())
         print(f"{name}:", "; ".join(ratios))
@@ -417,8 +424,8 @@ if measured:
 # %% [markdown]
 # ## Time, measured
 #
-# Now to this machine. Other programs disturb a clock. So the variants run in turns, A B C A B C, and a slow moment hits
-# all of them. We report the median and the whole range.
+# Now to this machine. Other programs disturb a clock. So the variants run on one thread and in turns, A B C A B C, and
+# a slow moment hits all of them. We report the median and the whole range.
 #
 # The network: a stem, one block of 8 bottleneck layers, a classifier. Noise takes as long as photos.
 
@@ -504,7 +511,7 @@ assert bytes_kept.get("bf16", 0) < 0.52 * bytes_kept["plain"]
 # claim nothing. The bytes are certain: bf16 halves them, channels-last changes none, recomputing in fp32
 # keeps fewer than `efficient`.
 #
-# Weights, gradients and passing results come on top. On a GPU one number holds the peak of everything.
+# Weights, gradients and passing results come on top. On a GPU, `torch.cuda.max_memory_allocated` tells the peak of all.
 
 # %%
 if device.type == "cuda":
@@ -512,9 +519,10 @@ if device.type == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         task()
-        print(f"{name:15} peak {(torch.cuda.max_memory_allocated() - before) / 1e6:.0f} MB above what lay there")
+        peak = torch.cuda.max_memory_allocated() - before
+        print(f"{name:15} peak {peak / 1e6:.0f} MB above what lay there")
 else:
-    print("No CUDA GPU here, so peak GPU memory was not measured. torch.cuda.max_memory_allocated() would tell it.")
+    print("There is no CUDA GPU here, so no peak of GPU memory was measured.")
 
 # %% [markdown]
 # ## `torch.compile`
@@ -536,7 +544,8 @@ try:
     compiled = torch.compile(eager)
     start = time.perf_counter()
     stepper(compiled)()
-    print(f"first step, compiling included: {time.perf_counter() - start:.1f} s (much less once it lies in a cache)")
+    first = time.perf_counter() - start
+    print(f"first step, compiling included: {first:.1f} s (much less once it lies in a cache)")
     laps = in_turns({"eager": stepper(eager), "compiled": stepper(compiled)})
     print("later steps:", against(laps, "eager", "compiled"))
     print(f"bytes kept: {saved_bytes(compiled, inputs) / saved_bytes(eager, inputs):.0%}")
@@ -570,10 +579,10 @@ for kind, channels in formulas.items():
 # | you only predict | `torch.inference_mode()` | none | 0 bytes |
 # | you train on a CPU | channels-last | no bytes saved | the row "channels-last" |
 # | the device has bf16 units | bf16 autocast, channels-last | 8 significant bits (lesson 07) | half the bytes |
-# | it does not fit, or its time ÷ is above 1 | `efficient=True` | no hooks inside blocks | linear bytes |
+# | it does not fit, or its time ÷ is above 1 | `efficient=True` | its time; no hooks inside blocks | linear bytes |
 # | it still does not fit | checkpoint, with `cat` inside | forward runs twice; mind BatchNorm | fewest bytes |
 # | very many steps of the same shapes | `torch.compile` | the compiling | its cell |
-# | never, in these blocks | in-place ReLU; checkpoint without `cat` | – | no byte less; still a square |
+# | never, in these blocks | in-place ReLU; checkpoint, `cat` outside | – | no byte less; still a square |
 
 # %% [markdown]
 # ## Your turn

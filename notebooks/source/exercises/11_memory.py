@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercise 11 · Recompute to save memory
 #
-# *Hard · 35 minutes · after lesson 09, with BatchNorm's modes of [lesson 02](../02_conv_block.ipynb) · 10 points*
+# *Hard · 35 minutes · after lessons [09](../09_memory_and_speed.ipynb) and [02](../02_conv_block.ipynb) · 10 points*
 #
 # **Task.** Write `CheckpointedLayer(layer)`, an `nn.Module` around a `BottleneckLayer` of the package. Outputs and
 # gradients stay the same, in train and eval mode. Whenever the input needs gradients, fewer bytes are saved for the
@@ -96,7 +96,7 @@ check("memory", CheckpointedLayer)
 #
 # PyTorch's documentation of `torch.utils.checkpoint`, the arguments `use_reentrant` and `context_fn`. How BatchNorm
 # remembers: [lesson 02](../02_conv_block.ipynb), section "Training mode and evaluation mode", the cell that prints
-# `norm.running_mean`. How memory grows in a block: lesson 09.
+# `norm.running_mean`. What goes wrong, and a repair from outside: [lesson 09](../09_memory_and_speed.ipynb), "The trap".
 # </details>
 
 # %% [markdown]
