@@ -132,12 +132,11 @@ def test_resume_with_the_same_ranks_draws_the_same_dropout(found):
 def test_rank_0_alone_prints_and_saves(found):
     assert found["saves"] == [FIT["epochs"], 0]
     assert found["command"] == [0, 0]
-    lines = found["out"].splitlines()
-    assert len(lines) == 3 and lines[0].startswith("training class_densenet on 128 images, 2 × cpu, ")
-    assert lines[1].startswith("test accuracy ")
+    lines = ("training class_densenet on 128 images, 2 × cpu, ", "test accuracy ", "history and checkpoint: ")
+    assert [found["out"].count(words) for words in lines] == [1, 1, 1]
     result = json.loads((found["folder"] / "run/history.json").read_text())
     assert result["test_accuracy"] == pytest.approx(result["epochs"][-1]["test_accuracy"])
-    assert round(33 * result["test_accuracy"], 4) % 1 == 0, "all 33 test images count, each once"
+    assert "Confusion matrix of 33 images" in (found["folder"] / "run/confusion_matrix.svg").read_text()
     assert not list(found["folder"].glob("*.tmp"))
 
 
@@ -169,12 +168,12 @@ def test_an_error_on_one_rank_ends_both_and_is_read_once(tmp_path):
     second = FolderBatches(images / "train", training=True, image_size=32, batch_size=8, rank=1, ranks=2)
     path, _ = second.images.samples[list(second.loader.sampler)[5]]  # rank 1 meets it in its second step
     Path(path).write_bytes(b"no image")
-    status, _, errors = finish(start(*TRAIN, "--images", images, "--network", "class", "--image-size", 32,
-                                     "--batch-size", 8, "--workers", 1, "--out", tmp_path / "out"))
-    assert status != 0
+    status, _, errors = finish(start("-m", "tests.two_ranks", "train", "--images", images, "--network", "class",
+                                     "--image-size", 32, "--batch-size", 8, "--workers", 1, "--out", tmp_path / "out"))
+    assert status != 0 and "still in the group: False" in errors
     ours = [line for line in errors.splitlines() if line.startswith("densenet-course")]
     assert len(ours) == 1 and ours[0].startswith(f"densenet-course train, rank 1: {path} is not a readable image")
-    assert "Connection closed" not in errors and "Aborted" not in errors
+    assert "Connection closed" not in errors, "the other rank waits for torchrun to end it, in silence"
     assert not (tmp_path / "out/history.json").exists()
 
 

@@ -1,15 +1,16 @@
 """What ``test_distributed.py`` lets two ranks do: ``torchrun --nproc-per-node=2 -m tests.two_ranks FOLDER``.
 
 Every case is a function of a folder, called on both ranks; what it returns is written to FOLDER/found.pt, rank by rank.
+With ``train …`` instead of a folder it is the command ``densenet-course train …``, whose processes are slow to end.
 """
 
 import sys
+import time
 from pathlib import Path
 
 import torch
 
-from densenet_course import checkpoint, data, distributed, train, training
-from densenet_course.cli import _parser
+from densenet_course import checkpoint, cli, data, distributed, train, training
 from densenet_course.models import class_densenet
 from densenet_course.precision import FP32
 from tests import test_training
@@ -135,13 +136,21 @@ def command(folder):
     """Train through the command, on a few images of FashionMNIST."""
     few = {split: [part[:count] for part in data.load(split)] for split, count in (("train", 128), ("test", 33))}
     data.load = lambda split, location=None: few[split]
-    options = _parser().parse_args(["train", "--epochs", "1", "--batch-size", "32", "--out", str(folder / "run")])
+    options = cli._parser().parse_args(["train", "--epochs", "1", "--batch-size", "32", "--out", str(folder / "run")])
     train.fill_in(options)
     return train._train(options)
 
 
 CASES = [frozen, frozen_efficient, batchnorm, batchnorm_efficient, interrupted, go_on_from_one, whole_with_dropout,
          resumed_with_dropout, saves, errors, command]
+
+
+def slow_to_end(arguments):
+    """Run the command; when it fails, give the other rank time to notice before torchrun does."""
+    status = cli.main(arguments)
+    print(f"still in the group: {torch.distributed.is_initialized()}", file=sys.stderr)
+    time.sleep(5)
+    return status
 
 
 def main():
@@ -153,4 +162,6 @@ def main():
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "train":
+        sys.exit(slow_to_end(sys.argv[1:]))
     distributed.run(main)
