@@ -304,8 +304,8 @@ print(f"{inside + behind:,} channels measured by all readers, {behind:,} if each
       f"{(inside + behind) / behind:.1f} times fewer")
 
 # %% [markdown]
-# Twelve times. Here is a block of plain layers that does so: normalised where it is made, then γ, β and ReLU by each
-# reader.
+# Twelve times. Here is a block of plain layers that does so: each map is normalised where it is made. γ, β and ReLU
+# come with each reader. (`own` is for an experiment below.)
 
 
 # %%
@@ -341,8 +341,7 @@ gradients = [torch.autograd.grad(maps, wanted, upstream) for maps in (ours, refe
 print(len(wanted), "gradients:", max(map(difference, *gradients)) < 1e-12)
 
 # %% [markdown]
-# The same function, the same training. Even what flows back through mean and variance can be summed over the readers
-# first.
+# The same function, and the same training, with every map measured once.
 #
 # ## Break it: share γ and β too
 #
@@ -395,7 +394,7 @@ show(pictures.bytes_by_depth(depths, sizes))
 
 # %% [markdown]
 # *Two lines are nearly straight, with slopes near 1; the two others bend towards slope 2.* The efficient block lies
-# above "cat inside" because of its waists: that is what it pays for not running a convolution twice.
+# above "cat inside", since it keeps its waists. In return no convolution runs twice.
 #
 # `benchmarks/efficient.py` measures whole networks against torchvision's, and the memory of a whole process. This cell
 # reads its file; a ratio above 1 means that `efficient=True` needs less time for a training step.
