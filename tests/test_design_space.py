@@ -1,13 +1,20 @@
 """The sweep of lesson 14: what is read from its file, its pictures, and an explorer that shows what was trained."""
 
+import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import IPython.display
 import pytest
 from matplotlib import pyplot as plt
 
-from densenet_course import design_space
+from densenet_course import accounting, design_space
 from densenet_course.figures import design_space as figures
+from densenet_course.models import class_densenet
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def network(growth_rate, block_layers, compression, *accuracy, parameters=40_000, seconds=(20.0, 22.0)):
@@ -138,3 +145,17 @@ def test_explorer_shows_the_network_that_the_sliders_choose(monkeypatch):
     assert [alt.split(":")[0] for alt in redrawn] == [
         "k = 16, (2, 2, 2), θ = 0.5", "k = 16, (2, 4, 4), θ = 0.5", "k = 16, (2, 4, 4), θ = 1"]
     assert "185,000 parameters" in redrawn[-1] and "89.7 %" in redrawn[-1]
+
+
+def test_the_quick_benchmark_writes_what_the_pictures_read():
+    command = [sys.executable, "benchmarks/design_space.py", "--quick"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    measured = json.loads((ROOT / "runs/quick/design_space.json").read_text(encoding="utf-8"))
+    trained = design_space.networks(measured)
+    assert len(trained) == 4 and {len(network.accuracies) for network in trained} == {2}
+    assert measured["train_images"] == 384 and measured["provenance"]["seeds"] == [0, 1]
+    for network in trained:
+        config = class_densenet(growth_rate=network.growth_rate, init_channels=2 * network.growth_rate,
+                                block_layers=network.block_layers, compression=network.compression).config
+        assert network.parameters == accounting.parameters(config)
+    assert design_space.noise(trained) > 0 and "4 networks" in figures.landscape(measured).alt_text

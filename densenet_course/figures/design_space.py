@@ -146,7 +146,7 @@ def seconds_by(measured, counts):
 
 
 def make_controls(measured):
-    """Make a selection slider for each knob, over the values that were trained."""
+    """Make a selection slider for each knob, over the values that were trained; it starts in the lower middle."""
     from ipywidgets import Layout, SelectionSlider
 
     trained = networks(measured)
@@ -155,7 +155,7 @@ def make_controls(measured):
     for knob in KNOBS:
         values = sorted({getattr(n, knob) for n in trained}, key=lambda v: (sum(v) if isinstance(v, tuple) else v))
         controls[knob] = SelectionSlider(options=[(str(value), value) for value in values], description=NAMES[knob],
-                                         **common)
+                                         value=values[(len(values) - 1) // 2], **common)
     return controls
 
 
