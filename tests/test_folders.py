@@ -73,20 +73,36 @@ def test_evaluation_cuts_out_the_middle_of_every_image_in_order(root):
     torch.testing.assert_close(images[4], expected)
 
 
+def by_image(batches):
+    """Read an epoch as a dict: number of the image → its crop; in the order in which they came."""
+    order = list(batches.loader.sampler)[:len(batches) * OPTIONS["batch_size"]]
+    return dict(zip(order, epoch(batches)[0], strict=True))
+
+
 def test_an_epoch_depends_on_seed_and_number_alone(root):
     def make(**options):
         return FolderBatches(root / "train", training=True, **(OPTIONS | options))
 
-    through = make()
-    epochs = [epoch(through) for _ in range(2)]
-    assert not equal(*epochs)
     torch.manual_seed(5)
     state = torch.get_rng_state()
+    through = make()
+    epochs = [epoch(through) for _ in range(2)]
     resumed = make(workers=1)
     resumed.set_epoch(1)
     assert equal(epoch(resumed), epochs[1])
     assert torch.equal(torch.get_rng_state(), state), "the global generator is left alone"
-    assert not equal(epoch(make(seed=1)), epochs[0])
+
+
+def test_order_and_crops_change_with_epoch_and_seed(root):
+    first, second, other = (FolderBatches(root / "train", training=True, **OPTIONS, seed=seed) for seed in (0, 0, 1))
+    second.set_epoch(1)
+    epoch(second)  # an epoch sets its order when it begins
+    second.set_epoch(1)
+    crops = [by_image(batches) for batches in (first, second, other)]
+    for changed in crops[1:]:
+        assert list(changed) != list(crops[0])
+        both = crops[0].keys() & changed.keys()
+        assert sum(torch.equal(crops[0][image], changed[image]) for image in both) < len(both) / 4
 
 
 def test_crops_and_flips_differ_between_images_and_epochs(tmp_path):
