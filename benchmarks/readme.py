@@ -22,6 +22,7 @@ LESSONS = {
     "10_what_the_layers_learn": "extract features anywhere; say by measurement which layer suits which question",
     "12_relatives": "compare three families at equal parameters; swap and count the layer of a dense block",
     "13_keras": "write the same network in functional Keras 3 and copy the weights across, outputs equal",
+    "14_capstone": "price a design before training it; tell a better network from a lucky one; enter the capstone",
 }
 
 

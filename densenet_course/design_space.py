@@ -94,3 +94,32 @@ def changes(trained, knob, before, after):
         values = ", ".join(map(str, dict.fromkeys(getattr(n, knob) for n in trained)))
         raise ValueError(f"{knob}: expected two of {values}; got {before} and {after}")
     return pairs
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What turning one knob costs and buys, over the pairs that differ in it only."""
+
+    parameters: float  # factor, geometric mean over the pairs
+    seconds: float  # factor, geometric mean over the pairs
+    points: tuple[float, ...]  # of accuracy, one for each pair
+
+    @property
+    def mean(self):
+        """Mean of the points."""
+        return statistics.mean(self.points)
+
+    @property
+    def for_twice_the_seconds(self):
+        """Points that a doubling of the seconds buys by this knob."""
+        return self.mean / math.log2(self.seconds)
+
+
+def effect(trained, knob, before, after):
+    """Measure what one knob costs and buys; arguments as for ``changes``."""
+    pairs = changes(trained, knob, before, after)
+    return Effect(
+        parameters=statistics.geometric_mean(b.parameters / a.parameters for a, b in pairs),
+        seconds=statistics.geometric_mean(b.seconds / a.seconds for a, b in pairs),
+        points=tuple(b.accuracy - a.accuracy for a, b in pairs),
+    )

@@ -80,6 +80,15 @@ def test_changes_hold_the_other_knobs():
         design_space.changes(TRAINED, "growth_rate", 8, 12)
 
 
+def test_an_effect_is_priced_by_doublings():
+    large = {"parameters": 160_000, "seconds": (80, 88)}
+    found = [network(8, (2,), 0.5, 0.88, 0.88), network(16, (2,), 0.5, 0.90, 0.90, **large),
+             network(8, (3,), 0.5, 0.86, 0.88), network(16, (3,), 0.5, 0.88, 0.90, **large)]
+    effect = design_space.effect(design_space.networks({"networks": found}), "growth_rate", 8, 16)
+    assert effect.parameters == pytest.approx(4) and effect.seconds == pytest.approx(4)
+    assert effect.points == pytest.approx((2, 2)) and effect.for_twice_the_seconds == pytest.approx(1)
+
+
 def test_landscape_joins_the_unbeaten_and_points_out_the_chosen_one():
     figure = figures.landscape(MEASURED, TRAINED[2])
     fronts = {20: 86.1, 36: 88.2, 100: 88.5, 141: 89.1, 185: 89.7}, {15.5: 86.1, 20: 88.2, 36: 89.1, 42: 89.7}

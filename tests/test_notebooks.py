@@ -29,6 +29,7 @@ COMPARED = {
     "10_what_the_layers_learn": 11,
     "12_relatives": 14,
     "13_keras": 16,
+    "14_capstone": 7,
 }
 # What a lesson builds in the open, and the package holds too.
 BUILT = {

@@ -146,8 +146,8 @@ for family in ("ResNet", "Inception") if measured else ():
           f"({min(points):+.2f} to {max(points):+.2f}); {agree if len(points) > 1 else 'one seed only'}")
 
 # %% [markdown]
-# Minus means that DenseNet-BC was better. Trust an order only where several seeds agree on the sign. And two epochs
-# are short: a longer training may change the order.
+# Minus means that DenseNet-BC was better. Trust an order only where several seeds agree on the sign; a lead that one of
+# them nearly takes back is a draw. Two epochs are short, too: a longer training may change the order.
 #
 # ## Parameter efficiency
 #

@@ -76,13 +76,12 @@ check("capstone", build_model)
 # <details><summary>A hint</summary>
 #
 # Count before you train: `sum(p.numel() for p in model.parameters())`. Parameters grow with the square of the widths,
-# whatever the size of the maps. Time goes with multiply-adds, and most of those lie where the maps are still large.
+# whatever the size of the maps. Seconds go where the maps are still large.
 # </details>
 # <details><summary>Where to look</summary>
 #
-# [Lesson 07](../07_train_fashion_mnist.ipynb), section "Shapes and parameters", the cell that prints the class network
-# part by part. [Lesson 05](../05_bottleneck.ipynb), section "Counting both layers", for what a layer's parameters and
-# multiply-adds grow with.
+# [Lesson 14](../14_capstone.ipynb). What a knob costs: section "The designer's question". What it buys: "One knob at a
+# time". Where the time goes: "What do seconds follow?". The judge: "The budget".
 # </details>
 
 # %% [markdown]
