@@ -145,16 +145,16 @@ if measured:
     show(pictures.one_knob(measured))
 
 # %% [markdown]
-# *A thin line holds the two other knobs, the thick one is the mean.* The means rise, the single lines zigzag. Now with
-# the price. The last column is what a doubling of the seconds would buy by this knob.
+# *A thin line holds the two other knobs, the thick one is the mean.* The means rise or stay, single lines zigzag. Now
+# with the price. The last column is what a doubling of the seconds would buy by this knob.
 
 # %%
 turns = [("growth_rate", 8, 16), ("growth_rate", 12, 24), ("block_layers", (2, 2, 2), (2, 4, 4)),
          ("block_layers", (2, 4, 4), (4, 4, 4)), ("compression", 0.5, 1.0)] if measured else []
 effects = [effect(trained, *turn) for turn in turns]
-print(f"{'':35} parameters  seconds  points, from … to       at twice the time")
+print(f"{'':34} parameters   seconds  points, from … to       at twice the time" if effects else "")
 for (knob, before, after), e in zip(turns, effects, strict=True):
-    print(f"{knob:12} {before!s:>9} → {after!s:9}  × {e.parameters:6.2f} × {e.seconds:6.2f}   {e.mean:+.2f}, "
+    print(f"{knob:12} {before!s:>9} → {after!s:9} {'×':>5} {e.parameters:.2f} {'×':>4} {e.seconds:.2f}   {e.mean:+.2f}, "
           f"{min(e.points):+.2f} to {max(e.points):+.2f}   {e.for_twice_the_seconds:+.2f}")
 assert not effects or effects[2].for_twice_the_seconds > 2 * effects[3].for_twice_the_seconds
 
@@ -303,7 +303,8 @@ for second in (0, 2.5, 5, 12.5, 20):
 # %%
 small = [network for network in trained if network.parameters <= capstone.MAX_PARAMETERS]
 quick = [network for network in small if network.seconds <= capstone.CPU_SECONDS]
-print(f"{len(small)} have at most {capstone.MAX_PARAMETERS:,} parameters; {len(quick)} of them took at most 20 s")
+if measured:
+    print(f"{len(small)} have at most {capstone.MAX_PARAMETERS:,} parameters; {len(quick)} of them took at most 20 s")
 
 # %% [markdown]
 # Twelve and two. So the sweep does not answer the exercise: by the clock, its ranks may change.
