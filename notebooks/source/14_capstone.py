@@ -154,8 +154,8 @@ turns = [("growth_rate", 8, 16), ("growth_rate", 12, 24), ("block_layers", (2, 2
 effects = [effect(trained, *turn) for turn in turns]
 print(f"{'':34} parameters   seconds  points, from … to       at twice the time" if effects else "")
 for (knob, before, after), e in zip(turns, effects, strict=True):
-    print(f"{knob:12} {before!s:>9} → {after!s:9} {'×':>5} {e.parameters:.2f} {'×':>4} {e.seconds:.2f}   {e.mean:+.2f}, "
-          f"{min(e.points):+.2f} to {max(e.points):+.2f}   {e.for_twice_the_seconds:+.2f}")
+    print(f"{knob:12} {before!s:>9} → {after!s:9} {'×':>5} {e.parameters:.2f} {'×':>4} {e.seconds:.2f}   "
+          f"{e.mean:+.2f}, {min(e.points):+.2f} to {max(e.points):+.2f}   {e.for_twice_the_seconds:+.2f}")
 assert not effects or effects[2].for_twice_the_seconds > 2 * effects[3].for_twice_the_seconds
 
 # %% [markdown]
