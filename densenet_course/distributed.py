@@ -60,17 +60,28 @@ def run(task):
     _join()
     try:
         with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere if rank() else sys.stdout):
-            result = record(task)()
-    except BaseException as error:
+            result = record(_patient)(task)
+    except BaseException:
         # NCCL's orderly end waits for the other ranks, which may be waiting for this one in a collective.
         if dist.get_backend() != "nccl":
             dist.destroy_process_group()
-        if isinstance(error, dist.DistError) or (type(error) is RuntimeError and "gloo" in str(error)):
-            time.sleep(GRACE)  # the message to read is that of the rank that failed; torchrun ends this one meanwhile
-            raise ConnectionError(f"another process ended, or cannot be reached: {error}") from error
         raise
     dist.destroy_process_group()
     return result
+
+
+def _patient(task):
+    """Run a task; when another rank is lost, leave torchrun the time to end this one in silence.
+
+    The message to read is that of the rank that failed, not that of one which waited for it in vain.
+    """
+    try:
+        return task()
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        time.sleep(GRACE)
+        raise ConnectionError(f"another process ended, or cannot be reached: {error}") from error
 
 
 def _join():
