@@ -43,7 +43,10 @@ def _parser():
     board.add_argument("--out", type=Path, default=Path("leaderboard"), help="folder (default: leaderboard)")
     board.set_defaults(run=_leaderboard)
 
-    train.add_options(commands.add_parser("train", help="train on FashionMNIST or on a folder of images"))
+    train.add_options(commands.add_parser(
+        "train", help="train on FashionMNIST or on a folder of images",
+        description="Train a DenseNet, here or, under torchrun, in several processes: torchrun --nproc-per-node=N -m "
+                    "densenet_course.train …"))
     return parser
 
 

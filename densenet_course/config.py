@@ -20,8 +20,9 @@ class DenseNetConfig:
         stem: "imagenet" (7×7 stride 2, then max pooling), "cifar" (3×3 stride 1) or "class" (3×3 stride 2).
         drop_rate: probability of dropout after each layer, 0 ≤ p < 1.
         conv_bias: True gives every convolution a bias, as d2l's network has; the paper's have none.
-        efficient: True computes the same with fewer bytes (``densenet_course.efficient``). It is no part of what the
-            network is: configurations that differ in it are equal, and checkpoints fit both.
+        efficient: True computes the same with fewer bytes (``densenet_course.efficient``); "native" does so with
+            kernels that are compiled at the first use, and falls back to True where no compiler works. It is no part
+            of what the network is: configurations that differ in it are equal, and checkpoints fit both.
 
     Raises:
         ValueError: a value is out of range.
@@ -39,7 +40,7 @@ class DenseNetConfig:
     stem: str = "imagenet"
     drop_rate: float = 0.0
     conv_bias: bool = False
-    efficient: bool = field(default=False, repr=False, compare=False)
+    efficient: bool | str = field(default=False, repr=False, compare=False)
 
     def __post_init__(self):
         object.__setattr__(self, "block_layers", tuple(self.block_layers))
@@ -56,6 +57,8 @@ class DenseNetConfig:
             raise ValueError(f"compression: expected 0 < θ ≤ 1, got {self.compression!r}")
         if not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate: expected 0 ≤ p < 1, got {self.drop_rate!r}")
+        if self.efficient not in (False, True, "native"):
+            raise ValueError(f'efficient: expected False, True or "native", got {self.efficient!r}')
         if self.stem not in STEM_STRIDES:
             raise ValueError(f"stem: expected one of {', '.join(STEM_STRIDES)}, got {self.stem!r}")
         self._check_transitions()

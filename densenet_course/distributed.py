@@ -34,6 +34,11 @@ def ranks():
     return dist.get_world_size() if _joined() else 1
 
 
+def restarted():
+    """Tell whether torchrun starts this task again, after an error (``--max-restarts``)."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
 def _joined():
     return dist.is_available() and dist.is_initialized()
 
@@ -59,7 +64,7 @@ def run(task):
 
     _join()
     try:
-        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere if rank() else sys.stdout):
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere if rank() else sys.stdout):
             result = record(_patient)(task)
     except BaseException:
         # NCCL's orderly end waits for the other ranks, which may be waiting for this one in a collective.

@@ -11,7 +11,8 @@ pass: bytes that grow with the square of the depth. Three ideas take that away w
 3. **Recomputing.** BatchNorm and ReLU are cheap beside the convolutions. The forward pass keeps the maps and the
    bottlenecks, which is linear in depth; the backward pass makes the normalised copies again.
 
-The work goes over a few images at a time, so that a copy still lies in the processor's cache when it is read.
+The work goes over a few images at a time, so that a copy still lies in the processor's cache when it is read. With
+``efficient="native"`` what stands between the convolutions is compiled from C++ and goes over the maps fewer times.
 
 Source: Pleiss et al. 2017, "Memory-Efficient Implementation of DenseNets" (shared storage and recomputing).
 """
@@ -20,13 +21,14 @@ import torch
 from torch import nn
 
 from densenet_course.efficient_functions import DenseFunction, Stage, TransitionFunction, infer
+from densenet_course.efficient_kernels import Operators, native
 from densenet_course.efficient_steps import Step, values_per_channel
 from densenet_course.layers import DenseBlock
 
 KNOWN_LAYERS = {("norm1", "relu1", "conv1"), ("norm1", "relu1", "conv1", "norm2", "relu2", "conv2")}
 
 
-def step_of(norm, conv, pool=1):
+def step_of(norm, conv, kernels, pool=1):
     """Describe BatchNorm → ReLU → (pooling) → convolution.
 
     Raises:
@@ -37,11 +39,15 @@ def step_of(norm, conv, pool=1):
             f"efficient: expected nn.BatchNorm2d with γ and β, then nn.Conv2d, got {norm} and {conv}; "
             "build this network without efficient=True"
         )
-    return Step(norm, conv, norm.training or norm.running_mean is None, pool)
+    return Step(norm, conv, norm.training or norm.running_mean is None, pool, kernels)
 
 
-def stages_of(block):
+def stages_of(block, kernels):
     """Describe a dense block as it is now: its modules, and which of them are in training mode.
+
+    Args:
+        block: a ``DenseBlock``.
+        kernels: what computes the passes.
 
     Raises:
         TypeError: a layer is neither a conv block nor a bottleneck layer.
@@ -53,7 +59,8 @@ def stages_of(block):
             raise TypeError(f"efficient: expected a conv block or a BottleneckLayer, got {layer}")
         dropout = parts.get("dropout")
         rate = dropout.p if dropout is not None and dropout.training else 0.0
-        layers.append(([step_of(parts[f"norm{i}"], parts[f"conv{i}"]) for i in (1, 2) if f"norm{i}" in parts], rate))
+        places = [i for i in (1, 2) if f"norm{i}" in parts]
+        layers.append(([step_of(parts[f"norm{i}"], parts[f"conv{i}"], kernels) for i in places], rate))
     stages, reads = [], layers[0][0][0].norm.num_features
     for i, (steps, rate) in enumerate(layers):
         writes = slice(reads, reads + steps[-1].conv.out_channels)
@@ -63,6 +70,11 @@ def stages_of(block):
         stages.append(Stage(steps[-1], reads, writes, len(steps) == 1, read_again, rate))
         reads = writes.stop
     return stages
+
+
+def kernels_for(maps, *, is_native):
+    """Choose what computes the passes over these maps: the compiled kernels are for a CPU."""
+    return native() if is_native and maps.device.type == "cpu" else Operators
 
 
 def in_compute_format(maps):
@@ -90,15 +102,17 @@ class EfficientDenseBlock(DenseBlock):
 
     Args:
         block: a ``DenseBlock``; its layers become this block's.
+        is_native: whether to use the compiled kernels, where a compiler is at hand.
     """
 
-    def __init__(self, block):
+    def __init__(self, block, *, is_native=False):
         nn.Module.__init__(self)
         adopt(self, block)
-        stages_of(self)  # refuses what it cannot compute
+        self.is_native = is_native
+        stages_of(self, Operators)  # refuses what it cannot compute
 
     def forward(self, features):
-        stages = stages_of(self)
+        stages = stages_of(self, kernels_for(features, is_native=self.is_native))
         check_batch(features, [stage.step for stage in stages])
         parameters = [p for stage in stages for p in stage.step.parameters]
         features = in_compute_format(features)
@@ -113,18 +127,20 @@ class EfficientTransition(nn.Module):
 
     Args:
         transition: what ``layers.transition`` built; its modules become this module's.
+        is_native: whether to use the compiled kernels, where a compiler is at hand.
     """
 
-    def __init__(self, transition):
+    def __init__(self, transition, *, is_native=False):
         super().__init__()
         adopt(self, transition)
-        self.step()
+        self.is_native = is_native
+        self.step(Operators)
 
-    def step(self):
-        return step_of(self.norm, self.conv, self.pool.kernel_size)
+    def step(self, kernels):
+        return step_of(self.norm, self.conv, kernels, self.pool.kernel_size)
 
     def forward(self, maps):
-        step = self.step()
+        step = self.step(kernels_for(maps, is_native=self.is_native))
         check_batch(maps, [step])
         maps = in_compute_format(maps)
         with torch.autocast(maps.device.type, enabled=False):
@@ -138,11 +154,12 @@ def adopt(module, other):
     module.training = other.training
 
 
-def make_efficient(model):
+def make_efficient(model, *, is_native=False):
     """Exchange the dense blocks and transitions of a DenseNet, in place; parameters and ``state_dict`` stay the same.
 
     Args:
         model: a ``DenseNet``.
+        is_native: whether to use the compiled kernels, where a compiler is at hand.
 
     Returns:
         The model.
@@ -152,7 +169,7 @@ def make_efficient(model):
     """
     for name, module in model.features.named_children():
         if name.startswith("denseblock") and not isinstance(module, EfficientDenseBlock):
-            setattr(model.features, name, EfficientDenseBlock(module))
+            setattr(model.features, name, EfficientDenseBlock(module, is_native=is_native))
         elif name.startswith("transition") and not isinstance(module, EfficientTransition):
-            setattr(model.features, name, EfficientTransition(module))
+            setattr(model.features, name, EfficientTransition(module, is_native=is_native))
     return model

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch.autograd.function import once_differentiable
 
+from densenet_course.efficient_kernels import LAST, wide
 from densenet_course.efficient_steps import (
-    LAST,
     Gradient,
     Step,
-    activate,
     empty_maps,
     measure_all,
     run,
     run_backward,
+    scale_and_shift,
     tiles,
     values_per_channel,
-    wide,
 )
 
 
@@ -60,7 +59,7 @@ class DenseFunction(torch.autograd.Function):
         mean = var = made = found = None
         if any(stage.from_block and stage.step.uses_batch for stage in stages):
             mean, var = torch.zeros((2, maps.shape[1]), dtype=wide(maps.dtype), device=maps.device)
-            mean[:channels], var[:channels] = measure_all(maps[:, :channels])
+            mean[:channels], var[:channels] = measure_all(maps[:, :channels], stages[0].step.kernels)
         kept = []
         for i, stage in enumerate(stages):
             source = maps[:, :stage.reads] if stage.from_block else made
@@ -80,9 +79,10 @@ class DenseFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad):
         maps, mean, *saved = ctx.saved_tensors
+        kernels = ctx.stages[0].step.kernels
         kept, parameters = saved[:4 * len(ctx.stages)], saved[4 * len(ctx.stages):]
         needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]  # of features, then four for every stage
-        block = below = Gradient(grad.clone(**LAST), maps, mean)
+        block = below = Gradient(grad.clone(**LAST), maps, mean, kernels)
         grads = [None] * len(parameters)
         for i, stage in reversed(list(enumerate(ctx.stages))):
             if not any(needs[:4 * i + 5]):  # nothing from here down wants a gradient
@@ -93,7 +93,7 @@ class DenseFunction(torch.autograd.Function):
             if stage.from_block:
                 source, below = maps[:, :stage.reads], block.part(slice(stage.reads))
             else:
-                below = Gradient(None, source, used[0] if stage.step.uses_batch else None)
+                below = Gradient(None, source, used[0] if stage.step.uses_batch else None, kernels)
             grads[own] = run_backward(
                 stage.step, parameters[own], source, *used, above, below, keep=keep,
                 wanted=needs[4 * i + 3:4 * i + 5], inside=any(needs[:4 * i + 3]),
@@ -114,12 +114,12 @@ def infer(features, stages):
         stage.step.weights(maps.dtype, then=after.step if stage.writes is None else None)
         for stage, after in zip(stages, [*stages[1:], None], strict=True)
     ]
-    running = [stage.step.statistics(None, None) for stage in stages]
+    steps = [stage.step for stage in stages]
+    numbers = [scale_and_shift(step, step.parameters, *step.statistics(None, None)) for step in steps]
     for tile in tiles(maps):
-        for stage, (weight, bias), used in zip(stages, weights, running, strict=True):
+        for stage, (weight, bias), used in zip(stages, weights, numbers, strict=True):
             if stage.from_block:
-                source = maps[tile, :stage.reads].contiguous(**LAST)
-                active = activate(stage.step, stage.step.parameters, source, *used)
+                active = stage.step.kernels.activate(maps[tile, :stage.reads], *used)
             made = torch.conv2d(active, weight, bias, padding=stage.step.conv.padding)
             if stage.writes is None:
                 active = made.relu_()
@@ -133,7 +133,7 @@ class TransitionFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, maps, step, *parameters):
-        used = step.statistics(*(measure_all(maps) if step.uses_batch else (None, None)))
+        used = step.statistics(*(measure_all(maps, step.kernels) if step.uses_batch else (None, None)))
         out = empty_maps(maps, step.conv.out_channels, shrink=step.pool)
         run(step, parameters, maps, *used, out)
         step.update_running(*used, values_per_channel(maps))
@@ -146,7 +146,8 @@ class TransitionFunction(torch.autograd.Function):
     def backward(ctx, grad):
         maps, mean, var, *parameters = ctx.saved_tensors
         needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]
-        above, below = Gradient(grad, None, None), Gradient(None, maps, mean if ctx.step.uses_batch else None)
+        above = Gradient(grad, None, None, ctx.step.kernels)
+        below = Gradient(None, maps, mean if ctx.step.uses_batch else None, ctx.step.kernels)
         grads = run_backward(
             ctx.step, parameters, maps, mean, var, above, below, wanted=needs[3:], inside=any(needs[:3])
         )

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-aten = torch.ops.aten
-LAST = {"memory_format": torch.channels_last}
+from densenet_course.efficient_kernels import LAST, Operators, wide
 
-# Pixels that a step takes at once on a CPU: few enough that a normalised copy of them stays in the cache.
-TILE_PIXELS = 4096
+aten = torch.ops.aten
+
+# What a step takes at once on a CPU: maps of so many bytes that a normalised copy of them stays in the cache.
+TILE_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Step:
         conv: an ``nn.Conv2d`` of stride 1.
         uses_batch: whether it normalises with the batch's statistics, as in training, or with its running ones.
         pool: edge of the squares that are averaged; 1 for none.
+        kernels: what computes the passes: ``Operators`` or ``native()``.
     """
 
     norm: nn.BatchNorm2d
     conv: nn.Conv2d
     uses_batch: bool
     pool: int = 1
+    kernels: object = Operators
 
     @property
     def parameters(self):
@@ -65,21 +68,23 @@ class Step:
         norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var.dtype), momentum)
 
 
-def wide(dtype):
-    """Return the format in which statistics are kept: fp32 at least."""
-    return torch.promote_types(dtype, torch.float32)
-
-
 def empty_maps(like, channels, shrink=1):
     """Allocate maps in channels-last for the same images."""
     size = (len(like), channels, *(edge // shrink for edge in like.shape[2:]))
     return torch.empty(size, dtype=like.dtype, device=like.device, **LAST)
 
 
-def tiles(maps):
-    """Yield slices over the images, each of about ``TILE_PIXELS`` pixels; everything at once on a GPU."""
-    count, pixels = len(maps), maps.shape[2] * maps.shape[3]
-    size = max(1, TILE_PIXELS // pixels) if maps.device.type == "cpu" else max(1, count)
+def tiles(maps, channels=0):
+    """Yield slices over the images, each of about ``TILE_BYTES``; everything at once on a GPU.
+
+    Args:
+        maps: (N, C, H, W).
+        channels: of other maps that belong to them, if more than C.
+    """
+    count, size = len(maps), max(1, len(maps))
+    if maps.device.type == "cpu":
+        image_bytes = max(maps.shape[1], channels) * maps.shape[2] * maps.shape[3] * maps.element_size()
+        size = max(1, TILE_BYTES // max(1, image_bytes))
     for start in range(0, count, size):
         yield slice(start, start + size)
 
@@ -88,13 +93,8 @@ def values_per_channel(maps):
     return maps.numel() // maps.shape[1]
 
 
-def measure(maps):
-    """Measure maps in channels-last: (values per channel, mean, biased variance); in fp32 at least."""
-    return values_per_channel(maps), *aten.batch_norm_update_stats(maps, None, None, 0.0)
-
-
 def join(parts):
-    """Turn what ``measure`` said about the parts of a batch into mean and variance of the whole."""
+    """Combine (number of values, mean, biased variance) of the parts of a batch into mean and variance of the whole."""
     count, mean, var = zip(*parts, strict=True)
     if len(parts) == 1:
         return mean[0], var[0]
@@ -104,20 +104,16 @@ def join(parts):
     return joint, (share * (var + (mean - joint).square())).sum(0)
 
 
-def measure_all(maps):
+def measure_all(maps, kernels):
     """Return mean and biased variance of every channel."""
-    return join([measure(maps[tile].contiguous(**LAST)) for tile in tiles(maps)])
+    return join([(values_per_channel(maps[tile]), *kernels.store(maps[tile], None)) for tile in tiles(maps)])
 
 
-def affine(maps, mean, var, scale, shift, eps=0.0):
-    """Compute (maps − mean) / √(var + eps) · scale + shift in one pass, whatever the formats of maps and numbers."""
-    return aten.native_batch_norm(maps, scale, shift, mean, var, False, 0.0, eps)[0]
-
-
-def activate(step, parameters, maps, mean, var):
-    """Normalise with the statistics given, then ReLU; the result has the format of the maps."""
+def scale_and_shift(step, parameters, mean, var):
+    """Return scale and shift of a step's BatchNorm with the statistics given."""
     gamma, beta = (p.to(mean.dtype) for p in parameters[:2])
-    return affine(maps, mean, var, gamma, beta, step.norm.eps).relu_()
+    scale = gamma * torch.rsqrt(var + step.norm.eps)
+    return scale, torch.addcmul(beta, mean, scale, value=-1)
 
 
 def pooled(step, active):
@@ -141,15 +137,17 @@ def run(step, parameters, source, mean, var, out, *, measured=False, keep=None):
         (mean, variance) of ``out`` if ``measured``, otherwise None.
     """
     weight, bias = (p if p is None else p.to(source.dtype) for p in parameters[2:])
+    scale, shift = scale_and_shift(step, parameters, mean, var)
     parts = []
-    for tile in tiles(source):
-        active = activate(step, parameters, source[tile].contiguous(**LAST), mean, var)
+    for tile in tiles(source, step.conv.out_channels):
+        active = step.kernels.activate(source[tile], scale, shift)
         new = torch.conv2d(pooled(step, active), weight, bias, padding=step.conv.padding)
         if keep is not None:
             new *= keep[tile]
         if measured:
-            parts.append(measure(new.contiguous(**LAST)))
-        out[tile] = new
+            parts.append((values_per_channel(new), *step.kernels.store(new, out[tile])))
+        else:
+            out[tile] = new
     return join(parts) if measured else None
 
 
@@ -164,12 +162,13 @@ class Gradient:
         total: (N, C, H, W), γ·r·g summed over the steps so far; None where one step alone will add it.
         maps: (N, C, H, W), the maps.
         mean: (C,), their mean in the batch; None where no step uses it.
+        kernels: as in ``Step``.
         shift, slope: (C,), what the two means add up to so far.
     """
 
-    def __init__(self, total, maps, mean, shift=None, slope=None):
-        self.is_first = total is None
-        self.total = torch.empty_like(maps) if total is None else total
+    def __init__(self, total, maps, mean, kernels, shift=None, slope=None):
+        self.is_first, self.kernels = total is None, kernels
+        self.total = empty_maps(maps, maps.shape[1]) if total is None else total
         self.maps, self.mean, self.shift, self.slope = maps, mean, shift, slope
         if mean is not None and shift is None:
             self.shift, self.slope = torch.zeros_like(mean), torch.zeros_like(mean)
@@ -177,29 +176,20 @@ class Gradient:
     def part(self, channels):
         """View some of the channels; what is added there is added here."""
         numbers = (None if v is None else v[channels] for v in (self.mean, self.shift, self.slope))
-        return Gradient(self.total[:, channels], self.maps[:, channels], *numbers)
+        mean, *sums = numbers
+        return Gradient(self.total[:, channels], self.maps[:, channels], mean, self.kernels, *sums)
 
-    def add(self, tile, grad):
-        """Add γ·r·g of a step, for some images."""
-        if not self.is_first:
-            grad += self.total[tile].contiguous(**LAST)  # adding in place to some channels of many is slower
-        self.total[tile] = grad
-
-    def add_statistics(self, step, gamma, var, grad_gamma, grad_beta):
+    def add_statistics(self, scale, r, grad_gamma, grad_beta):
         """Note what a step sends back through mean and variance."""
-        r = torch.rsqrt(var + step.norm.eps)
-        scale = gamma.to(r.dtype) * r / values_per_channel(self.maps)
-        self.shift += scale * grad_beta
-        self.slope += scale * r * grad_gamma
+        scale = scale / values_per_channel(self.maps)
+        self.shift.addcmul_(scale, grad_beta)
+        self.slope.addcmul_(scale * r, grad_gamma)
 
     def finished(self, tile):
         """Return the gradient of some images, when all readers are done."""
-        grad = self.total[tile]
         if self.mean is None:
-            return grad.contiguous(**LAST)
-        maps = self.maps[tile].contiguous(**LAST)
-        through_statistics = affine(maps, self.mean, torch.ones_like(self.mean), self.slope, self.shift)
-        return torch.sub(grad, through_statistics, out=through_statistics)
+            return self.total[tile].contiguous(**LAST)
+        return self.kernels.finish(self.total[tile], self.maps[tile], self.mean, self.slope, self.shift)
 
     def whole(self):
         """Return the gradient of all images."""
@@ -222,11 +212,12 @@ def run_backward(step, parameters, source, mean, var, above, below, *, keep=None
     Returns:
         Gradients of γ, β, weight and bias; None where they were not wanted.
     """
-    gamma, weight, bias = parameters[0].to(mean.dtype), parameters[2].to(source.dtype), parameters[3]
+    kernels, weight, bias = step.kernels, parameters[2].to(source.dtype), parameters[3]
+    scale, shift = scale_and_shift(step, parameters, mean, var)
+    r = torch.rsqrt(var + step.norm.eps)
     sums = [None] * 4
-    for tile in tiles(source):
-        maps = source[tile].contiguous(**LAST)
-        active = activate(step, parameters, maps, mean, var)
+    for tile in tiles(source, step.conv.out_channels):
+        active = kernels.activate(source[tile], scale, shift)
         grad = above.finished(tile)
         if keep is not None:
             grad = grad * keep[tile]
@@ -239,14 +230,14 @@ def run_backward(step, parameters, source, mean, var, above, below, *, keep=None
             if step.pool > 1:
                 square = (step.pool, step.pool)
                 grad = aten.avg_pool2d_backward(grad, active, square, square, (0, 0), False, True, None)
-            grad = aten.threshold_backward(grad, active, 0)
-            grad, *norm_grads = aten.native_batch_norm_backward(
-                grad, maps, gamma, mean, var, None, None, False, step.norm.eps, (True, True, True)
-            )
-            below.add(tile, grad)
+            total = below.total[tile]
+            grad_beta, moments = kernels.send_back(grad, active, source[tile], scale, mean, total, below.is_first)
+            norm_grads = [moments, grad_beta]
         for i, part in enumerate(norm_grads + grads):
             if part is not None:
-                sums[i] = part.to(mean.dtype) if sums[i] is None else sums[i] + part
-    if inside and step.uses_batch:
-        below.add_statistics(step, gamma, var, *sums[:2])
+                sums[i] = part.to(mean.dtype) if sums[i] is None else sums[i].add_(part)
+    if inside:
+        sums[0] = sums[0] * r
+        if step.uses_batch:
+            below.add_statistics(scale, r, *sums[:2])
     return [None if s is None else s.to(p.dtype) for s, p in zip(sums, parameters, strict=True)]

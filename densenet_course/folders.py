@@ -1,5 +1,6 @@
 """Images in folders, as ImageNet comes: ``train/CLASS/IMAGE`` and ``val/CLASS/IMAGE``, cropped, flipped and batched."""
 
+import signal
 from pathlib import Path
 
 import torch
@@ -27,6 +28,11 @@ def read_image(path):
         return default_loader(path)
     except Exception as error:  # Pillow raises half a dozen kinds for a damaged file
         raise UnreadableImageError(f"{path} is not a readable image: {error}. Replace it or take it away.") from error
+
+
+def leave_interrupts(worker):
+    """Let Ctrl-C, which reaches a worker too, end the process that trains; that one ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Images(ImageFolder):
@@ -79,12 +85,15 @@ class FolderBatches:
             raise ValueError(f"{folder}: expected at least {needed} images, {'a batch' if training else 'one a rank'}, "
                              f"found {len(self.images)}")
         if training:
-            sampler = DistributedSampler(self.images, ranks, rank, shuffle=True, seed=seed, drop_last=True)
+            # It shuffles by seed + epoch: far apart, or the second epoch of seed 0 would be the first of seed 1.
+            far = seed * 1_000_003 % 2**62
+            sampler = DistributedSampler(self.images, ranks, rank, shuffle=True, seed=far, drop_last=True)
         else:
             sampler = range(rank, len(self.images), ranks)  # DistributedSampler would repeat images to fill up
         self.loader = DataLoader(
             self.images, share, sampler=sampler, drop_last=training, num_workers=workers,
             pin_memory=torch.device(device).type == "cuda", generator=torch.Generator().manual_seed(seed),
+            worker_init_fn=leave_interrupts,
         )
         self.training, self.device, self.epoch = training, device, 0
         self.settings = {"training": training, "image_size": image_size, "batch_size": batch_size, "seed": seed}

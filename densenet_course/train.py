@@ -30,7 +30,8 @@ def add_options(parser):
     add("--epochs", "passes over the images", type=int)
     add("--batch-size", "images a step, of all processes together", type=int)
     add("--peak-rate", "highest learning rate", type=float)
-    add("--schedule", "of the learning rate", choices=("one_cycle", "step", "imagenet"))
+    add("--schedule", "of the learning rate; a tenth after 1/2 and 3/4 of the epochs (step), 1/3 and 2/3 (imagenet)",
+        choices=("one_cycle", "step", "imagenet"))
     add("--weight-decay", "of convolutions and linear weights", type=float)
     add("--image-size", "height and width of the crops, in pixels", type=int)
     add("--workers", "processes that read images, for each process that trains", type=int)
@@ -38,7 +39,8 @@ def add_options(parser):
     parser.add_argument("--efficient", action="store_true", help="the same network with fewer bytes")
     parser.add_argument("--sync-batchnorm", action="store_true",
                         help="BatchNorm over the images of all GPUs, not of each")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0,
+                        help="of weights, order, crops, flips and dropout (default: 0)")
     parser.add_argument("--fp32", action="store_true", help="plain fp32 even where the device has bf16 units")
     parser.add_argument("--out", type=Path, help="folder (default: runs/NETWORK)")
     parser.add_argument("--fresh", action="store_true", help="start afresh where a checkpoint would be resumed")
@@ -97,7 +99,7 @@ def _train(options):
     data = _data(options, device)
     model = build_model(options, len(data.class_names), device)
     checkpoint = options.out / "checkpoint.pt"
-    if options.fresh:
+    if options.fresh and not distributed.restarted():
         distributed.on_rank_0(lambda: checkpoint.unlink(missing_ok=True))
     times = f"{distributed.ranks()} × " if distributed.ranks() > 1 else ""
     print(f"training {NETWORKS[options.network]} on {data.train.num_images:,} images, {times}{device.type}, "

@@ -21,14 +21,14 @@ LAST = {"memory_format": torch.channels_last}
 TINY = {"block_layers": (2, 3), "growth_rate": 4, "init_channels": 6, "num_classes": 5, "stem": "cifar"}
 
 
-def pair(build, seed=0):
+def pair(build, seed=0, *, is_native=False):
     """Build a network twice, plain and efficient, with the same random weights."""
     torch.manual_seed(seed)
     plain = randomise(build(), seed)
     for name, parameter in plain.named_parameters():
         if name.startswith("features.") and "conv" in name and name.endswith("bias"):
             nn.init.uniform_(parameter, -0.5, 0.5)
-    return plain, make_efficient(copy.deepcopy(plain))
+    return plain, make_efficient(copy.deepcopy(plain), is_native=is_native)
 
 
 def tiny(**options):
@@ -72,11 +72,15 @@ NETWORKS = {
 }
 
 
+with_both_kernels = pytest.mark.parametrize("is_native", [False, True], ids=["operators", "native"])
+
+
+@with_both_kernels
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("name", list(NETWORKS))
-def test_same_results_in_double_precision(name, train, monkeypatch):
-    monkeypatch.setattr("densenet_course.efficient_steps.TILE_PIXELS", 2 * 12 * 12)  # two images at once, then one
-    plain, fast = pair(NETWORKS[name])
+def test_same_results_in_double_precision(name, train, is_native, monkeypatch):
+    monkeypatch.setattr("densenet_course.efficient_steps.TILE_BYTES", 2 * 12 * 12 * 8 * 24)  # a few images at once
+    plain, fast = pair(NETWORKS[name], is_native=is_native)
     images = torch.randn(5, 3, 12, 12).double()
     for model in (plain, fast):
         model.double().train(train)
@@ -95,13 +99,14 @@ def test_same_as_torchvision(name):
     images = torch.randn(2, 3, 32, 32).double()
     with torch.no_grad():
         assert difference(ours.eval()(images), theirs.eval()(images)) < 1e-10
-    images = torch.randn(2, 3, 64, 64).double()
+    images = torch.randn(4, 3, 32, 32).double()
     assert_same(step(ours.train(), images), step(theirs.train(), images), 1e-8)
     theirs.load_state_dict(ours.state_dict(), strict=True)
 
 
-def test_same_in_single_precision():
-    plain, fast = pair(lambda: models.class_densenet(drop_rate=0.2))
+@with_both_kernels
+def test_same_in_single_precision(is_native):
+    plain, fast = pair(lambda: models.class_densenet(drop_rate=0.2), is_native=is_native)
     images = torch.randn(8, 1, 28, 28)
     for train in (True, False):
         assert_same(step(fast.train(train), images), step(plain.train(train), images), 1e-5)
@@ -114,11 +119,12 @@ def error(results, exact):
     return sorted(errors)[len(errors) // 2]
 
 
+@with_both_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_deep_network_is_as_exact_as_the_plain_one(dtype):
+def test_deep_network_is_as_exact_as_the_plain_one(dtype, is_native):
     """Rounding moves some values across the ReLU in any order of computing; here it may not move more of them."""
     config = models.cifar_config(depth=58, growth_rate=12, in_channels=1)
-    plain, fast = pair(lambda: models.DenseNet(config))
+    plain, fast = pair(lambda: models.DenseNet(config), is_native=is_native)
     images = torch.randn(4, 1, 16, 16)
     exact = step(copy.deepcopy(plain).double(), images.double())
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
@@ -139,12 +145,13 @@ def test_autocast_of_a_block_alone():
     assert difference(ours, exact) < 0.05
 
 
+@with_both_kernels
 @pytest.mark.parametrize("layer", [conv_block, BottleneckLayer])
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
-def test_gradcheck(layer, train):
+def test_gradcheck(layer, train, is_native):
     torch.manual_seed(0)
-    block = EfficientDenseBlock(randomise(DenseBlock(3, 3, 2, layer), 0)).double().train(train)
-    down = EfficientTransition(randomise(transition(9), 1)).double().train(train)
+    block = EfficientDenseBlock(randomise(DenseBlock(3, 3, 2, layer), 0), is_native=is_native).double().train(train)
+    down = EfficientTransition(randomise(transition(9), 1), is_native=is_native).double().train(train)
     names = [(module, name) for module in (block, down) for name, _ in module.named_parameters()]
     features = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
 
@@ -194,9 +201,10 @@ def test_nothing_is_computed_for_nobody(monkeypatch):
     assert len(calls) == 2 * sum(1 for _ in model.features.denseblock2.children()) - 3
 
 
-def test_mixed_norms():
+@with_both_kernels
+def test_mixed_norms(is_native):
     """Readers may differ in eps, momentum and mode; a norm without running statistics uses the batch's."""
-    plain, fast = pair(tiny)
+    plain, fast = pair(tiny, is_native=is_native)
     for model in (plain, fast):
         block = model.double().features.denseblock2
         block.denselayer1.norm1.momentum = None
@@ -231,11 +239,12 @@ def test_without_gradients():
     assert not fast(images).isnan().any()
 
 
+@with_both_kernels
 @pytest.mark.parametrize("name", ["bottleneck", "plain with biases", "biases", "dropout"])
-def test_inference(name, monkeypatch):
+def test_inference(name, is_native, monkeypatch):
     """Without gradients and batch statistics, the second norm of a layer is folded into the convolution before it."""
-    monkeypatch.setattr("densenet_course.efficient_steps.TILE_PIXELS", 2 * 8 * 8)
-    plain, fast = (model.double().eval() for model in pair(NETWORKS[name]))
+    monkeypatch.setattr("densenet_course.efficient_steps.TILE_BYTES", 2 * 8 * 8 * 8 * 18)
+    plain, fast = (model.double().eval() for model in pair(NETWORKS[name], is_native=is_native))
     if name != "plain with biases":
         plain.features.denseblock1.denselayer1.norm2.eps = fast.features.denseblock1.denselayer1.norm2.eps = 0.1
     images = torch.randn(5, 3, 8, 8).double()
@@ -284,8 +293,8 @@ def test_what_it_cannot_compute_is_refused():
 
 
 def test_the_argument():
-    plain, fast = (DenseNetConfig(**TINY, efficient=e) for e in (False, True))
-    assert plain == fast and str(plain) == str(fast)  # so a checkpoint of one continues as the other
+    plain, fast, native = (DenseNetConfig(**TINY, efficient=e) for e in (False, True, "native"))
+    assert plain == fast == native and str(plain) == str(fast)  # so a checkpoint of one continues as the other
     assert models.DenseNet(plain).features.denseblock1.__class__ is DenseBlock
     for model in (
         models.DenseNet(fast), models.small_densenet(efficient=True), models.class_densenet(efficient=True),
@@ -294,6 +303,10 @@ def test_the_argument():
         assert isinstance(model.features.denseblock1, EfficientDenseBlock)
         assert isinstance(model.features.transition1, EfficientTransition)
     assert not EfficientDenseBlock(DenseBlock(1, 3, 2).eval()).training
+    features = models.DenseNet(native).features
+    assert features.denseblock1.is_native and features.transition1.is_native
+    with pytest.raises(ValueError, match='expected False, True or "native", got \'fast\''):
+        DenseNetConfig(**TINY, efficient="fast")
 
 
 def test_tiles_cover_the_batch():
@@ -315,7 +328,7 @@ def slope(depths, sizes):
 
 
 def test_saved_bytes_are_linear_in_depth():
-    images, depths = torch.randn(2, 1, 16, 16), (40, 100, 160, 250)
+    images, depths = torch.randn(2, 1, 8, 8), (40, 100, 160)
     plain, fast = ([saved_bytes(bottleneck_net(d, efficient=e), images) for d in depths] for e in (False, True))
     assert slope(depths, plain) > 1.5
     assert slope(depths, fast) < 1.1

@@ -2,6 +2,8 @@
 
 import statistics
 
+from matplotlib.ticker import MultipleLocator
+
 from densenet_course.figures.style import COLOURS, describe, new_figure
 
 PRETRAINED, NOT_PRETRAINED = COLOURS["new"], COLOURS["input"]
@@ -96,6 +98,7 @@ def _panels(measured, rows, target):
             told.append(f"{per_class} images a class, {label}: {mean:.1f} %")
         panel.set_title(f"{per_class} images a class")
         panel.set_xlabel("test accuracy (%)")
+        panel.xaxis.set_major_locator(MultipleLocator(10))
         panel.grid(axis="x", alpha=0.3)
     low, high = panels[0, 0].get_xlim()
     panels[0, 0].set_xlim(low, high + 0.25 * (high - low))  # room for the numbers

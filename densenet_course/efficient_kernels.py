@@ -1,0 +1,118 @@
+"""The passes over maps that ``efficient`` is made of: as operators of PyTorch, and as loops compiled from C++.
+
+Written with operators a pass reads and writes the maps several times; ``kernels.cpp`` does it in one loop. The
+convolutions between the passes are PyTorch's own either way.
+
+Maps are (N, C, H, W) in channels-last, or some channels of such; numbers are (C,) in fp32 at least.
+"""
+
+import contextlib
+import os
+import sys
+import sysconfig
+import warnings
+from functools import cache
+from pathlib import Path
+
+import torch
+
+aten = torch.ops.aten
+LAST = {"memory_format": torch.channels_last}
+SOURCE = Path(__file__).with_name("kernels.cpp")
+
+
+def wide(dtype):
+    """Return the format in which numbers per channel are kept: fp32 at least."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+class Operators:
+    """The passes as PyTorch's operators, on any device."""
+
+    @staticmethod
+    def activate(maps, scale, shift):
+        """Return ReLU(maps · scale + shift) in channels-last."""
+        return _affine(maps, scale, shift).relu_()
+
+    @staticmethod
+    def store(made, out):
+        """Copy maps to their place, unless that is None, and return the mean and biased variance of each channel."""
+        if out is not None:
+            out.copy_(made)
+        made = made.contiguous(**LAST)
+        zeros = torch.zeros(made.shape[1], dtype=wide(made.dtype), device=made.device)  # asks for wide results
+        return aten.batch_norm_update_stats(made, zeros, zeros.clone(), 0.0)
+
+    @staticmethod
+    def send_back(grad, active, maps, scale, mean, total, is_first):
+        """Send a gradient back through ``activate`` to the maps, and add it to a total.
+
+        Args:
+            grad, active: gradient of what ``activate(maps, scale, …)`` returned, and that itself.
+            maps, scale: what that was computed from.
+            mean: (C,), about the mean of the maps.
+            total: (N, C, H, W), added to in place; overwritten where ``is_first``.
+            is_first: whether nothing was added before.
+
+        Returns:
+            Sums over the pixels, (C,) each: of g, and of g · (maps − mean), g being the gradient before the ReLU.
+        """
+        grad = aten.threshold_backward(grad, active, 0)
+        maps, ones = maps.contiguous(**LAST), torch.ones_like(mean)
+        grad, moments, sums = aten.native_batch_norm_backward(
+            grad, maps, scale, mean, ones, None, None, False, 0.0, (True, True, True)
+        )
+        if not is_first:
+            grad += total.contiguous(**LAST)  # adding in place to some channels of many is slower
+        total.copy_(grad)
+        return sums, moments
+
+    @staticmethod
+    def finish(total, maps, mean, slope, shift):
+        """Return total − (maps − mean) · slope − shift in channels-last."""
+        through_statistics = _affine(maps, slope, shift - mean * slope)
+        return torch.sub(total, through_statistics, out=through_statistics)
+
+
+def _affine(maps, scale, shift):
+    """Compute maps · scale + shift in one pass and in the format of the maps, as BatchNorm of mean 0 and variance 1."""
+    zeros = torch.zeros_like(scale)
+    return aten.native_batch_norm(maps.contiguous(**LAST), scale, shift, zeros, zeros + 1, False, 0.0, 0.0)[0]
+
+
+@cache
+def native():
+    """Compile ``kernels.cpp``, or find what was compiled before; PyTorch keeps it in its folder of extensions.
+
+    Returns:
+        A namespace with the functions of ``Operators``, for maps on a CPU; ``Operators`` itself, with a warning,
+        where no compiler works.
+    """
+    from torch.utils import cpp_extension
+
+    flags = ["/O2"] if sys.platform == "win32" else ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]
+    if sys.platform == "linux":
+        flags.append("-fopenmp")
+    try:
+        with _programs_on_path():
+            cpp_extension.load("densenet_course_kernels", [str(SOURCE)], extra_cflags=flags, is_python_module=False)
+    except (OSError, RuntimeError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        warnings.warn(
+            f"kernels.cpp could not be compiled ({reason}); going on with PyTorch's operators, which give the same "
+            "results. A C++ compiler (g++, clang++ or MSVC) and `pip install ninja` would make it faster.",
+            stacklevel=2,
+        )
+        return Operators
+    return torch.ops.densenet_course
+
+
+@contextlib.contextmanager
+def _programs_on_path():
+    """Let PyTorch find the ``ninja`` of this environment, even where the environment was not activated."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
