@@ -105,26 +105,20 @@ class DenseFunction(torch.autograd.Function):
 def infer(features, stages):
     """Compute a dense block when nothing is learned: no gradients, no batch statistics.
 
-    All layers take a few images before the next few. BatchNorm is then a fixed scale and shift per channel, and that of
-    a bottleneck is folded into the 1×1 convolution before it.
+    All layers take a few images before the next few.
     """
     maps = empty_maps(features, stages[-1].writes.stop)
     maps[:, :features.shape[1]] = features
-    weights = [
-        stage.step.weights(maps.dtype, then=after.step if stage.writes is None else None)
-        for stage, after in zip(stages, [*stages[1:], None], strict=True)
-    ]
     steps = [stage.step for stage in stages]
     numbers = [scale_and_shift(step, step.parameters, *step.statistics(None, None)) for step in steps]
+    weights = [[p if p is None else p.to(maps.dtype) for p in step.parameters[2:]] for step in steps]
     for tile in tiles(maps):
-        for stage, (weight, bias), used in zip(stages, weights, numbers, strict=True):
-            if stage.from_block:
-                active = stage.step.kernels.activate(maps[tile, :stage.reads], *used)
+        made = block = maps[tile]
+        for stage, affine, (weight, bias) in zip(stages, numbers, weights, strict=True):
+            active = stage.step.kernels.activate(block[:, :stage.reads] if stage.from_block else made, *affine)
             made = torch.conv2d(active, weight, bias, padding=stage.step.conv.padding)
-            if stage.writes is None:
-                active = made.relu_()
-            else:
-                maps[tile, stage.writes] = made
+            if stage.writes is not None:
+                block[:, stage.writes] = made
     return maps
 
 

@@ -47,16 +47,6 @@ class Step:
         norm, dtype = self.norm, wide(self.norm.running_mean.dtype)
         return norm.running_mean.to(dtype, copy=True), norm.running_var.to(dtype, copy=True)
 
-    def weights(self, dtype, then=None):
-        """Cast weight and bias of the convolution; on request with the running BatchNorm of the next step folded in."""
-        weight, bias = self.conv.weight, self.conv.bias
-        if then is not None:
-            mean, var = then.statistics(None, None)
-            scale = then.norm.weight * torch.rsqrt(var + then.norm.eps)
-            weight = weight * scale.view(-1, 1, 1, 1)
-            bias = then.norm.bias + ((0 if bias is None else bias) - mean) * scale
-        return weight.to(dtype), None if bias is None else bias.to(dtype)
-
     def update_running(self, mean, var, count):
         """Move the running statistics towards those of a batch with ``count`` values in each channel."""
         norm = self.norm
