@@ -242,7 +242,7 @@ def test_without_gradients():
 @with_both_kernels
 @pytest.mark.parametrize("name", ["bottleneck", "plain with biases", "biases", "dropout"])
 def test_inference(name, is_native, monkeypatch):
-    """Without gradients and batch statistics, the second norm of a layer is folded into the convolution before it."""
+    """Without gradients and batch statistics nothing is kept: the block is computed in another way."""
     monkeypatch.setattr("densenet_course.efficient_steps.TILE_BYTES", 2 * 8 * 8 * 8 * 18)
     plain, fast = (model.double().eval() for model in pair(NETWORKS[name], is_native=is_native))
     if name != "plain with biases":
