@@ -1,8 +1,9 @@
 """Measure the efficient DenseNet against torchvision's: ``python benchmarks/efficient.py``.
 
 For each network: seconds of a training step (forward, loss, backward) and of inference, in turns; and the time that its
-convolutions alone would take, which no saving of bytes can get below. Then what is kept for the backward pass, by
-depth, and the peak memory of a fresh process that trains one step. ``--quick`` takes small batches and writes to runs/.
+convolutions alone would take, which no saving of bytes can get below. "efficient" is built from PyTorch's operators,
+"native" has its passes compiled from C++. Then what is kept for the backward pass, by depth, and the peak memory of a
+fresh process that trains one step. ``--quick`` takes small batches and writes to runs/.
 """
 
 import argparse
@@ -27,6 +28,8 @@ from densenet_course.precision import BF16, FP32, FP32_CHANNELS_LAST
 
 aten = torch.ops.aten
 DEPTHS = (40, 100, 160, 250)
+OURS = {"efficient": True, "native": "native"}  # name → the argument ``efficient`` of the networks
+REFERENCES = {"against torchvision": None, "against torchvision in fp32 contiguous": "torchvision fp32 contiguous"}
 KINDS = {"fp32 contiguous": FP32, "fp32 channels-last": FP32_CHANNELS_LAST, "bf16 channels-last": BF16}
 
 
@@ -42,13 +45,19 @@ def bc(depth=100, *, efficient):
     return models.DenseNet(models.cifar_config(depth=depth, growth_rate=12, in_channels=1, efficient=efficient))
 
 
+def torchvision_121():
+    return torchvision.models.densenet121(num_classes=10)
+
+
+def our_121(efficient):
+    return models.densenet121(10, efficient=efficient)
+
+
 # name → (torchvision's network, ours, shape of a training batch, the same for --quick)
 CASES = {
-    "DenseNet-121 64²": (lambda: torchvision.models.densenet121(num_classes=10),
-                         lambda: models.densenet121(10, efficient=True), (32, 3, 64, 64), (8, 3, 64, 64)),
-    "DenseNet-121 224²": (lambda: torchvision.models.densenet121(num_classes=10),
-                          lambda: models.densenet121(10, efficient=True), (8, 3, 224, 224), (2, 3, 96, 96)),
-    "BC-100-12 28²": (torchvision_bc100, lambda: bc(efficient=True), (64, 1, 28, 28), (8, 1, 28, 28)),
+    "DenseNet-121 64²": (torchvision_121, our_121, (32, 3, 64, 64), (8, 3, 64, 64)),
+    "DenseNet-121 224²": (torchvision_121, our_121, (8, 3, 224, 224), (2, 3, 96, 96)),
+    "BC-100-12 28²": (torchvision_bc100, lambda efficient: bc(efficient=efficient), (64, 1, 28, 28), (8, 1, 28, 28)),
 }
 
 
@@ -117,24 +126,25 @@ def compare(case, task, shape, repeats):
         repeats: rounds.
 
     Returns:
-        Seconds, and how many times faster ours is: at equal format, and each format against torchvision's plain fp32.
+        Seconds, and how many times faster ours is, and the convolutions alone: at equal format, and against
+        torchvision's plain fp32.
     """
     theirs, ours, *_ = CASES[case]
     images = torch.randn(shape)
     tasks = {}
     for kind, precision in KINDS.items():
         tasks[f"torchvision {kind}"] = task(theirs(), images, precision)
-        tasks[f"efficient {kind}"] = task(ours(), images, precision)
+        for name, efficient in OURS.items():
+            tasks[f"{name} {kind}"] = task(ours(efficient), images, precision)
         if task is train_step and precision is not FP32:
             tasks[f"convolutions {kind}"] = convolutions(theirs(), images, precision)
     seconds = in_turns(tasks, repeats)
+    names = {kind: [n for n in (*OURS, "convolutions") if f"{n} {kind}" in tasks] for kind in KINDS}
     return {
         "shape": shape,
         "seconds": {name: summarise(values) for name, values in seconds.items()},
-        "ratio": {kind: ratios(seconds, f"torchvision {kind}", f"efficient {kind}") for kind in KINDS},
-        "ratio to torchvision fp32 contiguous": {
-            kind: ratios(seconds, "torchvision fp32 contiguous", f"efficient {kind}") for kind in KINDS
-        },
+        **{title: {kind: {n: ratios(seconds, slow or f"torchvision {kind}", f"{n} {kind}") for n in names[kind]}
+                   for kind in KINDS} for title, slow in REFERENCES.items()},
     }
 
 
@@ -221,10 +231,10 @@ def main():
 
 
 def report(title, result):
-    for reference in ("ratio", "ratio to torchvision fp32 contiguous"):
-        print(f"{title}: {reference}: " + "; ".join(
-            f"{kind} {r['median']:.2f} ({r['min']:.2f} to {r['max']:.2f})" for kind, r in result[reference].items()
-        ), flush=True)
+    for reference in REFERENCES:
+        for kind, found in result[reference].items():
+            values = (f"{name} {r['median']:.2f} ({r['min']:.2f} to {r['max']:.2f})" for name, r in found.items())
+            print(f"{title}, {reference}, {kind}:", "; ".join(values), flush=True)
 
 
 if __name__ == "__main__":
