@@ -4,7 +4,7 @@ LOCK_FLAGS ?=
 BIN := .venv/bin
 ONLY ?= $(patsubst notebooks/source/%.py,%,$(wildcard notebooks/source/*.py notebooks/source/exercises/*.py))
 
-.PHONY: help setup lab test lint notebooks figures lock
+.PHONY: help setup lab test lint notebooks figures lock bench bench-full bench-gpu
 
 help:
 	@echo "make lab        set up, prepare the data, open the first lesson in JupyterLab"
@@ -14,6 +14,7 @@ help:
 	@echo "make notebooks  run the notebooks from their texts and store them (ONLY=03_dense_block for one,"
 	@echo "                ONLY=exercises/03_dense_block for an exercise)"
 	@echo "make figures    draw the pictures of README and lessons again"
+	@echo "make bench      measure speed and memory in a few minutes (bench-full: all of it, about an hour; bench-gpu)"
 	@echo "make lock       bring requirements.lock up to date with pyproject.toml (LOCK_FLAGS=--upgrade for new versions)"
 
 setup:
@@ -31,6 +32,9 @@ lint: | $(BIN)
 
 figures: | $(BIN)
 	$(BIN)/python -m densenet_course.figures
+
+bench bench-full bench-gpu: setup
+	@$(BIN)/python benchmarks/bench.py $(patsubst bench-%,--%,$(filter-out bench,$@))
 
 # Needs uv; keeps the versions that still fit. No download addresses: the lock serves whatever index a machine uses.
 lock:

@@ -13,7 +13,7 @@ import argparse  # noqa: E402
 import json  # noqa: E402
 
 import torch  # noqa: E402
-from harness import REPOSITORY, provenance  # noqa: E402
+from harness import REPOSITORY, provenance, results_file  # noqa: E402
 
 from densenet_course.data import ResidentBatches, load, prepare  # noqa: E402
 from densenet_course.files import write_json  # noqa: E402
@@ -60,13 +60,13 @@ def main():
     parser.add_argument("--fp32", action="store_true", help="plain fp32 even where the device has bf16 units")
     parser.add_argument("--quick", action="store_true", help="one seed, one epoch, a few hundred images, for CI")
     options = parser.parse_args()
-    out, seeds, settings = REPOSITORY / "benchmarks/results/class_training.json", list(range(options.seeds)), {}
-    location = prepare()
+    location, device = prepare(), choose_device()
+    out = results_file("class_training", device=device.type, quick=options.quick)
+    seeds, settings = list(range(options.seeds)), {}
     train, test = load("train", location), load("test", location)
     if options.quick:
-        out, seeds, settings = REPOSITORY / "runs/quick/class_training.json", [0], {"epochs": 1}
+        seeds, settings = [0], {"epochs": 1}
         train, test = ([part[:384] for part in split] for split in (train, test))
-    device = choose_device()
     precision = choose_precision(device, allow_bf16=not options.fp32)
     found = measure(seeds, train=train, test=test, device=device, precision=precision, **settings)
     found |= {"device": device.type, "train_images": len(train[1]), "test_images": len(test[1]),

@@ -11,6 +11,12 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def results_file(name, *, device, quick=False):
+    """Say where the results of a benchmark go: those of a GPU have a file of their own, those of --quick a folder."""
+    folder = REPOSITORY / ("runs/quick" if quick else "benchmarks/results")
+    return folder / f"{name}{'_gpu' if device == 'cuda' else ''}.json"
+
+
 def provenance(**more):
     """Describe this run: machine, versions, command and date, and what the caller adds, for instance ``seeds``."""
     import torch

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from densenet_course import distributed
 from densenet_course.checkpoint import Run
+from densenet_course.muon import make_muon
 from densenet_course.precision import FP32, choose_device, choose_precision
 from densenet_course.schedules import SCHEDULES
 
@@ -26,6 +27,9 @@ def make_optimizer(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.SGD(groups, lr=peak_rate, momentum=momentum, nesterov=momentum > 0)
+
+
+OPTIMIZERS = {"sgd": make_optimizer, "muon": make_muon}
 
 
 def make_scheduler(optimizer, schedule, total_steps):
@@ -95,8 +99,14 @@ def train_one_epoch(model, batches, optimizer, *, scheduler=None, precision=FP32
 
 
 @torch.no_grad()
-def predict(model, batches, *, precision=FP32):
+def predict(model, batches, *, precision=FP32, flip=False):
     """Compute the logits of every image in evaluation mode; the model's mode is restored.
+
+    Args:
+        model: a classifier, (N, C, H, W) → (N, classes).
+        batches: an iterable of (images, labels) on the model's device.
+        precision: a ``Precision``; the default is plain fp32.
+        flip: True to return the mean over each image and its mirror image.
 
     Returns:
         (logits, labels): (M, classes) float32 and (M,) int64, on the CPU, in the order of the batches.
@@ -107,22 +117,23 @@ def predict(model, batches, *, precision=FP32):
     logits, labels = [], []
     try:
         for images, targets in batches:
+            views = (images, images.flip(-1)) if flip else (images,)
             with precision.autocast(device):
-                outputs = model(images.contiguous(memory_format=precision.memory_format))
-            logits.append(outputs.float().cpu())
+                outputs = [model(view.contiguous(memory_format=precision.memory_format)) for view in views]
+            logits.append(torch.stack(outputs).float().mean(0).cpu())
             labels.append(targets.cpu())
     finally:
         model.train(was_training)
     return torch.cat(logits), torch.cat(labels)
 
 
-def evaluate(model, batches, *, precision=FP32):
-    """Measure a classifier without changing it.
+def evaluate(model, batches, *, precision=FP32, flip=False):
+    """Measure a classifier without changing it; the arguments are those of ``predict``.
 
     Returns:
         (loss, accuracy): means over all images (of all ranks, each of which brings its own batches).
     """
-    logits, labels = predict(model, batches, precision=precision)
+    logits, labels = predict(model, batches, precision=precision, flip=flip)
     loss_sum = F.cross_entropy(logits, labels, reduction="none").double().sum().item()
     hits = (logits.argmax(1) == labels).sum().item()
     loss_sum, hits, count = distributed.totals(loss_sum, hits, len(labels))
@@ -131,7 +142,7 @@ def evaluate(model, batches, *, precision=FP32):
 
 def fit(
     model, data, *, test=None, epochs=6, peak_rate=0.2, momentum=0.9, weight_decay=5e-4, schedule="one_cycle",
-    label_smoothing=0.0, device=None, precision=None, checkpoint=None, progress=True,
+    label_smoothing=0.0, optimizer="sgd", device=None, precision=None, checkpoint=None, progress=True,
 ):
     """Train a classifier, and report each epoch as plain data.
 
@@ -148,6 +159,7 @@ def fit(
         weight_decay: on convolutions and linear weights only.
         schedule: "one_cycle", "step", "imagenet" or "constant".
         label_smoothing: share of the target spread over all classes.
+        optimizer: "sgd", or "muon": see ``muon``.
         device: where to train; by default the fastest of this machine.
         precision: a ``Precision``; by default bf16 with channels-last where the device has bf16 units.
         checkpoint: a file written after every epoch; if it is there already, training resumes from it.
@@ -163,17 +175,19 @@ def fit(
     """
     if epochs < 1:
         raise ValueError(f"epochs: expected at least 1, got {epochs}")
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     device = device or choose_device()
     precision = precision or choose_precision(device)
     model.to(device=device, memory_format=precision.memory_format)
-    optimizer = make_optimizer(model, peak_rate=peak_rate, momentum=momentum, weight_decay=weight_decay)
     total_steps = epochs * len(data)
-    scheduler = make_scheduler(optimizer, schedule, total_steps)
     settings = {
         "epochs": epochs, "steps": total_steps, "peak_rate": peak_rate, "momentum": momentum,
-        "weight_decay": weight_decay, "schedule": schedule, "label_smoothing": label_smoothing,
+        "weight_decay": weight_decay, "schedule": schedule, "label_smoothing": label_smoothing, "optimizer": optimizer,
         "data": str(data), "network": str(getattr(model, "config", type(model).__name__)),
     }
+    optimizer = OPTIMIZERS[optimizer](model, peak_rate=peak_rate, momentum=momentum, weight_decay=weight_decay)
+    scheduler = make_scheduler(optimizer, schedule, total_steps)
     distributed.separate_random_streams()
     run = Run(checkpoint, settings, model=model, optimizer=optimizer, scheduler=scheduler)
     history = run.resume()

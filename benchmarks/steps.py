@@ -1,0 +1,150 @@
+"""The networks that are timed against each other, and one step of each: training, inference, convolutions alone."""
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from harness import in_turns, ratios, summarise
+from torch import nn
+
+from densenet_course import models
+from densenet_course.precision import BF16, FP32, FP32_CHANNELS_LAST
+
+aten = torch.ops.aten
+KINDS = {"fp32 contiguous": FP32, "fp32 channels-last": FP32_CHANNELS_LAST, "bf16 channels-last": BF16}
+REFERENCES = {"against torchvision": None, "against torchvision in fp32 contiguous": "torchvision fp32 contiguous"}
+
+
+def torchvision_bc100():
+    """Build BC-100-12 from torchvision's parts, with the stem for small grey images."""
+    model = torchvision.models.DenseNet(12, (16, 16, 16), 24, num_classes=10)
+    model.features.conv0 = nn.Conv2d(1, 24, kernel_size=3, padding=1, bias=False)
+    del model.features.norm0, model.features.relu0, model.features.pool0
+    return model
+
+
+def bc(depth=100, *, efficient):
+    return models.DenseNet(models.cifar_config(depth=depth, growth_rate=12, in_channels=1, efficient=efficient))
+
+
+def torchvision_121():
+    return torchvision.models.densenet121(num_classes=10)
+
+
+def our_121(efficient):
+    return models.densenet121(10, efficient=efficient)
+
+
+def our_bc100(efficient):
+    return bc(efficient=efficient)
+
+
+def resnet50():
+    return torchvision.models.resnet50(num_classes=10)
+
+
+def ours(device):
+    """Name the forms of the efficient block for a device; the compiled kernels are for a CPU."""
+    return {"efficient": True} | ({"native": "native"} if device.type == "cpu" else {})
+
+
+def timed(task, device):
+    """Let a task wait until the device has done its work."""
+    def run():
+        task()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    run()  # warm up
+    return run
+
+
+def train_step(model, images, precision):
+    """Make a function that trains on one batch, up to the gradients."""
+    model.to(device=images.device, memory_format=precision.memory_format).train()
+    images = images.contiguous(memory_format=precision.memory_format)
+    labels = torch.arange(len(images), device=images.device) % 10
+
+    def run():
+        model.zero_grad()
+        with precision.autocast(images.device):
+            loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+
+    return timed(run, images.device)
+
+
+def inference(model, images, precision):
+    """Make a function that computes the logits of one batch."""
+    model.to(device=images.device, memory_format=precision.memory_format).eval()
+    images = images.contiguous(memory_format=precision.memory_format)
+
+    def run():
+        with torch.inference_mode(), precision.autocast(images.device):
+            model(images)
+
+    return timed(run, images.device)
+
+
+def convolutions(model, images, precision):
+    """Make a function that computes, forward and backward, the convolutions of a model and nothing else."""
+    calls = []
+    dtype = precision.autocast_dtype or torch.float32
+
+    def note(module, inputs, output):
+        calls.append((module, *(torch.randn(t.shape, dtype=dtype, device=images.device)
+                                .contiguous(memory_format=torch.channels_last) for t in (inputs[0], output))))
+
+    hooks = [m.register_forward_hook(note) for m in model.to(images.device).modules() if isinstance(m, nn.Conv2d)]
+    with torch.no_grad():
+        model(images)
+    for hook in hooks:
+        hook.remove()
+
+    def run():
+        for i, (conv, x, grad) in enumerate(calls):
+            weight = conv.weight.detach().to(dtype)
+            torch.conv2d(x, weight, None, conv.stride, conv.padding)
+            aten.convolution_backward(grad, x, weight, None, conv.stride, conv.padding, (1, 1), False, (0, 0), 1,
+                                      (i > 0, True, False))
+
+    return timed(run, images.device)
+
+
+def compare(theirs, build, task, images, *, repeats, beside=()):
+    """Time one task, training or inference, of torchvision's network and of ours, in every format.
+
+    Args:
+        theirs, build: build torchvision's network; and ours, from the argument ``efficient``.
+        task: ``train_step`` or ``inference``.
+        images: (N, C, H, W), on the device.
+        repeats: rounds.
+        beside: (name, build) of other networks to time in the same rounds.
+
+    Returns:
+        Seconds, and how many times faster ours is, and the convolutions alone: at equal format, and against
+        torchvision's plain fp32.
+    """
+    forms, tasks = ours(images.device), {}
+    for kind, precision in KINDS.items():
+        tasks[f"torchvision {kind}"] = task(theirs(), images, precision)
+        for name, efficient in forms.items():
+            tasks[f"{name} {kind}"] = task(build(efficient), images, precision)
+        for name, other in beside:
+            tasks[f"{name} {kind}"] = task(other(), images, precision)
+        if task is train_step and precision is not FP32:
+            tasks[f"convolutions {kind}"] = convolutions(theirs(), images, precision)
+    seconds = in_turns(tasks, repeats)
+    names = {kind: [n for n in (*forms, "convolutions") if f"{n} {kind}" in tasks] for kind in KINDS}
+    return {
+        "shape": list(images.shape),
+        "seconds": {name: summarise(values) for name, values in seconds.items()},
+        **{title: {kind: {n: ratios(seconds, slow or f"torchvision {kind}", f"{n} {kind}") for n in names[kind]}
+                   for kind in KINDS} for title, slow in REFERENCES.items()},
+    }
+
+
+def report(title, result):
+    for reference in REFERENCES:
+        for kind, found in result[reference].items():
+            values = (f"{name} {r['median']:.2f} ({r['min']:.2f} to {r['max']:.2f})" for name, r in found.items())
+            print(f"{title}, {reference}, {kind}:", "; ".join(values), flush=True)

@@ -1,0 +1,79 @@
+"""Muon: momentum whose steps are made orthogonal, for the convolutions between the first and the last layer."""
+
+import torch
+
+
+def orthogonalise(matrix, steps=5):
+    """Make all singular values of a matrix about 1, and keep its singular vectors.
+
+    A polynomial is applied to the singular values again and again (Newton–Schulz); it needs matrix products only.
+    Five steps bring values of more than a hundredth of the norm into 0.68 … 1.14.
+
+    Args:
+        matrix: (R, C) float.
+        steps: how often the polynomial is applied.
+
+    Returns:
+        (R, C), new.
+
+    Source: Jordan 2024, Muon: a fixed step count and these coefficients.
+    """
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    wide = wide / (wide.norm() + 1e-7)  # no singular value above 1
+    for _ in range(steps):
+        square = wide @ wide.T
+        wide = 3.4445 * wide + (-4.7750 * square + 2.0315 * square @ square) @ wide
+    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
+
+
+class Muon(torch.optim.SGD):
+    """SGD with Nesterov momentum; in groups with ``orthogonal=True`` each step is made orthogonal first.
+
+    ``torch.optim.Muon`` takes matrices only. Here a convolution's weight (O, I, kh, kw) is the matrix (O, I·kh·kw).
+
+    Args:
+        groups: dicts as for SGD, each with "orthogonal" besides.
+        lr, momentum: as for SGD.
+    """
+
+    def __init__(self, groups, *, lr, momentum):
+        super().__init__(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        set_aside = []  # SGD leaves alone what has no gradient
+        for group in self.param_groups:
+            for p in group["params"] if group["orthogonal"] else ():
+                if p.grad is not None:
+                    self._orthogonal_step(p, lr=group["lr"], momentum=group["momentum"])
+                    set_aside.append((p, p.grad))
+                    p.grad = None
+        loss = super().step(closure)
+        for p, grad in set_aside:
+            p.grad = grad
+        return loss
+
+    def _orthogonal_step(self, p, *, lr, momentum):
+        velocity = self.state[p].setdefault("velocity", torch.zeros_like(p))
+        velocity.mul_(momentum).add_(p.grad)
+        direction = orthogonalise((p.grad + momentum * velocity).flatten(1))  # (O, I·kh·kw)
+        rows, columns = direction.shape
+        p.sub_(direction.view(p.shape), alpha=lr * max(1, rows / columns) ** 0.5)
+
+
+def make_muon(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):
+    """Build Muon for all convolutions but the first; SGD, as ``make_optimizer`` builds it, for everything else.
+
+    An orthogonal step has the same length whatever the gradient, so it has a rate of its own: a tenth of the peak
+    rate. It comes without weight decay, and with momentum 0.95, as Jordan has it.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    first = next(name for name, p in named if p.ndim == 4)
+    orthogonal = [p for name, p in named if p.ndim == 4 and name != first]
+    rest = [p for name, p in named if p.ndim != 4 or name == first]
+    groups = [
+        {"params": orthogonal, "orthogonal": True, "lr": peak_rate / 10, "momentum": 0.95, "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim > 1], "orthogonal": False, "weight_decay": weight_decay},
+        {"params": [p for p in rest if p.ndim <= 1], "orthogonal": False, "weight_decay": 0.0},
+    ]
+    return Muon([group for group in groups if group["params"]], lr=peak_rate, momentum=momentum)

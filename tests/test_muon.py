@@ -1,0 +1,120 @@
+"""Muon: what orthogonalising does to singular values, which weights get it, and that the rest is SGD."""
+
+import pytest
+import torch
+
+from densenet_course import training
+from densenet_course.models import class_densenet
+from densenet_course.muon import make_muon, orthogonalise
+from tests.test_training import small_data
+
+
+def tiny():
+    torch.manual_seed(0)
+    return class_densenet(block_layers=(2, 2), growth_rate=4, init_channels=8)
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (40, 6), (8, 8)])
+def test_singular_values_end_near_one_and_the_vectors_stay(shape):
+    torch.manual_seed(0)
+    u, _, vh = torch.linalg.svd(torch.randn(shape, dtype=torch.float64), full_matrices=False)
+    sizes = torch.logspace(0, -1.7, min(shape), dtype=torch.float64)
+    result = orthogonalise(u * sizes @ vh)
+    across = u.T @ result @ vh.T  # diagonal where the singular vectors are the same
+    assert (across - across.diagonal().diag()).abs().max() < 1e-9
+    assert across.diagonal().min() > 0.68
+    assert across.diagonal().max() < 1.14
+
+
+def test_the_size_of_a_gradient_does_not_matter():
+    torch.manual_seed(0)
+    gradient = torch.randn(5, 12, dtype=torch.float64)
+    torch.testing.assert_close(orthogonalise(gradient), orthogonalise(1000 * gradient), rtol=1e-6, atol=1e-6)
+
+
+def test_convolutions_between_first_and_last_layer_get_orthogonal_steps():
+    model = tiny()
+    optimizer = make_muon(model, peak_rate=0.2)
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = [[names[id(p)] for p in group["params"]] for group in optimizer.param_groups]
+    assert sorted(sum(groups, [])) == sorted(names.values()), "every parameter is in one group"
+    assert all("conv" in name and name != "features.conv0.weight" for name in groups[0])
+    assert groups[1] == ["features.conv0.weight", "classifier.weight"]
+    assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.02), 0.2, 0.2]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 5e-4, 0.0]
+
+
+def steps_of(make, model, count=3):
+    """Take some steps with fixed gradients; return how far each parameter moved."""
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = make(model, peak_rate=0.2)
+    for i in range(count):
+        torch.manual_seed(i)
+        for p in model.parameters():
+            p.grad = torch.randn_like(p)
+        optimizer.step()
+    return {name: p.detach() - before[name] for name, p in model.named_parameters()}
+
+
+def test_all_other_weights_take_the_steps_of_sgd():
+    muon, sgd = steps_of(make_muon, tiny()), steps_of(training.make_optimizer, tiny())
+    for name in muon:
+        inner = muon[name].ndim == 4 and name != "features.conv0.weight"
+        assert torch.equal(muon[name], sgd[name]) != inner, name
+
+
+def test_a_step_is_the_rate_times_an_orthogonal_matrix_of_the_looked_ahead_velocity():
+    model = tiny()
+    weight = model.features.denseblock1.denselayer1.conv2.weight  # (4, 16, 3, 3)
+    moved = steps_of(make_muon, model, count=2)["features.denseblock1.denselayer1.conv2.weight"]
+    torch.manual_seed(0)
+    gradients = []
+    for i in range(2):
+        torch.manual_seed(i)
+        gradients.append([torch.randn_like(p) for p in model.parameters()][
+            [id(p) for p in model.parameters()].index(id(weight))].flatten(1))
+    velocity = torch.zeros_like(gradients[0])
+    expected = torch.zeros_like(velocity)
+    for gradient in gradients:
+        velocity = 0.95 * velocity + gradient
+        expected -= 0.02 * orthogonalise(gradient + 0.95 * velocity)
+    torch.testing.assert_close(moved.flatten(1), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_stay_and_missing_ones_are_passed_over():
+    model = tiny()
+    optimizer = make_muon(model, peak_rate=0.1)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    frozen = model.features.denseblock1.denselayer1.conv1.weight
+    frozen.grad, before = None, frozen.detach().clone()
+    optimizer.step()
+    assert torch.equal(frozen, before)
+    assert all(torch.equal(p.grad, torch.ones_like(p)) for p in model.parameters() if p is not frozen)
+
+
+def test_training_learns_and_resumes_to_the_same_weights(tmp_path):
+    options = {"epochs": 3, "peak_rate": 0.05, "optimizer": "muon", "device": torch.device("cpu"),
+               "precision": training.FP32}
+    whole, resumed = tiny(), tiny()
+    data = small_data(count=64, batch_size=16, shuffle=True)
+    history = training.fit(whole, data, **options)
+    assert history[-1]["train_loss"] < history[0]["train_loss"] - 0.1
+
+    def stop(epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    halted = small_data(count=64, batch_size=16, shuffle=True)
+    halted.set_epoch = stop
+    assert len(training.fit(tiny(), halted, checkpoint=tmp_path / "muon.pt", **options)) == 2
+    training.fit(resumed, data, checkpoint=tmp_path / "muon.pt", **options)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, msg=name)
+    with pytest.raises(ValueError, match="optimizer"):
+        training.fit(tiny(), data, checkpoint=tmp_path / "muon.pt", **(options | {"optimizer": "sgd"}))
+
+
+def test_an_unknown_optimizer_is_refused():
+    with pytest.raises(ValueError, match="optimizer: expected one of sgd, muon, got 'adam'"):
+        training.fit(tiny(), small_data(), optimizer="adam")
