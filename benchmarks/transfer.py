@@ -2,8 +2,8 @@
 
 The class network is pretrained on some classes and transferred to three others, with 30 or 300 labelled images of each.
 Each seed (``--seeds``) has its own pretraining and its own labelled images, the same for all methods. All but frozen
-classifiers get the same steps of the same batches. Each method's peak rate, or weight decay, is the best one on
-held-out training images of the target classes with the first two seeds. The test images of the target classes are read
+classifiers get the same steps of the same batches. Each method's peak rate, or weight decay, is the one with the best
+mean over the seeds on held-out training images of the target classes. The test images of the target classes are read
 once for each seed, at the end. Everything finished is kept in runs/transfer, so a stopped script goes on where it was.
 ``--quick`` is for CI: one seed, a few images and steps, written to runs/quick.
 """
@@ -42,11 +42,10 @@ class Plan:
     """How much is run."""
 
     seeds: int = 5
-    choose: int = 2  # seeds that choose rate or decay
     per_class: tuple = (30, 300)
     steps: int = 300
     batch_size: int = 30
-    rates: tuple = (0.005, 0.02, 0.08, 0.32)
+    rates: tuple = (0.005, 0.02, 0.08, 0.32, 1.28)
     decays: tuple = (0.001, 0.01, 0.1, 1.0, 10.0)
     source_images: int = None  # all
     judged: int = None  # all
@@ -173,7 +172,7 @@ def measure(method, source, target, per_class, *, data, plan, setting=None):
         for option in plan.decays if method.endswith("frozen") else plan.rates:
             held_out[str(option)] = [
                 kept(plan, f"{key}-{option}-{seed}", lambda o=option, s=seed: one(o, s, "held out"))
-                for seed in range(plan.choose)]
+                for seed in range(plan.seeds)]
         setting = float(max(held_out, key=lambda o: statistics.mean(run["target"] for run in held_out[o])))
     runs = [kept(plan, f"{key}-test-{setting}-{seed}", lambda s=seed: one(setting, s, "test"))
             for seed in range(plan.seeds)]
@@ -230,7 +229,7 @@ def main():
     plan = Plan(seeds=options.seeds)
     if options.quick:
         out = REPOSITORY / "runs/quick/transfer.json"
-        plan = Plan(seeds=1, choose=1, per_class=(4, 8), steps=2, batch_size=12, rates=(0.02, 0.08), decays=(0.1, 1.0),
+        plan = Plan(seeds=1, per_class=(4, 8), steps=2, batch_size=12, rates=(0.02, 0.08), decays=(0.1, 1.0),
                     source_images=256, judged=100, old_test=100, folder=REPOSITORY / "runs/quick/transfer")
         shutil.rmtree(plan.folder, ignore_errors=True)
     elif location.is_sample:
