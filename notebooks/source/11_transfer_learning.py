@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 11 · Transfer learning
 #
-# **With 30 labelled images a class, a frozen pretrained network does as well here as training from scratch, or better;
-# with 300 it falls behind. Fine-tuning leads at both.**
+# **With 30 labelled images a class, frozen pretrained features match or beat training from scratch; with 300 they lose;
+# fine-tuning leads at both, in equal steps.**
 #
 # Afterwards you can
 # - freeze a trained DenseNet, its BatchNorm too, and give it a new classifier;
@@ -220,28 +220,27 @@ assert live["random, frozen"] < live["frozen"] - (0 if location.is_sample else 0
 #
 # ## Fine-tune
 #
-# Now everything is trained, from the pretrained weights: 300 steps of 30 images, peak rate 0.02. For these 90 images
+# Now everything is trained, from the pretrained weights: 300 steps of 30 images, peak rate 0.08. For these 90 images
 # that is 100 epochs.
 
 # %%
-def train(model, rate, steps=300):
+def train(model, rate=0.08):
     batches = ResidentBatches(*known, batch_size=30, device=device, shuffle=True, augment="flip", drop_last=True)
-    fit(model, batches, epochs=steps // len(batches), peak_rate=rate, device=device, progress=False)
+    fit(model, batches, epochs=100, peak_rate=rate, device=device, progress=False)
     return model.cpu()
 
 
-tuned = train(with_new_classifier(network, len(NEW)), rate=0.02)
+tuned = train(with_new_classifier(network, len(NEW)))
 live["fine-tuned"] = accuracy(tuned, new_test)
 print(f"{live['fine-tuned']:.1%}")
 
 # %% [markdown]
-# And from scratch: the same steps, the same images in the same order, random weights at the start. Its best rate is
-# another one, 0.08. **Predict** its place among the four.
+# And from scratch: random weights at the start; the images, steps and rate are the same. **Predict** its place among
+# the four.
 
 # %%
 torch.manual_seed(1)
-scratch = train(class_densenet(num_classes=len(NEW)), rate=0.08)
-live["from scratch"] = accuracy(scratch, new_test)
+live["from scratch"] = accuracy(train(class_densenet(num_classes=len(NEW))), new_test)
 for method, value in sorted(live.items(), key=lambda item: item[1]):
     print(f"{method:15} {value:.1%}")
 assert location.is_sample or live["fine-tuned"] > live["from scratch"] - 0.01
@@ -250,19 +249,13 @@ assert location.is_sample or live["fine-tuned"] > live["from scratch"] - 0.01
 # That was one pretraining and one draw of 90 images. So now we read what `benchmarks/transfer.py` measured: five seeds,
 # each with its own pretraining and its own draw, the same for all methods.
 
-
 # %%
-def read_result(name):
-    path = Path("../benchmarks/results") / f"{name}.json"
-    if path.exists():
-        return json.loads(path.read_text())
-    print(f"no {path.name} here; from a checkout of the course, python benchmarks/{name}.py makes it")
-    return None
-
-
-measured = read_result("transfer")
+path = Path("../benchmarks/results/transfer.json")
+measured = json.loads(path.read_text()) if path.exists() else None
 new, old = [CLASS_NAMES[i] for i in NEW], [CLASS_NAMES[i] for i in OLD]
-if measured:
+if measured is None:
+    print("no transfer.json here; from a checkout of the course, python benchmarks/transfer.py makes it")
+else:
     print(f"{len(measured['seeds'])} seeds, {measured['steps']} steps of {measured['batch_size']} images, "
           f"{measured['test_images']:,} test images; settings chosen on {measured['held_out_images']:,} others")
     print(f"rates tried: {measured['rates']}, weight decays of the frozen classifier: {measured['decays']}")
@@ -279,45 +272,49 @@ if measured:
     show(pictures.by_method(measured, new, old))
 
 # %% [markdown]
-# *Blue is pretrained, a square is frozen; a mark is one seed, a line their mean.* With more labels, training gains
-# more than frozen features do.
+# *Blue is pretrained, a square is frozen; a mark is one seed, a line their mean.* With more labels, all gain; frozen
+# features gain less.
 #
-# Seeds differ by as much as methods do. But the methods share their seeds, so we subtract seed by seed.
+# Seeds differ by as much as methods do. But the methods share their seeds, so we subtract seed by seed. An order
+# counts where all five agree on its sign.
 
 # %%
-PAIRS = (("frozen", "from scratch"), ("fine-tuned", "from scratch"), ("fine-tuned", "frozen"),
-         ("from scratch, longer", "from scratch"), ("fine-tuned", "from scratch, longer"))
+def run_of(method, per_class, target=new, source=old):
+    return pictures.find(measured, method, per_class, target, source if method in ("frozen", "fine-tuned") else [])
 
 
-def runs_of(method, per_class):
-    return pictures.find(measured, method, per_class, new, old if method in ("frozen", "fine-tuned") else [])
+def gaps(a, b, per_class, *task):
+    pairs = zip(*(pictures.points(run_of(method, per_class, *task)) for method in (a, b)), strict=True)
+    points = [x - y for x, y in pairs]
+    print(f"{per_class:3} images: {a:10} minus {b:20} {statistics.mean(points):+5.1f} points, "
+          f"{min(points):+.1f} to {max(points):+.1f}")
+    return min(points), max(points)
 
 
-for per_class in measured["per_class"] if measured else ():
-    for pair in PAIRS:
-        a, b = (pictures.points(runs_of(method, per_class)) for method in pair)
-        gaps = [x - y for x, y in zip(a, b, strict=True)]
-        print(f"{per_class:3} images: {pair[0]:20} minus {pair[1]:20} {statistics.mean(gaps):+5.1f} points "
-              f"({min(gaps):+.1f} to {max(gaps):+.1f})")
-        assert "longer" in str(pair) or (max(gaps) < 0 if pair[0] == "frozen" and per_class == 300 else min(gaps) > 0)
+if measured:
+    assert gaps("frozen", "from scratch", 30)[0] > 0 > gaps("frozen", "from scratch", 300)[1]
+    for per_class in measured["per_class"]:
+        assert gaps("fine-tuned", "from scratch", per_class)[0] > 0 and gaps("fine-tuned", "frozen", per_class)[0] > 0
+    assert gaps("fine-tuned", "from scratch, longer", 30)[0] > 0 > gaps("fine-tuned", "from scratch, longer", 300)[0]
 
 # %% [markdown]
-# An order counts where all seeds agree on its sign. With 30 images, both pretrained methods lead. With 300, only
-# fine-tuning does, and four times the steps from scratch draw level with it: there, pretraining mostly saved steps.
+# With 30 images both pretrained methods lead, fine-tuning even over four times the steps. With 300, frozen features
+# fall behind, and those steps draw level with fine-tuning: there, pretraining mostly saved time.
 #
 # A common rule says: with few images, do not fine-tune; train a classifier only. Here fine-tuning won at 30 images
-# too. With fewer still, we did not measure.
+# too. With fewer, we did not measure.
 #
 # What does it cost? **Predict:** how many times as long does fine-tuning take, pretraining not counted?
 
 # %%
-for method in ("random, frozen", "frozen", "fine-tuned", "from scratch", "from scratch, longer") if measured else ():
-    runs = [runs_of(method, per_class)["test"] for per_class in measured["per_class"]]
+for method in ("frozen", "fine-tuned", "from scratch, longer") if measured else ():
+    runs = [run_of(method, per_class)["test"] for per_class in measured["per_class"]]
     seconds = [statistics.median(one["cpu_seconds"] for one in run) for run in runs]
     print(f"{method:20}", ", ".join(f"{s:4.1f} CPU seconds" for s in seconds))
 
 # %% [markdown]
-# A frozen network sees each image twice, plain and mirrored. In training, 300 steps of 30 images go forward and back.
+# Dozens of times as long with 30 images. A frozen network sees each of them twice, plain and mirrored; training sends
+# 300 · 30 images forward and back.
 #
 # ## Does it matter what the old classes are?
 #
@@ -331,24 +328,39 @@ if measured:
     show(pictures.by_source(measured, new, sources))
 
 # %% [markdown]
-# TODO
-#
+# Garments are the better preparation, by less than you may have guessed, and not with every seed. Even shoes lift
+# frozen features far above random ones. With 300 images and everything trained, the source hardly matters any more.
+
+# %%
+if measured:
+    for per_class in measured["per_class"]:
+        for method in ("frozen", "fine-tuned"):
+            runs = [run_of(method, per_class, new, sources[name]) for name in ("garments", "shoes")]
+            lead = [x - y for x, y in zip(*map(pictures.points, runs), strict=True)]
+            print(f"{per_class:3} images, {method:10} garments minus shoes {statistics.mean(lead):+.1f} points, "
+                  f"{min(lead):+.1f} to {max(lead):+.1f}")
+    assert abs(statistics.mean(lead)) < 1
+
+# %% [markdown]
 # ## An easier target
 #
-# The other way round: pretrain on everything but shoes, transfer to sandal, sneaker and ankle boot. **Predict:** does
-# the frozen network lose its lead here, too?
+# The other way round: pretrain on everything but shoes, transfer to sandal, sneaker and ankle boot. **Predict:** is the
+# order the same?
 
 # %%
 if measured:
     shoes, no_shoes = sources["shoes"], [name for name in CLASS_NAMES if name not in sources["shoes"]]
     show(pictures.by_method(measured, shoes, no_shoes))
+    low, high = gaps("frozen", "from scratch", 30, shoes, no_shoes)
+    assert low < 0 < high and gaps("frozen", "from scratch", 300, shoes, no_shoes)[1] < 0
+    assert all(gaps("fine-tuned", "from scratch", per_class, shoes, no_shoes)[0] > 0 for per_class in (30, 300))
 
 # %% [markdown]
-# TODO
+# Fine-tuning leads again. But with 30 images frozen features only draw with training from scratch: the seeds disagree.
 #
 # ## Break it: a rate that forgets
 #
-# Our fine-tuning had a peak rate of 0.02. Take 0.32, sixteen times as much. **Predict** both accuracies: on the new
+# Our fine-tuning had a peak rate of 0.08. Take 1.28, sixteen times as much. **Predict** both accuracies: on the new
 # classes, and on the old ones when the old classifier is put back.
 
 # %%
@@ -358,38 +370,45 @@ def remembered(model):
     return accuracy(again, old_test)
 
 
-torch.manual_seed(1)
-hasty = train(with_new_classifier(network, len(NEW)), rate=0.32)
-for rate, model in ((0.02, tuned), (0.32, hasty)):
+hasty = train(with_new_classifier(network, len(NEW)), rate=1.28)
+for rate, model in ((0.08, tuned), (1.28, hasty)):
     print(f"rate {rate}: new classes {accuracy(model, new_test):.1%}, old classes {remembered(model):.1%}")
-assert remembered(hasty) < remembered(tuned) - (0 if location.is_sample else 0.05)
+assert remembered(hasty) < remembered(tuned) - (0 if location.is_sample else 0.1)
 
 # %% [markdown]
-# The new classes may hide it, the old ones do not: little of the pretraining is left. Over the seeds, on held-out
-# images of the new classes, and test images of the old:
+# Both forget, the hasty one nearly all. Over five seeds, on held-out images of the new classes and test images of the
+# old:
 
 # %%
 if measured:
     show(pictures.by_rate(measured, new, old))
+    runs = {method: run_of(method, 30)["held_out"] for method in ("fine-tuned", "from scratch")}
+    best = max(statistics.mean(one["target"] for one in run) for run in runs["from scratch"].values())
+    hasty_new = statistics.mean(one["target"] for one in runs["fine-tuned"]["1.28"])
+    slow, usual = (statistics.mean(one["source"] for one in runs["fine-tuned"][rate]) for rate in ("0.005", "0.08"))
+    print(f"30 images: fine-tuned at 1.28 {hasty_new:.1%}, from scratch at its best rate {best:.1%}")
+    assert hasty_new < best + 0.01 and usual < slow - 0.1
 
 # %% [markdown]
-# TODO
+# At 1.28 the lead of the pretraining is gone with the memory. The best rate for the new classes is not the best for the
+# old. And even the smallest rate forgets a quarter: 0.005 can hardly move a weight that far. What else moves?
 #
-# ## What a moving BatchNorm costs
+# ## BatchNorm again
 #
-# Back to the first trap, now trained for 300 steps: only the classifier learns, with BatchNorm still or moving.
-# **Predict** for each: better or worse on the new classes? On the old ones?
+# Train the classifier alone for 300 steps, with BatchNorm still or moving. **Predict** for each: better or worse on the
+# new classes? On the old ones?
 
 # %%
-if measured:
-    for per_class in measured["per_class"]:
-        for method in ("classifier, BN still", "classifier, BN moving"):
-            run = pictures.find(measured, method, per_class, new, old)
-            target, source = (statistics.mean(pictures.points(run, part)) for part in ("target", "source"))
-            print(f"{per_class:3} images, {method:22} new classes {target:.1f} %, old classes {source:.1f} %")
+for per_class in measured["per_class"] if measured else ():
+    for method in ("classifier, BN still", "classifier, BN moving"):
+        run = pictures.find(measured, method, per_class, new, old)
+        target, source = (statistics.mean(pictures.points(run, part)) for part in ("target", "source"))
+        print(f"{per_class:3} images, {method:22} new classes {target:.1f} %, old classes {source:.1f} %")
+    assert source < 80  # moving
 
 # %% [markdown]
-# TODO
+# Moving statistics alone cost most of what a small rate seems to forget. One might hope that statistics of the new
+# images help the new classes: here they do not.
 #
 # ## From ImageNet
 #
@@ -456,13 +475,13 @@ print(f"by formula {accounting.parameters(config):,}, counted {count(tuned):,}")
 # ## Recap
 #
 # - Frozen means no gradients *and* BatchNorm in evaluation mode. Then features can be computed once.
-# - TODO
+# - Frozen features match or beat training from scratch with 30 images a class, and lose with 300. Fine-tuning led at
+#   both, but for 300 images longer training from scratch caught up.
 # - Three traps: a network that has seen the new classes, BatchNorm that moves, and a rate that forgets.
 #
-# **Sources.** Yosinski, Clune, Bengio, Lipson 2014, [How transferable are features in deep neural
-# networks?](https://arxiv.org/abs/1411.1792) · He, Girshick, Dollár 2018, [Rethinking ImageNet
-# Pre-training](https://arxiv.org/abs/1811.08883): longer training from scratch catches up · Stanford's CS231n notes,
-# [Transfer Learning](https://cs231n.github.io/transfer-learning/): the common rule · Huang et al. 2017, [Densely
-# Connected Convolutional Networks](https://arxiv.org/abs/1608.06993).
+# **Sources.** Yosinski and others 2014, [How transferable are features in deep neural
+# networks?](https://arxiv.org/abs/1411.1792). He, Girshick, Dollár 2018, [Rethinking ImageNet
+# Pre-training](https://arxiv.org/abs/1811.08883): longer training from scratch catches up. Stanford's CS231n notes,
+# [Transfer Learning](https://cs231n.github.io/transfer-learning/): the common rule.
 #
 # **Next:** [12 · DenseNet and its relatives](12_relatives.ipynb).
