@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.autograd.function import once_differentiable
 
-from densenet_course.efficient_kernels import LAST, wide
+from densenet_course.efficient_kernels import LAST, Operators, wide
 from densenet_course.efficient_steps import (
     Gradient,
     Step,
@@ -107,6 +107,23 @@ def infer(features, stages):
 
     All layers take a few images before the next few.
     """
+    kernels = stages[0].step.kernels
+    return infer_by_operators(features, stages) if kernels is Operators else infer_natively(features, stages, kernels)
+
+
+def infer_natively(features, stages, kernels):
+    """Hand ``dense_block.cpp`` what it needs to know of each stage."""
+    tensors, places, eps, channels = [], [], [], stages[-1].writes.stop
+    for stage in stages:
+        norm, conv = stage.step.norm, stage.step.conv
+        tensors += norm.weight, norm.bias, norm.running_mean, norm.running_var, conv.weight, conv.bias
+        places += *conv.padding, stage.reads if stage.from_block else 0, -1 if stage.writes is None else stage.writes.start
+        eps.append(norm.eps)
+    return kernels.infer(features, tensors, places, eps, channels, next(tiles(features, channels)).stop)
+
+
+def infer_by_operators(features, stages):
+    """Do the same on any device."""
     maps = empty_maps(features, stages[-1].writes.stop)
     maps[:, :features.shape[1]] = features
     steps = [stage.step for stage in stages]

@@ -18,7 +18,7 @@ import torch
 
 aten = torch.ops.aten
 LAST = {"memory_format": torch.channels_last}
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCES = [Path(__file__).with_name(name) for name in ("kernels.cpp", "dense_block.cpp")]
 
 
 def wide(dtype):
@@ -82,11 +82,11 @@ def _affine(maps, scale, shift):
 
 @cache
 def native():
-    """Compile ``kernels.cpp``, or find what was compiled before; PyTorch keeps it in its folder of extensions.
+    """Compile ``SOURCES``, or find what was compiled before; PyTorch keeps it in its folder of extensions.
 
     Returns:
-        A namespace with the functions of ``Operators``, for maps on a CPU; ``Operators`` itself, with a warning,
-        where no compiler works.
+        A namespace with the functions of ``Operators`` and ``infer``, for maps on a CPU; ``Operators`` itself, with a
+        warning, where no compiler works.
     """
     from torch.utils import cpp_extension
 
@@ -95,7 +95,7 @@ def native():
         flags.append("-fopenmp")
     try:
         with _programs_on_path():
-            cpp_extension.load("densenet_course_kernels", [str(SOURCE)], extra_cflags=flags, is_python_module=False)
+            cpp_extension.load("densenet_course_kernels", [*map(str, SOURCES)], extra_cflags=flags, is_python_module=False)
     except (OSError, RuntimeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(

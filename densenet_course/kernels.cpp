@@ -3,23 +3,21 @@
 // Maps are (N, C, H, W), perhaps some channels of wider ones; numbers are (C,), in fp32 for bf16 maps. A row is what
 // belongs to one pixel. Sums are taken over BLOCK rows first, then over the blocks, which keeps them exact.
 
+#include "kernels.h"
+
 #include <ATen/Dispatch.h>
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
-#include <tuple>
 #include <vector>
 
-namespace {
+namespace densenet_course {
 
-using at::Tensor;
 constexpr int64_t GRAIN = 32768, BLOCK = 32;  // numbers that are worth a thread; rows that are summed first
 
 #define DISPATCH(MAPS, ...) \
@@ -42,8 +40,8 @@ Rows<T> rows(const Tensor& maps) {
 
 int64_t count_rows(const Tensor& maps) { return maps.size(0) * maps.size(2) * maps.size(3); }
 
-Tensor empty_like(const Tensor& maps) {
-  return at::empty({maps.size(0), maps.size(2), maps.size(3), maps.size(1)}, maps.options()).permute({0, 3, 1, 2});
+Tensor empty_maps(const Tensor& like, int64_t channels) {
+  return at::empty({like.size(0), like.size(2), like.size(3), channels}, like.options()).permute({0, 3, 1, 2});
 }
 
 template <typename F>
@@ -70,9 +68,18 @@ Tensor two_sums(const Tensor& maps, const F& add) {
   return by_thread.sum(0).view({2, channels});
 }
 
+void copy_rows(const Tensor& made, const Tensor& out) {
+  DISPATCH(made, [&] {
+    const auto from = rows<scalar_t>(made), to = rows<scalar_t>(out);
+    over_rows(made, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) std::memcpy(to[i], from[i], made.size(1) * sizeof(scalar_t));
+    });
+  });
+}
+
 Tensor activate(const Tensor& maps, const Tensor& scale, const Tensor& shift) {
   const int64_t channels = maps.size(1);
-  auto out = empty_like(maps);
+  auto out = empty_maps(maps, channels);
   DISPATCH(maps, [&] {
     using A = at::opmath_type<scalar_t>;
     const auto from = rows<scalar_t>(maps), to = rows<scalar_t>(out);
@@ -151,7 +158,7 @@ std::tuple<Tensor, Tensor> send_back(const Tensor& grad, const Tensor& active, c
 
 Tensor finish(const Tensor& total, const Tensor& maps, const Tensor& mean, const Tensor& slope, const Tensor& shift) {
   const int64_t channels = maps.size(1);
-  auto out = empty_like(maps);
+  auto out = empty_maps(maps, channels);
   DISPATCH(maps, [&] {
     using A = at::opmath_type<scalar_t>;
     const auto sums = rows<scalar_t>(total), from = rows<scalar_t>(maps), to = rows<scalar_t>(out);
@@ -174,4 +181,4 @@ TORCH_LIBRARY(densenet_course, library) {
   library.def("finish", finish);
 }
 
-}  // namespace
+}  // namespace densenet_course

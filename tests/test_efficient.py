@@ -255,6 +255,26 @@ def test_inference(name, is_native, monkeypatch):
         assert difference(fast(images.bfloat16()), plain(images.bfloat16())) < 0.05
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("edge", [3, 24], ids=["few pixels", "many pixels"])
+@pytest.mark.parametrize("layer", [conv_block, BottleneckLayer])
+def test_inference_of_a_compiled_block(layer, edge, threads):
+    """Few pixels are multiplied as matrices, many are convolved."""
+    torch.manual_seed(0)
+    plain = randomise(DenseBlock(3, 5, 4, layer), 0).eval()
+    for module in plain.modules():
+        if isinstance(module, nn.Conv2d):
+            module.bias = nn.Parameter(torch.randn(module.out_channels))
+    fast = EfficientDenseBlock(copy.deepcopy(plain), is_native=True)
+    features, before = torch.randn(2, 5, edge, edge), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    with torch.no_grad():
+        ours, right = fast(features), plain(features)
+    torch.set_num_threads(before)
+    assert difference(ours, right) < 1e-5
+    assert not ours.is_inference() and (ours.requires_grad_() * 2).requires_grad  # may go into what is trained
+
+
 def test_two_backward_passes_through_one_graph():
     _, model = pair(tiny)
     loss = model(torch.randn(3, 3, 8, 8)).square().sum()

@@ -116,7 +116,7 @@ def test_other_layouts_are_refused():
 def test_without_a_compiler_the_operators_do_it(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
-    monkeypatch.setattr(efficient_kernels, "SOURCE", efficient_kernels.SOURCE.with_name("none.cpp"))
+    monkeypatch.setattr(efficient_kernels, "SOURCES", [efficient_kernels.SOURCES[0].with_name("none.cpp")])
     monkeypatch.setattr("densenet_course.efficient.native", native.__wrapped__)
     model = models.class_densenet(efficient="native")
     with pytest.warns(UserWarning, match=r"kernels.cpp could not be compiled .* going on with PyTorch's operators"):
