@@ -28,7 +28,6 @@ import json
 import socket
 import statistics
 from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -59,7 +58,7 @@ def accuracy(model, judged):
 # ## Three new classes, thirty images each
 #
 # Shapes are `(N, C, H, W)`. Suppose that seven classes of FashionMNIST are labelled in full. Three are new: pullover,
-# coat and shirt, the tops with long sleeves. Of each you have only 30 labelled images.
+# coat and shirt, most of them tops with long sleeves. Of each you have only 30 labelled images.
 
 # %%
 NEW = (2, 4, 6)
@@ -281,7 +280,8 @@ if measured:
 
 # %%
 def run_of(method, per_class, target=new, source=old):
-    return pictures.find(measured, method, per_class, target, source if method in ("frozen", "fine-tuned") else [])
+    source = [] if method.startswith(("from scratch", "random")) else source
+    return pictures.find(measured, method, per_class, target, source)
 
 
 def lead(a, b, names=""):
@@ -331,7 +331,7 @@ if measured:
     for n, method in ((30, "frozen"), (30, "fine-tuned"), (300, "frozen"), (300, "fine-tuned")):
         pair = (run_of(method, n, new, sources[name]) for name in ("garments", "shoes"))
         low, high = lead(*pair, f"{method}, garments minus shoes")
-    assert -2 < low and high < 2
+    assert low > -2 and high < 2
 
 # %% [markdown]
 # Garments are the better preparation, by less than you
@@ -374,10 +374,10 @@ def remembered(model):
 hasty = train(with_new_classifier(network, len(NEW)), rate=1.28)
 for rate, model in ((0.08, tuned), (1.28, hasty)):
     print(f"rate {rate}: new classes {accuracy(model, new_test):.1%}, old classes {remembered(model):.1%}")
-assert remembered(hasty) < remembered(tuned) - (0 if location.is_sample else 0.1)
+assert location.is_sample or remembered(hasty) < min(0.5, remembered(tuned) - 0.1)
 
 # %% [markdown]
-# Both forget, the hasty one nearly all. Over five seeds, on held-out images of the new classes and test images of the
+# Both forget, and the hasty one has little left. Over five seeds, on held-out images of the new classes and test images of the
 # old:
 
 # %%
@@ -399,11 +399,11 @@ if measured:
 
 # %%
 for n in (30, 300) if measured else ():
-    runs = {name: pictures.find(measured, f"classifier, BN {name}", n, new, old)["test"] for name in ("still", "moving")}
-    for name, run in runs.items():
+    still, moving = (run_of(f"classifier, BN {how}", n)["test"] for how in ("still", "moving"))
+    for name, run in (("still", still), ("moving", moving)):
         print(f"{n:3} images, BN {name:6} new classes {mean(run):.1%}, old classes {mean(run, 'source'):.1%}")
     slowly = mean(run_of("fine-tuned", n)["held_out"]["0.005"], "source")
-    assert mean(runs["moving"]) < mean(runs["still"]) and abs(mean(runs["moving"], "source") - slowly) < 0.06
+    assert mean(moving) < mean(still) and abs(mean(moving, "source") - slowly) < 0.06
 
 # %% [markdown]
 # Moving statistics alone cost most of what fine-tuning at a small rate forgets. Nor did the new images' statistics
@@ -463,7 +463,7 @@ print(f"our network, seven old classes, frozen: {accuracy(frozen(network), some)
 # The network for three classes, part by part. **Predict** the head: a BatchNorm of 112 channels, and the classifier.
 
 # %% tags=["nbval-check-output"]
-config = replace(network.config, num_classes=len(NEW))
+config = untrained.config  # made for three classes
 for row in accounting.trace(config, 28):
     print(f"{row.name:12} {row.channels:3} × {row.height:2}×{row.width:<2} {row.parameters:7,}")
 print(f"by formula {accounting.parameters(config):,}, counted {count(tuned):,}")
