@@ -272,8 +272,8 @@ if measured:
     show(pictures.by_method(measured, new, old))
 
 # %% [markdown]
-# *Blue is pretrained, a square is frozen; a mark is one seed, a line their mean.* With more labels, all gain; frozen
-# features gain less.
+# *Blue is pretrained, a square is frozen; a mark is one seed, a line their mean.* All gain from more labels; training
+# from scratch gains most.
 #
 # Seeds differ by as much as methods do. But the methods share their seeds, so we subtract seed by seed. An order
 # counts where all five agree on its sign.
@@ -334,9 +334,8 @@ if measured:
     assert low > -2 and high < 2
 
 # %% [markdown]
-# Garments are the better preparation, by less than you
-# may have guessed, and not with every seed. Even shoes lift frozen features far above random ones. With 300 images and
-# everything trained, the source hardly matters any more.
+# Garments are the better preparation, but only by a few points, and not with every seed. Even shoes lift frozen
+# features far above random ones. With 300 images and everything trained, the source hardly matters any more.
 #
 # ## An easier target
 #
@@ -377,8 +376,8 @@ for rate, model in ((0.08, tuned), (1.28, hasty)):
 assert location.is_sample or remembered(hasty) < min(0.5, remembered(tuned) - 0.1)
 
 # %% [markdown]
-# Both forget, and the hasty one has little left. Over five seeds, on held-out images of the new classes and test images of the
-# old:
+# Both forget, and the hasty one has little left. Over five seeds, on held-out images of the new classes and test
+# images of the old:
 
 # %%
 if measured:
