@@ -3,7 +3,7 @@
 The class network is pretrained on some classes and transferred to three others, with 30 or 300 labelled images of each.
 Each seed (``--seeds``) has its own pretraining and its own labelled images, the same for all methods. All but frozen
 classifiers get the same steps of the same batches. Each method's peak rate, or weight decay, is the one with the best
-mean over the seeds on held-out training images of the target classes. The test images of the target classes are read
+mean over the first three seeds on held-out images of the target's training set. The test images of the target are read
 once for each seed, at the end. Everything finished is kept in runs/transfer, so a stopped script goes on where it was.
 ``--quick`` is for CI: one seed, a few images and steps, written to runs/quick.
 """
@@ -42,6 +42,7 @@ class Plan:
     """How much is run."""
 
     seeds: int = 5
+    choose: int = 3  # seeds that choose rate or decay
     per_class: tuple = (30, 300)
     steps: int = 300
     batch_size: int = 30
@@ -172,7 +173,7 @@ def measure(method, source, target, per_class, *, data, plan, setting=None):
         for option in plan.decays if method.endswith("frozen") else plan.rates:
             held_out[str(option)] = [
                 kept(plan, f"{key}-{option}-{seed}", lambda o=option, s=seed: one(o, s, "held out"))
-                for seed in range(plan.seeds)]
+                for seed in range(min(plan.choose, plan.seeds))]
         setting = float(max(held_out, key=lambda o: statistics.mean(run["target"] for run in held_out[o])))
     runs = [kept(plan, f"{key}-test-{setting}-{seed}", lambda s=seed: one(setting, s, "test"))
             for seed in range(plan.seeds)]
