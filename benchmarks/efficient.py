@@ -18,11 +18,24 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from harness import REPOSITORY, provenance, results_file, summarise
-from steps import bc, compare, inference, our_121, our_bc100, report, resnet50, torchvision_121, torchvision_bc100
+from steps import (
+    bc,
+    compare,
+    inference,
+    our_121,
+    our_bc100,
+    ours,
+    profile,
+    report,
+    resnet50,
+    torchvision_121,
+    torchvision_bc100,
+)
 from steps import train_step as train
 
 from densenet_course.files import write_json
 from densenet_course.memory import saved_bytes
+from densenet_course.precision import FP32_CHANNELS_LAST
 
 DEPTHS = (40, 100, 160, 250)
 CASES = {  # name → torchvision's network, ours, shape of an image, images of a training batch on CPU, GPU, --quick
@@ -107,6 +120,14 @@ def measure(*, device, quick, repeats, cases=tuple(CASES), batches=(1, 32)):
     return found
 
 
+def profiles(*, quick):
+    """Profile a training step of BC-100-12 in fp32 channels-last: torchvision's, efficient, native."""
+    theirs, build, shape, batch, _, small = CASES["BC-100-12 28²"]
+    images = torch.randn((small if quick else batch, *shape))
+    models = {"torchvision": theirs, **{name: lambda e=e: build(e) for name, e in ours(images.device).items()}}
+    return {name: profile(train(make(), images, FP32_CHANNELS_LAST)) for name, make in models.items()}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small batches, for CI")
@@ -127,6 +148,8 @@ def main():
     print(f"kept for backward: slope {kept['slope']}; BC-100-12 {kept['BC-100-12 times fewer']} times fewer bytes")
     results = {"provenance": provenance(repeats=options.repeats, seeds=[0]), "copy GB/s": bandwidth(device),
                "memory": kept, **measure(device=device, quick=options.quick, repeats=options.repeats)}
+    if device == "cpu":
+        results["milliseconds of a training step of BC-100-12, fp32 channels-last"] = profiles(quick=options.quick)
     write_json(out, results)
     print(out.relative_to(REPOSITORY))
 

@@ -1,9 +1,11 @@
 """Time every lesson from its first cell to its last: ``python benchmarks/lessons.py``; run it on a quiet machine.
 
-``--quick`` runs the first lesson only and writes to runs/.
+With names, ``09_memory_and_speed`` for instance, only these are timed and the others keep their figures. ``--quick``
+times the first lesson only and writes to runs/.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -28,15 +30,20 @@ def seconds(notebook):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="default: all")
     parser.add_argument("--quick", action="store_true", help="the first lesson only")
     options = parser.parse_args()
     notebooks = sorted((REPOSITORY / "notebooks").glob("[0-9]*.ipynb"))
-    folder = REPOSITORY / ("runs/quick" if options.quick else "benchmarks/results")
-    found = {}
-    for notebook in notebooks[:1] if options.quick else notebooks:
+    unknown = set(options.lessons) - {notebook.stem for notebook in notebooks}
+    if unknown:
+        parser.error(f"expected names of lessons, without .ipynb, got {', '.join(sorted(unknown))}")
+    chosen = [n for n in notebooks if not options.lessons or n.stem in options.lessons]
+    out = REPOSITORY / ("runs/quick" if options.quick else "benchmarks/results") / "lessons.json"
+    found = json.loads(out.read_text())["seconds"] if options.lessons and out.exists() else {}
+    for notebook in chosen[:1] if options.quick else chosen:
         found[notebook.stem] = round(seconds(notebook), 1)
         print(f"{notebook.stem:28} {found[notebook.stem]:6.1f} s", flush=True)
-    write_json(folder / "lessons.json", {"seconds": found, "provenance": provenance()})
+    write_json(out, {"seconds": dict(sorted(found.items())), "provenance": provenance()})
 
 
 if __name__ == "__main__":

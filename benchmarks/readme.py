@@ -20,6 +20,7 @@ LESSONS = {
     "08_densenet121": "build DenseNet-121 to the last parameter; swap weights with torchvision",
     "09_memory_and_speed": "count what a block keeps; recompute without harm to BatchNorm; choose by measured time",
     "10_what_the_layers_learn": "extract features anywhere; say by measurement which layer suits which question",
+    "11_transfer_learning": "freeze or fine-tune a trained network; compare with training from scratch on equal terms",
     "12_relatives": "compare three families at equal parameters; swap and count the layer of a dense block",
     "13_keras": "write the same network in functional Keras 3 and copy the weights across, outputs equal",
     "14_capstone": "price a design before training it; tell a better network from a lucky one; enter the capstone",
@@ -60,26 +61,77 @@ def exercise_table():
     return rows
 
 
+def spread(ratio):
+    """Write a summary of ratios: median, smallest and largest."""
+    return f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
+
+
 def result_table():
     """List what was measured, each line with its file."""
     rows = ["| measured | result | file in `benchmarks/results` |", "|---|---|---|"]
-    for precision, found in read("class_training")["precisions"].items():
-        accuracy, seconds = list(found["accuracy"].values()), list(found["seconds"].values())
-        rows.append(
-            f"| class network, 141,130 parameters, 6 epochs of 60,000 images, {precision}: test accuracy, "
-            f"{len(accuracy)} seed{'s' if len(accuracy) > 1 else ''} | {100 * statistics.mean(accuracy):.2f} % "
-            f"({100 * min(accuracy):.2f} to {100 * max(accuracy):.2f}) | `class_training.json` |"
-        )
-        rows.append(f"| the same: seconds of training, median; cold, with imports and data | "
-                    f"{statistics.median(seconds):.0f}; {found['cold_seconds']:.0f} | `class_training.json` |")
-    for case, name in (("plain", "plain"), ("augmented", "flipped and shifted")):
-        ratios = read("loader")[case]["ratio"]
-        for loader, workers in (("dataloader", "no workers"), ("dataloader with workers", "a worker for each core")):
-            ratio = ratios[loader]
-            times = f"{ratio['median']:.0f} times as fast ({ratio['min']:.0f} to {ratio['max']:.0f})"
-            name_and_case = f"resident batches against a per-image DataLoader, {workers}, {name}"
-            rows.append(f"| {name_and_case} | {times} | `loader.json` |")
+    parts = (("class_training", training_rows), ("time_to_accuracy", sooner_rows), ("loader", loader_rows),
+             ("efficient", efficient_rows))
+    for name, make in parts:
+        rows += [f"| {measured} | {result} | `{name}.json` |" for measured, result in make(read(name))]
     return rows
+
+
+def training_rows(found):
+    """Set out what the class network reaches with the lesson's recipe."""
+    for precision, runs in found["precisions"].items():
+        accuracy, seconds = list(runs["accuracy"].values()), list(runs["seconds"].values())
+        yield (f"class network, 141,130 parameters, 6 epochs of 60,000 images, {precision}: test accuracy, "
+               f"{len(accuracy)} seed{'s' if len(accuracy) > 1 else ''}",
+               f"{100 * statistics.mean(accuracy):.2f} % ({100 * min(accuracy):.2f} to {100 * max(accuracy):.2f})")
+        yield ("the same: seconds of training, median; cold, with imports and data",
+               f"{statistics.median(seconds):.0f}; {runs['cold_seconds']:.0f}")
+
+
+def sooner_rows(found):
+    """Set out how soon the class network reaches an accuracy, cold, and against d2l's recipe."""
+    for goal, precisions in found["course"].items():
+        recipe = found["recipes"][goal]
+        how = f"{recipe['epochs']} epochs{' with Muon' if recipe.get('optimizer') == 'muon' else ''}"
+        for precision, runs in precisions.items():
+            accuracy, seconds = list(runs["accuracy"].values()), list(runs["seconds"].values())
+            yield (f"class network, {how}, {precision}, cold, {len(accuracy)} seed{'s' if len(accuracy) > 1 else ''}: "
+                   f"seconds to a test accuracy above {goal}, median",
+                   f"{statistics.median(seconds):.0f} s, to {100 * statistics.mean(accuracy):.2f} % "
+                   f"({100 * min(accuracy):.2f} to {100 * max(accuracy):.2f})")
+    d2l = found["d2l seconds"]
+    yield (f"d2l's recipe to 0.91, {d2l['steps_timed']:.0f} steps and an evaluation timed, the rest extrapolated, "
+           "against ours, cold", f"{d2l['whole'] / 3600:.1f} hours, {found['times faster']:.0f} times as long")
+    yield ("the same, taken apart", ", ".join(f"{name} {factor:g}" for name, factor in found["factors"].items()))
+
+
+def loader_rows(found):
+    """Set out how much faster resident batches are than a DataLoader."""
+    for case, name in (("plain", "plain"), ("augmented", "flipped and shifted")):
+        for loader, workers in (("dataloader", "no workers"), ("dataloader with workers", "a worker for each core")):
+            ratio = found[case]["ratio"][loader]
+            yield (f"resident batches against a per-image DataLoader, {workers}, {name}",
+                   f"{ratio['median']:.0f} times as fast ({ratio['min']:.0f} to {ratio['max']:.0f})")
+
+
+def efficient_rows(found):
+    """Set out how the efficient block compares with torchvision's: bytes kept, then speed at equal format."""
+    kept = found["memory"]
+    yield (f"bytes kept for the backward pass, BC-100-12, batch {kept['batch']}: torchvision's against efficient",
+           f"{kept['BC-100-12 times fewer']} times fewer")
+    yield ("the same by depth, 40 to 250 layers: exponent plain, efficient",
+           f"{kept['slope']['plain']}, {kept['slope']['efficient']}")
+    peaks = {name: size - kept["peak bytes"]["nothing"] for name, size in kept["peak bytes"].items()}
+    yield ("the same in a fresh process: peak memory above one that trains nothing, times lower",
+           f"{peaks['torchvision'] / peaks['efficient']:.1f}")
+    for part in ("training", "inference"):
+        for case, result in found[part].items():
+            for kind, ratios in result["against torchvision"].items():
+                yield f"{part}, {case}, {kind}: `native` against torchvision, times as fast", spread(ratios["native"])
+    for case, result in found["training"].items():
+        kind = "bf16 channels-last"
+        ratios = result["against torchvision in fp32 contiguous"][kind]
+        yield (f"training, {case}: {kind} against torchvision in contiguous fp32: `native`; the convolutions alone",
+               f"{spread(ratios['native'])}; {spread(ratios['convolutions'])}")
 
 
 def fill(text):

@@ -35,6 +35,8 @@ def add_options(parser):
     add("--weight-decay", "of convolutions and linear weights", type=float)
     add("--image-size", "height and width of the crops, in pixels", type=int)
     add("--workers", "processes that read images, for each process that trains", type=int)
+    parser.add_argument("--optimizer", choices=("sgd", "muon"), default="sgd",
+                        help="sgd with Nesterov momentum, or muon, its orthogonal steps (default: sgd)")
     parser.add_argument("--drop-rate", type=float, default=0.0, help="dropout after each layer (default: 0)")
     parser.add_argument("--efficient", action="store_true", help="the same network with fewer bytes")
     parser.add_argument("--sync-batchnorm", action="store_true",
@@ -106,8 +108,8 @@ def _train(options):
           f"{precision}; {data.source}")
     history = fit(
         model, data.train, test=data.test, epochs=options.epochs, peak_rate=options.peak_rate,
-        weight_decay=options.weight_decay, schedule=options.schedule, device=device, precision=precision,
-        checkpoint=checkpoint,
+        weight_decay=options.weight_decay, schedule=options.schedule, optimizer=options.optimizer, device=device,
+        precision=precision, checkpoint=checkpoint,
     )
     return _report(options.out, model, data, precision, history)
 

@@ -241,3 +241,16 @@ def test_a_killed_run_ends_with_the_weights_of_a_whole_one(tmp_path):
     assert all(torch.equal(resumed[key], value) for key, value in whole.items())
     history = load_checkpoint(tmp_path / "killed.pt")["history"]
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
+
+
+def test_mirror_images_are_averaged_with_the_images():
+    model, data = tiny_network(), small_data()
+    mirrored = small_data()
+    mirrored.images = mirrored.images.flip(-1)
+    (plain, labels), (other, _) = predict(model, data), predict(model, mirrored)
+    both, same_labels = predict(model, data, flip=True)
+    torch.testing.assert_close(both, (plain + other) / 2)
+    assert not torch.allclose(both, plain, atol=1e-3) and torch.equal(labels, same_labels)
+    loss, accuracy = evaluate(model, data, flip=True)
+    assert loss == pytest.approx(F.cross_entropy(both, labels).item(), rel=1e-5)
+    assert accuracy == (both.argmax(1) == labels).float().mean().item()

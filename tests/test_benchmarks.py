@@ -1,0 +1,105 @@
+"""The benchmarks that time something run in their quick form, and their files hold what lessons and README read."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def quick(name, *options):
+    """Run a benchmark in its quick form and read its file."""
+    command = [sys.executable, f"benchmarks/{name}.py", "--quick", *options]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return json.loads((ROOT / f"runs/quick/{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def benchmarks():
+    """The folder of the benchmarks on the path, for tests that import one."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    yield
+    sys.path.remove(str(ROOT / "benchmarks"))
+
+
+@pytest.fixture(scope="module")
+def efficient():
+    return quick("efficient", "--repeats", "2")
+
+
+@pytest.fixture(scope="module")
+def sooner():
+    return quick("time_to_accuracy")
+
+
+def test_the_efficient_block_is_compared_in_every_format(efficient):
+    assert {case.partition(",")[0] for case in efficient["training"]} == {
+        "DenseNet-121 64²", "DenseNet-121 224²", "BC-100-12 28²"}
+    assert len(efficient["inference"]) == 3, "--quick has one batch size for both"
+    for part, forms in (("training", {"efficient", "native", "convolutions"}), ("inference", {"efficient", "native"})):
+        for result in efficient[part].values():
+            for kind, ratios in result["against torchvision"].items():
+                assert set(ratios) == forms - ({"convolutions"} if kind == "fp32 contiguous" else set())
+                a, b = (result["seconds"][f"{name} {kind}"]["values"] for name in ("torchvision", "native"))
+                assert ratios["native"]["values"] == [pytest.approx(x / y, rel=0.02) for x, y in zip(a, b, strict=True)]
+            plain = result["against torchvision in fp32 contiguous"]
+            assert plain["fp32 contiguous"] == result["against torchvision"]["fp32 contiguous"]
+
+
+def test_what_the_block_keeps_grows_linearly(efficient):
+    kept = efficient["memory"]
+    assert kept["slope"]["efficient"] < 1.1 < 1.3 < kept["slope"]["plain"]
+    assert kept["BC-100-12 times fewer"] > 3
+    assert kept["peak bytes"]["nothing"] < kept["peak bytes"]["efficient"] < kept["peak bytes"]["torchvision"]
+
+
+def test_the_factors_of_the_ratio_multiply_to_it(sooner):
+    assert math.prod(sooner["factors"].values()) == pytest.approx(sooner["times faster"], rel=0.03)
+    assert list(sooner["factors"])[:4] == list(sooner["meaning"])
+    d2l = sooner["d2l seconds"]
+    assert d2l["whole"] == pytest.approx(10 * (469 * d2l["step"] + d2l["evaluation"]), rel=0.01)
+    for precisions in sooner["course"].values():
+        for runs in precisions.values():
+            assert set(runs["accuracy"]) == {"0"} and runs["seconds"]["0"] > 1, "cold: with the start of Python"
+
+
+def test_the_techniques_are_each_judged_plain_and_mirrored():
+    found = quick("techniques")
+    assert {"full recipe", "Muon", "mirror images in the test"} <= set(found["variants"])
+    accuracies = [one["accuracy"]["0"] for one in found["variants"].values()]
+    assert len(set(accuracies)) > 3, "every technique changes something"
+    assert all(seconds[0] > 0 for seconds in found["cpu_seconds"].values())
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_readme_reads_what_the_benchmarks_write(efficient, sooner):
+    import readme
+
+    rows = [" ".join(row) for row in (*readme.efficient_rows(efficient), *readme.sooner_rows(sooner))]
+    assert any(f"{efficient['memory']['BC-100-12 times fewer']} times fewer" in row for row in rows)
+    assert any(f"{sooner['times faster']:.0f} times as long" in row for row in rows)
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_the_table_on_the_screen(efficient):
+    import bench
+
+    found = efficient | {"cold training": {"seconds": 41.4, "accuracy": 0.9123}}
+    lines = list(bench.table(found))
+    assert lines[0] == "class network, cold: 41 s to a test accuracy of 0.9123"
+    assert sum(line.startswith(("training", "inference")) for line in lines) == 18
+
+
+@pytest.mark.parametrize("script", ["efficient", "bench"])
+def test_without_a_gpu_there_is_one_line(script):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    command = [sys.executable, f"benchmarks/{script}.py", "--gpu"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "expected a CUDA GPU, found none" in done.stderr.splitlines()[-1]
