@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercise 13 · A new classifier on frozen features
 #
-# *Medium · 25 minutes · after lesson 11, with BatchNorm's modes of [lesson 02](../02_conv_block.ipynb) · 10 points*
+# *Medium · 25 minutes · after [lesson 11](../11_transfer_learning.ipynb) · 10 points*
 #
 # **Task.** Write `prepare_for_transfer(model, num_classes)` for a DenseNet of torchvision or of this course. It returns
 # the network with one new `Linear` classifier, with bias; new even for the same number of classes. All else is frozen.
@@ -70,7 +70,8 @@ check("transfer", prepare_for_transfer)
 # </details>
 # <details><summary>Where to look</summary>
 #
-# [Lesson 02](../02_conv_block.ipynb), section "Training mode and evaluation mode", the cells with `block.train()` and
+# [Lesson 11](../11_transfer_learning.ipynb), section "The other half of freezing". [Lesson
+# 02](../02_conv_block.ipynb), section "Training mode and evaluation mode", the cells with `block.train()` and
 # `block.eval()`. [Lesson 08](../08_densenet121.ipynb), section "torchvision's own layout", for what `features` leaves
 # out. PyTorch's page of `torch.nn.Module`: what `train` does and returns.
 # </details>
