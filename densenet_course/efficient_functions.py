@@ -10,6 +10,8 @@ from densenet_course.efficient_steps import (
     Gradient,
     Step,
     empty_maps,
+    for_kernels,
+    images_at_once,
     measure_all,
     run,
     run_backward,
@@ -116,10 +118,10 @@ def infer_natively(features, stages, kernels):
     tensors, places, eps, channels = [], [], [], stages[-1].writes.stop
     for stage in stages:
         norm, conv = stage.step.norm, stage.step.conv
-        tensors += norm.weight, norm.bias, norm.running_mean, norm.running_var, conv.weight, conv.bias
-        places += *conv.padding, stage.reads if stage.from_block else 0, -1 if stage.writes is None else stage.writes.start
+        tensors += for_kernels(stage.step.parameters, norm.running_mean, norm.running_var)
+        places += *conv.padding, stage.reads if stage.from_block else 0, stage.writes.start if stage.writes else -1
         eps.append(norm.eps)
-    return kernels.infer(features, tensors, places, eps, channels, next(tiles(features, channels)).stop)
+    return kernels.infer(features, tensors, places, eps, channels, images_at_once(features, channels))
 
 
 def infer_by_operators(features, stages):

@@ -85,17 +85,18 @@ def native():
     """Compile ``SOURCES``, or find what was compiled before; PyTorch keeps it in its folder of extensions.
 
     Returns:
-        A namespace with the functions of ``Operators`` and ``infer``, for maps on a CPU; ``Operators`` itself, with a
-        warning, where no compiler works.
+        A namespace with the functions of ``Operators`` and those of ``dense_block.cpp``, for maps on a CPU;
+        ``Operators`` itself, with a warning, where no compiler works.
     """
     from torch.utils import cpp_extension
 
     flags = ["/O2"] if sys.platform == "win32" else ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]
     if sys.platform == "linux":
         flags.append("-fopenmp")
+    sources = [str(source) for source in SOURCES]
     try:
         with _programs_on_path():
-            cpp_extension.load("densenet_course_kernels", [*map(str, SOURCES)], extra_cflags=flags, is_python_module=False)
+            cpp_extension.load("densenet_course_kernels", sources, extra_cflags=flags, is_python_module=False)
     except (OSError, RuntimeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(

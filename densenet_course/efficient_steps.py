@@ -40,6 +40,11 @@ class Step:
     def parameters(self):
         return self.norm.weight, self.norm.bias, self.conv.weight, self.conv.bias
 
+    @property
+    def is_compiled(self):
+        """Whether all of it is: that is, if nothing is pooled."""
+        return self.kernels is not Operators and self.pool == 1
+
     def statistics(self, mean, var):
         """Choose what it normalises with: the first of these channels' batch statistics, or its running ones."""
         if self.uses_batch:
@@ -52,7 +57,7 @@ class Step:
         norm = self.norm
         if not norm.training or norm.running_mean is None:
             return
-        norm.num_batches_tracked += 1
+        norm.num_batches_tracked.add_(1)  # without setting the attribute again, which takes longer
         momentum = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
         norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), momentum)
         norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var.dtype), momentum)
@@ -77,6 +82,11 @@ def tiles(maps, channels=0):
         size = max(1, TILE_BYTES // max(1, image_bytes))
     for start in range(0, count, size):
         yield slice(start, start + size)
+
+
+def images_at_once(maps, channels=0):
+    """Return the number of images in a tile."""
+    return next(tiles(maps, channels)).stop
 
 
 def values_per_channel(maps):
@@ -111,6 +121,11 @@ def pooled(step, active):
     return F.avg_pool2d(active, step.pool) if step.pool > 1 else active
 
 
+def for_kernels(parameters, mean, var):
+    """Put a step's tensors in the order in which the compiled steps take them."""
+    return [*parameters[:2], mean, var, *parameters[2:]]
+
+
 def run(step, parameters, source, mean, var, out, *, measured=False, keep=None):
     """Compute one step, some images at a time.
 
@@ -126,6 +141,12 @@ def run(step, parameters, source, mean, var, out, *, measured=False, keep=None):
     Returns:
         (mean, variance) of ``out`` if ``measured``, otherwise None.
     """
+    if step.is_compiled:
+        found = step.kernels.run(
+            source, for_kernels(parameters, mean, var), step.norm.eps, step.conv.padding, out, measured, keep,
+            images_at_once(source, step.conv.out_channels),
+        )
+        return found if measured else None
     weight, bias = (p if p is None else p.to(source.dtype) for p in parameters[2:])
     scale, shift = scale_and_shift(step, parameters, mean, var)
     parts = []
@@ -162,6 +183,10 @@ class Gradient:
         self.maps, self.mean, self.shift, self.slope = maps, mean, shift, slope
         if mean is not None and shift is None:
             self.shift, self.slope = torch.zeros_like(mean), torch.zeros_like(mean)
+
+    def tensors(self):
+        """Return what the compiled steps need of it."""
+        return [self.total, self.maps, self.mean, self.slope, self.shift]
 
     def part(self, channels):
         """View some of the channels; what is added there is added here."""
@@ -202,6 +227,18 @@ def run_backward(step, parameters, source, mean, var, above, below, *, keep=None
     Returns:
         Gradients of γ, β, weight and bias; None where they were not wanted.
     """
+    if step.is_compiled:
+        sums = step.kernels.run_backward(
+            for_kernels(parameters, mean, var), step.norm.eps, step.conv.padding, step.uses_batch, above.tensors(),
+            below.tensors(), below.is_first, keep, [inside, *wanted], images_at_once(source, step.conv.out_channels),
+        )
+    else:
+        sums = run_backward_by_operators(step, parameters, source, mean, var, above, below, keep, wanted, inside)
+    return [None if s is None else s.to(p.dtype) for s, p in zip(sums, parameters, strict=True)]
+
+
+def run_backward_by_operators(step, parameters, source, mean, var, above, below, keep, wanted, inside):
+    """Do it on any device, and for what is pooled."""
     kernels, weight, bias = step.kernels, parameters[2].to(source.dtype), parameters[3]
     scale, shift = scale_and_shift(step, parameters, mean, var)
     r = torch.rsqrt(var + step.norm.eps)
@@ -230,4 +267,4 @@ def run_backward(step, parameters, source, mean, var, above, below, *, keep=None
         sums[0] = sums[0] * r
         if step.uses_batch:
             below.add_statistics(scale, r, *sums[:2])
-    return [None if s is None else s.to(p.dtype) for s, p in zip(sums, parameters, strict=True)]
+    return sums
