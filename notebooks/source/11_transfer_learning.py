@@ -256,7 +256,8 @@ if measured is None:
     print("no transfer.json here; from a checkout of the course, python benchmarks/transfer.py makes it")
 else:
     print(f"{len(measured['seeds'])} seeds, {measured['steps']} steps of {measured['batch_size']} images, "
-          f"{measured['test_images']:,} test images; settings chosen on {measured['held_out_images']:,} others")
+          f"{measured['test_images']:,} test images; settings chosen on {measured['held_out_images']:,} others by "
+          f"{len(measured['runs'][0]['held_out']['0.08'])} seeds")
     print(f"rates tried: {measured['rates']}, weight decays of the frozen classifier: {measured['decays']}")
     print("epochs of pretraining:", next(one["epochs"] for one in measured["pretraining"] if one["source"] == old))
 
@@ -376,8 +377,8 @@ for rate, model in ((0.08, tuned), (1.28, hasty)):
 assert location.is_sample or remembered(hasty) < min(0.5, remembered(tuned) - 0.1)
 
 # %% [markdown]
-# Both forget, and the hasty one has little left. Over five seeds, on held-out images of the new classes and test
-# images of the old:
+# Both forget, and the hasty one has little left. Over the seeds that chose the rates, on held-out images of the new
+# classes and test images of the old:
 
 # %%
 if measured:
