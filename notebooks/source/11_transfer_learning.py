@@ -390,7 +390,7 @@ if measured:
 
 # %% [markdown]
 # At 1.28 the pretraining's lead is gone with its memory. The best rate for the new classes is not the best for the old.
-# And even the smallest rate forgets a quarter. Are those the weights, or what else moves?
+# And even the smallest rate forgets about a quarter. Are those the weights, or what else moves?
 #
 # ## BatchNorm again
 #
@@ -402,11 +402,13 @@ for n in (30, 300) if measured else ():
     still, moving = (run_of(f"classifier, BN {how}", n)["test"] for how in ("still", "moving"))
     for name, run in (("still", still), ("moving", moving)):
         print(f"{n:3} images, BN {name:6} new classes {mean(run):.1%}, old classes {mean(run, 'source'):.1%}")
-    slowly = mean(run_of("fine-tuned", n)["held_out"]["0.005"], "source")
-    assert mean(moving) < mean(still) and abs(mean(moving, "source") - slowly) < 0.06
+    slow = run_of("fine-tuned", n)["held_out"]["0.005"]
+    alike = mean(moving[:len(slow)], "source")  # of the same seeds
+    print(f"{n:3} images, old classes: moving {alike:.1%}, fine-tuned at 0.005 {mean(slow, 'source'):.1%}, same seeds")
+    assert mean(moving) < mean(still) and abs(alike - mean(slow, "source")) < 0.06
 
 # %% [markdown]
-# Moving statistics alone cost most of what fine-tuning at a small rate forgets. Nor did the new images' statistics
+# Moving statistics alone cost about as much as fine-tuning at a small rate forgets. Nor did the new images' statistics
 # help the new classes.
 #
 # ## From ImageNet
