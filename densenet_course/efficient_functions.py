@@ -5,16 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch.autograd.function import once_differentiable
 
+from densenet_course.efficient_backward import Gradient, run_backward
 from densenet_course.efficient_kernels import LAST, Operators, wide
 from densenet_course.efficient_steps import (
-    Gradient,
     Step,
     empty_maps,
     for_kernels,
     images_at_once,
     measure_all,
     run,
-    run_backward,
     scale_and_shift,
     tiles,
     values_per_channel,
