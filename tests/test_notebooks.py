@@ -27,6 +27,7 @@ COMPARED = {
     "08_densenet121": 24,
     "09_memory_and_speed": 18,
     "10_what_the_layers_learn": 11,
+    "11_transfer_learning": 5,
     "12_relatives": 14,
     "13_keras": 16,
     "14_capstone": 7,

@@ -476,4 +476,4 @@ print("the last probe is as large as the classifier:", cost == count(model.class
 # **Sources.** Huang et al. 2017, section 5 and figure 5. Alain and Bengio 2016, *Understanding intermediate
 # layers using linear classifier probes*. torchvision, `models.feature_extraction`.
 #
-# **Next:** [12 · DenseNet and its relatives](12_relatives.ipynb).
+# **Next:** [11 · Transfer learning](11_transfer_learning.ipynb).
