@@ -3,7 +3,7 @@
 For each network: seconds of a training step (forward, loss, backward) and of inference, in turns; and the time that its
 convolutions alone would take, which no saving of bytes can get below. "efficient" is built from PyTorch's operators,
 "native" has its passes compiled from C++. Then what is kept for the backward pass, by depth, and the peak memory of a
-fresh process that trains one step. ``--quick`` takes small batches and writes to runs/.
+fresh process that trains one step. ``--quick`` takes small batches of two networks and writes to runs/.
 """
 
 import argparse
@@ -52,17 +52,17 @@ def steepness(x, y):
     return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum((a - mean_x) ** 2 for a in x)
 
 
-def memory(batch, device):
+def memory(batch, device, depths=DEPTHS):
     """Measure what both networks keep, by depth and for BC-100-12; and the peak memory of a process that trains one."""
     networks = {"plain": False, "efficient": True}
     small, images = torch.randn(4, 1, 28, 28), torch.randn(batch, 1, 28, 28)
-    by_depth = {name: [saved_bytes(bc(d, efficient=e), small) for d in DEPTHS] for name, e in networks.items()}
+    by_depth = {name: [saved_bytes(bc(d, efficient=e), small) for d in depths] for name, e in networks.items()}
     paper = {"torchvision": saved_bytes(torchvision_bc100(), images)}
     paper |= {name: saved_bytes(bc(efficient=e), images) for name, e in networks.items()}
     peaks = {name: peak(name, batch, device) for name in ("nothing", "torchvision", "efficient")}
     return {
-        "batch by depth": len(small), "depths": DEPTHS, "bytes by depth": by_depth,
-        "slope": {name: round(steepness(DEPTHS, sizes), 3) for name, sizes in by_depth.items()},
+        "batch by depth": len(small), "depths": depths, "bytes by depth": by_depth,
+        "slope": {name: round(steepness(depths, sizes), 3) for name, sizes in by_depth.items()},
         "batch": batch, "BC-100-12 bytes": paper,
         "BC-100-12 times fewer": round(paper["torchvision"] / paper["efficient"], 2),
         "peak bytes": peaks, "peak of": "GPU memory" if device == "cuda" else "resident memory of a process",
@@ -111,7 +111,7 @@ def measure(*, device, quick, repeats, cases=tuple(CASES), batches=(1, 32)):
         theirs, build, shape, on_cpu, on_gpu, small = CASES[case]
         beside = [("ResNet-50", resnet50)] if case == "DenseNet-121 224²" else []
         batch = small if quick else on_gpu if device == "cuda" else on_cpu
-        runs = [("training", train, batch)] + [("inference", inference, small if quick else b) for b in batches]
+        runs = [("training", train, batch)] + [("inference", inference, b) for b in ((small,) if quick else batches)]
         for kind, task, count in runs:
             name = f"{case}, batch {count}"
             images = torch.randn((count, *shape), device=device)
@@ -144,10 +144,11 @@ def main():
         return
     torch.manual_seed(0)
     out = results_file("efficient", device=device, quick=options.quick)
-    kept = memory(4 if options.quick else 64, device)
+    kept = memory(4, device, depths=(40, 100)) if options.quick else memory(64, device)
+    cases = ("DenseNet-121 64²", "BC-100-12 28²") if options.quick else tuple(CASES)
     print(f"kept for backward: slope {kept['slope']}; BC-100-12 {kept['BC-100-12 times fewer']} times fewer bytes")
     results = {"provenance": provenance(repeats=options.repeats, seeds=[0]), "copy GB/s": bandwidth(device),
-               "memory": kept, **measure(device=device, quick=options.quick, repeats=options.repeats)}
+               "memory": kept, **measure(device=device, quick=options.quick, repeats=options.repeats, cases=cases)}
     if device == "cpu":
         results["milliseconds of a training step of BC-100-12, fp32 channels-last"] = profiles(quick=options.quick)
     write_json(out, results)

@@ -50,6 +50,7 @@ class Plan:
     rounds: int = 5
     seeds: int = 3
     fp32_seeds: int = 1  # where there are bf16 units
+    goals: tuple = tuple(RECIPES)
     images: int = None  # all
     folder: str = "runs/time_to_accuracy"
 
@@ -188,21 +189,24 @@ def main():
     plan, location, device = Plan(), prepare(), choose_device()
     out = results_file("time_to_accuracy", device=device.type, quick=options.quick)
     if options.quick:
-        plan = Plan(steps=2, rounds=1, seeds=1, images=256, folder="runs/quick/time_to_accuracy")
+        plan = Plan(steps=2, rounds=1, seeds=1, fp32_seeds=0, goals=("0.91",), images=256,
+                    folder="runs/quick/time_to_accuracy")
         shutil.rmtree(REPOSITORY / plan.folder, ignore_errors=True)
     elif location.is_sample:
         parser.error("this machine has only the sample of FashionMNIST; densenet-course data fetches all of it")
     d2l = kept(plan, "d2l", lambda: d2l_seconds(location, plan))
     steps = kept(plan, "steps", lambda: factors(location, device, plan))
     course, best = {}, str(choose_precision(device))
-    for goal in RECIPES:
+    for goal in plan.goals:
         for allow_bf16 in (True, False):
             precision = str(choose_precision(device, allow_bf16=allow_bf16))
+            count = plan.seeds if precision == best else plan.fp32_seeds
             runs = {str(seed): kept(plan, f"{goal}, {precision}, {seed}",
                                     lambda g=goal, s=seed, a=allow_bf16: course_run(g, s, plan, allow_bf16=a))
-                    for seed in range(plan.seeds if precision == best else plan.fp32_seeds)}
-            course.setdefault(goal, {})[precision] = {
-                part: {seed: run[part] for seed, run in runs.items()} for part in ("seconds", "accuracy")}
+                    for seed in range(count)}
+            if runs:
+                course.setdefault(goal, {})[precision] = {
+                    part: {seed: run[part] for seed, run in runs.items()} for part in ("seconds", "accuracy")}
     seconds = statistics.median(course["0.91"][best]["seconds"].values())
     results = {
         "device": device.type, "data": "sample" if location.is_sample else "full", "d2l recipe": D2L,
