@@ -14,7 +14,7 @@ help:
 	@echo "make notebooks  run the notebooks from their texts and store them (ONLY=03_dense_block for one,"
 	@echo "                ONLY=exercises/03_dense_block for an exercise)"
 	@echo "make figures    draw the pictures of README and lessons again"
-	@echo "make bench      measure speed and memory in a few minutes (bench-full: all of it, about an hour; bench-gpu)"
+	@echo "make bench      measure speed and memory in a few minutes (bench-full: all of it; bench-gpu)"
 	@echo "make lock       bring requirements.lock up to date with pyproject.toml (LOCK_FLAGS=--upgrade for new versions)"
 
 setup:

@@ -14,7 +14,7 @@ import efficient
 import readme
 import time_to_accuracy
 import torch
-from harness import REPOSITORY, provenance
+from harness import REPOSITORY, provenance, spread
 
 from densenet_course.data import prepare
 from densenet_course.files import write_json
@@ -47,8 +47,7 @@ def table(found):
     for kind in ("training", "inference"):
         for case, result in found[kind].items():
             for form, ratios in result["against torchvision"].items():
-                columns = (f"{r['median']:.2f} ({r['min']:.2f} to {r['max']:.2f})" for r in
-                           (ratios["efficient"], ratios["native"]))
+                columns = (spread(ratios[name]) for name in ("efficient", "native"))
                 yield f"{f'{kind}, {case}, {form}':60} {'   '.join(columns)}"
 
 
@@ -63,7 +62,7 @@ def run_all(scripts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--full", action="store_true", help="every script that times something; about an hour")
+    which.add_argument("--full", action="store_true", help="every script that times something; it takes long")
     which.add_argument("--gpu", action="store_true", help="on a CUDA GPU")
     options = parser.parse_args()
     if options.gpu and not torch.cuda.is_available():

@@ -9,11 +9,10 @@ goes on where it was. ``--quick`` is for CI: four shapes, a few hundred images, 
 
 import argparse
 import itertools
-import json
 import time
 
 import torch
-from harness import REPOSITORY, provenance
+from harness import REPOSITORY, kept, provenance
 
 from densenet_course import accounting
 from densenet_course.data import ResidentBatches, load, prepare, split_validation
@@ -51,13 +50,6 @@ def run(shape, seed, *, train, held_out, device, precision):
     return {"cpu_seconds": round(seconds, 1), "accuracy": round(accuracy, 6)}
 
 
-def kept(path, compute):
-    """Return a finished run, or compute and keep it."""
-    if not path.exists():
-        write_json(path, compute())
-    return json.loads(path.read_text())
-
-
 def describe(shape, runs):
     """Put together what is known of one shape: its knobs, its costs by formula, and its runs, seed → run."""
     config = network(shape).config
@@ -91,9 +83,8 @@ def main():
     for seed in seeds:
         for shape in shapes:
             name = f"{shape[0]}-{'-'.join(map(str, shape[1]))}-{shape[2]}{f'-seed{seed}' if seed else ''}"
-            found = kept(folder / f"{name}.json", lambda shape=shape, seed=seed: run(shape, seed, **common))
+            found = kept(folder, name, lambda shape=shape, seed=seed: run(shape, seed, **common))
             runs.setdefault(shape, {})[seed] = found
-            print(f"{name}: {found['accuracy']:.4f}, {found['cpu_seconds']} s", flush=True)
     write_json(out, {
         "provenance": provenance(seeds=seeds), "epochs": 1, "train_images": len(train[1]),
         "validation_images": len(held_out[1]), "batch_size": 128, "precision": str(precision), "device": device.type,

@@ -8,8 +8,6 @@ fresh process that trains one step. ``--quick`` takes small batches of two netwo
 
 import argparse
 import json
-import math
-import resource
 import subprocess
 import sys
 import time
@@ -33,6 +31,7 @@ from steps import (
 )
 from steps import train_step as train
 
+from densenet_course.figures.memory import exponent
 from densenet_course.files import write_json
 from densenet_course.memory import saved_bytes
 from densenet_course.precision import FP32_CHANNELS_LAST
@@ -45,13 +44,6 @@ CASES = {  # name → torchvision's network, ours, shape of an image, images of 
 }
 
 
-def steepness(x, y):
-    """Slope of the straight line that fits log y over log x best."""
-    x, y = ([math.log(v) for v in values] for values in (x, y))
-    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
-    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum((a - mean_x) ** 2 for a in x)
-
-
 def memory(batch, device, depths=DEPTHS):
     """Measure what both networks keep, by depth and for BC-100-12; and the peak memory of a process that trains one."""
     networks = {"plain": False, "efficient": True}
@@ -62,7 +54,7 @@ def memory(batch, device, depths=DEPTHS):
     peaks = {name: peak(name, batch, device) for name in ("nothing", "torchvision", "efficient")}
     return {
         "batch by depth": len(small), "depths": depths, "bytes by depth": by_depth,
-        "slope": {name: round(steepness(depths, sizes), 3) for name, sizes in by_depth.items()},
+        "slope": {name: round(exponent(depths, sizes), 3) for name, sizes in by_depth.items()},
         "batch": batch, "BC-100-12 bytes": paper,
         "BC-100-12 times fewer": round(paper["torchvision"] / paper["efficient"], 2),
         "peak bytes": peaks, "peak of": "GPU memory" if device == "cuda" else "resident memory of a process",
@@ -87,6 +79,8 @@ def print_peak(name, batch, device):
     elif status.is_file():  # getrusage would count what the parent process held when it started this one
         print(next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM")))
     else:
+        import resource  # Windows has none
+
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 

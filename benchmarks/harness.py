@@ -1,5 +1,6 @@
 """What every benchmark needs: where it ran, timings taken in turns, and a results file that is never half-written."""
 
+import json
 import os
 import platform
 import statistics
@@ -8,6 +9,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from densenet_course.files import write_json
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -15,6 +18,18 @@ def results_file(name, *, device, quick=False):
     """Say where the results of a benchmark go: those of a GPU have a file of their own, those of --quick a folder."""
     folder = REPOSITORY / ("runs/quick" if quick else "benchmarks/results")
     return folder / f"{name}{'_gpu' if device == 'cuda' else ''}.json"
+
+
+def kept(folder, key, compute):
+    """Return what a finished run left in a folder under this key, or compute, keep and print it.
+
+    A script that was stopped goes on where it was.
+    """
+    path = folder / f"{key}.json".replace(" ", "_")
+    if not path.exists():
+        write_json(path, compute())
+        print(key, json.dumps(json.loads(path.read_text(encoding="utf-8"))), flush=True)
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def provenance(**more):
@@ -80,6 +95,11 @@ def summarise(values, digits=4):
     """Give median, smallest and largest of some numbers, and the numbers themselves."""
     return {"median": round(statistics.median(values), digits), "min": round(min(values), digits),
             "max": round(max(values), digits), "values": [round(value, digits) for value in values]}
+
+
+def spread(summary):
+    """Write a summary in words: median, smallest and largest."""
+    return f"{summary['median']:.2f} ({summary['min']:.2f} to {summary['max']:.2f})"
 
 
 def ratios(seconds, slow, fast, digits=2):

@@ -4,7 +4,7 @@ import json
 import re
 import statistics
 
-from harness import REPOSITORY
+from harness import REPOSITORY, spread
 
 COLAB = "https://colab.research.google.com/github/densenet-course/densenet-course/blob/main/notebooks"
 RESULTS = REPOSITORY / "benchmarks/results"
@@ -59,11 +59,6 @@ def exercise_table():
         lesson = re.search(r"· after [^·]*?(\d\d)", text)[1]
         rows.append(f"| {link} | {level.lower()}, {minutes} | {points} | lesson {lesson} |")
     return rows
-
-
-def spread(ratio):
-    """Write a summary of ratios: median, smallest and largest."""
-    return f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
 
 
 def result_table():
@@ -127,8 +122,9 @@ def efficient_rows(found):
            f"{peaks['torchvision'] / peaks['efficient']:.1f}")
     for part in ("training", "inference"):
         for case, result in found[part].items():
-            for kind, ratios in result["against torchvision"].items():
-                yield f"{part}, {case}, {kind}: `native` against torchvision, times as fast", spread(ratios["native"])
+            kinds = result["against torchvision"]
+            yield (f"{part}, {case}: `native` against torchvision, times as fast: {'; '.join(kinds)}",
+                   "; ".join(spread(ratios["native"]) for ratios in kinds.values()))
     for case, result in found["training"].items():
         kind = "bf16 channels-last"
         ratios = result["against torchvision in fp32 contiguous"][kind]

@@ -8,11 +8,10 @@ share the work (``--reverse``). ``--quick`` is for CI: a few hundred images, wri
 """
 
 import argparse
-import json
 
 import torch
 import torch.nn.functional as F
-from harness import REPOSITORY, in_turns, provenance, summarise
+from harness import REPOSITORY, in_turns, kept, provenance, summarise
 from torch.utils.flop_counter import FlopCounterMode
 
 from densenet_course.data import ResidentBatches, load, prepare, split_validation
@@ -37,15 +36,6 @@ def train(family, size, rate, seed, *, images, judged, epochs, device, precision
     fit(model, batches, epochs=epochs, peak_rate=rate, device=device, precision=precision)
     judged = ResidentBatches(*judged, batch_size=1000, device=device)
     return round(evaluate(model, judged, precision=precision)[1], 6)
-
-
-def kept(folder, key, compute):
-    """Return a finished run's number, or compute and keep it."""
-    path = folder / f"{key}.json".replace(" ", "_")
-    if not path.exists():
-        write_json(path, compute())
-        print(key, path.read_text().strip(), flush=True)
-    return json.loads(path.read_text())
 
 
 def cost(family, size, device):

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 import torchvision
-from harness import in_turns, ratios, summarise
+from harness import in_turns, ratios, spread, summarise
 from torch import nn
 
 from densenet_course import models
@@ -163,5 +163,5 @@ def compare(theirs, build, task, images, *, repeats, beside=()):
 def report(title, result):
     for reference in REFERENCES:
         for kind, found in result[reference].items():
-            values = (f"{name} {r['median']:.2f} ({r['min']:.2f} to {r['max']:.2f})" for name, r in found.items())
+            values = (f"{name} {spread(ratio)}" for name, ratio in found.items())
             print(f"{title}, {reference}, {kind}:", "; ".join(values), flush=True)

@@ -7,14 +7,13 @@ images, written to runs/quick.
 """
 
 import argparse
-import json
 import shutil
 import time
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from harness import REPOSITORY, provenance, results_file
+from harness import REPOSITORY, kept, provenance, results_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from densenet_course.data import ResidentBatches, load, normalise, prepare, split_validation
@@ -123,12 +122,9 @@ def main():
     runs = {variant: {} for variant in VARIANTS}
     for seed in range(plan.seeds):
         for variant in VARIANTS:
-            path = REPOSITORY / plan.folder / f"{variant.replace(' ', '_')}-{seed}.json"
-            if not path.exists():
-                write_json(path, run(variant, seed, train=train, validation=validation, plan=plan, device=device,
-                                     precision=precision))
-            runs[variant][str(seed)] = json.loads(path.read_text())
-            print(variant, seed, runs[variant][str(seed)], flush=True)
+            runs[variant][str(seed)] = kept(
+                REPOSITORY / plan.folder, f"{variant}-{seed}", lambda v=variant, s=seed: run(
+                    v, s, train=train, validation=validation, plan=plan, device=device, precision=precision))
     variants = {variant: {"accuracy": {seed: one["plain"] for seed, one in found.items()}}
                 for variant, found in runs.items()}
     variants["mirror images in the test"] = {

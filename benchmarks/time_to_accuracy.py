@@ -9,7 +9,7 @@ script goes on where it was. ``--quick`` is for CI: a few steps, one seed, a few
 """
 
 import argparse
-import json
+import math
 import shutil
 import statistics
 import subprocess
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from harness import REPOSITORY, in_turns, provenance, results_file, summarise
+from harness import REPOSITORY, in_turns, kept, provenance, results_file, summarise
 
 from densenet_course.data import ResidentBatches, load, prepare
 from densenet_course.files import write_json
@@ -53,16 +53,6 @@ class Plan:
     goals: tuple = tuple(RECIPES)
     images: int = None  # all
     folder: str = "runs/time_to_accuracy"
-
-
-def kept(plan, name, compute):
-    """Return what ``compute`` returned in an earlier run of this script, or call it and keep what it returns."""
-    path = REPOSITORY / plan.folder / f"{name.replace(', ', '_').replace(' ', '_')}.json"
-    if not path.exists():
-        write_json(path, compute())
-    found = json.loads(path.read_text())
-    print(name, found, flush=True)
-    return found
 
 
 def d2l_seconds(location, plan):
@@ -168,10 +158,7 @@ def take_apart(d2l, steps, recipe, seconds):
         found[name] = before / summary["median"]
         before = summary["median"]
     found["epochs"] = D2L["epochs"] / recipe["epochs"]
-    product = 1
-    for value in found.values():
-        product *= value
-    found["evaluations, imports and data"] = d2l["whole"] / seconds / product
+    found["evaluations, imports and data"] = d2l["whole"] / seconds / math.prod(found.values())
     return {name: round(value, 2) for name, value in found.items()}
 
 
@@ -194,14 +181,15 @@ def main():
         shutil.rmtree(REPOSITORY / plan.folder, ignore_errors=True)
     elif location.is_sample:
         parser.error("this machine has only the sample of FashionMNIST; densenet-course data fetches all of it")
-    d2l = kept(plan, "d2l", lambda: d2l_seconds(location, plan))
-    steps = kept(plan, "steps", lambda: factors(location, device, plan))
+    folder = REPOSITORY / plan.folder
+    d2l = kept(folder, "d2l", lambda: d2l_seconds(location, plan))
+    steps = kept(folder, "steps", lambda: factors(location, device, plan))
     course, best = {}, str(choose_precision(device))
     for goal in plan.goals:
         for allow_bf16 in (True, False):
             precision = str(choose_precision(device, allow_bf16=allow_bf16))
             count = plan.seeds if precision == best else plan.fp32_seeds
-            runs = {str(seed): kept(plan, f"{goal}, {precision}, {seed}",
+            runs = {str(seed): kept(folder, f"{goal}, {precision}, {seed}",
                                     lambda g=goal, s=seed, a=allow_bf16: course_run(g, s, plan, allow_bf16=a))
                     for seed in range(count)}
             if runs:

@@ -9,14 +9,13 @@ once for each seed, at the end. Everything finished is kept in runs/transfer, so
 """
 
 import argparse
-import json
 import shutil
 import statistics
 import time
 from dataclasses import dataclass, field
 
 import torch
-from harness import REPOSITORY, provenance
+from harness import REPOSITORY, kept, provenance
 from torch import nn
 
 from densenet_course.checkpoint import load_checkpoint, save_checkpoint
@@ -150,15 +149,6 @@ def remembered(model, old, source, data):
     return accuracy
 
 
-def kept(plan, key, compute):
-    """Return a finished result, or compute and keep it."""
-    path = plan.folder / f"{key}.json".replace(" ", "_")
-    if not path.exists():
-        write_json(path, compute())
-        print(key, json.dumps(json.loads(path.read_text())), flush=True)
-    return json.loads(path.read_text())
-
-
 def measure(method, source, target, per_class, *, data, plan, setting=None):
     """Choose the setting on held-out images, then judge it on the test images with every seed."""
     key = "-".join([method, "".join(map(str, source)), "".join(map(str, target)), str(per_class)])
@@ -172,10 +162,10 @@ def measure(method, source, target, per_class, *, data, plan, setting=None):
     if setting is None:
         for option in plan.decays if method.endswith("frozen") else plan.rates:
             held_out[str(option)] = [
-                kept(plan, f"{key}-{option}-{seed}", lambda o=option, s=seed: one(o, s, "held out"))
+                kept(plan.folder, f"{key}-{option}-{seed}", lambda o=option, s=seed: one(o, s, "held out"))
                 for seed in range(min(plan.choose, plan.seeds))]
         setting = float(max(held_out, key=lambda o: statistics.mean(run["target"] for run in held_out[o])))
-    runs = [kept(plan, f"{key}-test-{setting}-{seed}", lambda s=seed: one(setting, s, "test"))
+    runs = [kept(plan.folder, f"{key}-test-{setting}-{seed}", lambda s=seed: one(setting, s, "test"))
             for seed in range(plan.seeds)]
     return {"method": method, "source": names(source), "target": names(target), "per_class": per_class,
             "setting": setting, "held_out": held_out, "test": runs}

@@ -9,27 +9,11 @@ import torch.nn.functional as F
 
 from densenet_course import distributed
 from densenet_course.checkpoint import Run
-from densenet_course.muon import make_muon
+from densenet_course.optimizers import OPTIMIZERS, make_optimizer
 from densenet_course.precision import FP32, choose_device, choose_precision
 from densenet_course.schedules import SCHEDULES
 
 __all__ = ["choose_device", "choose_precision", "evaluate", "fit", "make_optimizer", "predict", "train_one_epoch"]
-
-
-def make_optimizer(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):
-    """Build SGD with Nesterov momentum that decays convolutions and linear weights only, not BN's γ and β nor biases.
-
-    Source: Huang et al. 2017, section 4.2.
-    """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(groups, lr=peak_rate, momentum=momentum, nesterov=momentum > 0)
-
-
-OPTIMIZERS = {"sgd": make_optimizer, "muon": make_muon}
 
 
 def make_scheduler(optimizer, schedule, total_steps):
@@ -159,7 +143,7 @@ def fit(
         weight_decay: on convolutions and linear weights only.
         schedule: "one_cycle", "step", "imagenet" or "constant".
         label_smoothing: share of the target spread over all classes.
-        optimizer: "sgd", or "muon": see ``muon``.
+        optimizer: "sgd", or "muon": see ``optimizers``.
         device: where to train; by default the fastest of this machine.
         precision: a ``Precision``; by default bf16 with channels-last where the device has bf16 units.
         checkpoint: a file written after every epoch; if it is there already, training resumes from it.

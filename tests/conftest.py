@@ -10,6 +10,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # bootstrap.py 
 os.environ.setdefault("MPLBACKEND", "agg")
 
 
+@pytest.fixture(scope="module")
+def benchmarks():
+    """The folder of the benchmarks on the path, for tests that import one of them."""
+    folder = str(Path(__file__).resolve().parent.parent / "benchmarks")
+    sys.path.insert(0, folder)
+    yield
+    sys.path.remove(folder)
+
+
 @pytest.fixture
 def quick_capstone(monkeypatch):
     """Let the capstone train for 2 CPU seconds and ask for little; ``test_capstone.py`` runs it in full once."""

@@ -19,14 +19,6 @@ def quick(name, *options):
 
 
 @pytest.fixture(scope="module")
-def benchmarks():
-    """The folder of the benchmarks on the path, for tests that import one."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    yield
-    sys.path.remove(str(ROOT / "benchmarks"))
-
-
-@pytest.fixture(scope="module")
 def efficient():
     return quick("efficient", "--repeats", "2")
 

@@ -48,6 +48,8 @@ def test_train_resumes_refuses_other_settings_and_starts_afresh(few_images, caps
     assert cli.main(command) == 0 and not calls  # nothing left to train
     assert cli.main([*command, "--peak-rate", "0.1"]) == 1
     assert "peak_rate was 0.2, is 0.1" in capsys.readouterr().err
+    assert cli.main([*command, "--optimizer", "muon"]) == 1
+    assert "optimizer was sgd, is muon" in capsys.readouterr().err
     assert cli.main([*command, "--peak-rate", "0.1", "--fresh"]) == 0 and len(calls) == 1
 
 

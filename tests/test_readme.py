@@ -1,7 +1,5 @@
 """README says what the results files say."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,17 +7,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="module")
-def readme():
+@pytest.fixture
+def readme(benchmarks):
     """The generator of README's tables."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks/readme.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-    return module
+    import readme
+
+    return readme
 
 
 def test_tables_are_what_the_results_give(readme):

@@ -5,7 +5,7 @@ import torch
 
 from densenet_course import training
 from densenet_course.models import class_densenet
-from densenet_course.muon import make_muon, orthogonalise
+from densenet_course.optimizers import make_muon, orthogonalise
 from tests.test_training import small_data
 
 
@@ -113,6 +113,14 @@ def test_training_learns_and_resumes_to_the_same_weights(tmp_path):
         torch.testing.assert_close(resumed.state_dict()[name], value, msg=name)
     with pytest.raises(ValueError, match="optimizer"):
         training.fit(tiny(), data, checkpoint=tmp_path / "muon.pt", **(options | {"optimizer": "sgd"}))
+
+
+def test_with_all_convolutions_frozen_the_classifier_is_trained_by_sgd():
+    model = tiny()
+    model.features.requires_grad_(False)
+    optimizer = make_muon(model, peak_rate=0.2)
+    assert [len(group["params"]) for group in optimizer.param_groups] == [1, 1]  # its weight and its bias
+    assert not any(group["orthogonal"] for group in optimizer.param_groups)
 
 
 def test_an_unknown_optimizer_is_refused():

@@ -1,6 +1,24 @@
-"""Muon: momentum whose steps are made orthogonal, for the convolutions between the first and the last layer."""
+"""What updates the weights: SGD with Nesterov momentum, or Muon, whose steps for convolutions are made orthogonal."""
 
 import torch
+
+
+def decay_groups(parameters, weight_decay):
+    """Split parameters: convolutions and linear weights decay; BatchNorm's γ and β and biases do not."""
+    trained = [p for p in parameters if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):
+    """Build SGD with Nesterov momentum that decays convolutions and linear weights only, not BN's γ and β nor biases.
+
+    Source: Huang et al. 2017, section 4.2.
+    """
+    groups = decay_groups(model.parameters(), weight_decay)
+    return torch.optim.SGD(groups, lr=peak_rate, momentum=momentum, nesterov=momentum > 0)
 
 
 def orthogonalise(matrix, steps=5):
@@ -54,7 +72,9 @@ class Muon(torch.optim.SGD):
         return loss
 
     def _orthogonal_step(self, p, *, lr, momentum):
-        velocity = self.state[p].setdefault("velocity", torch.zeros_like(p))
+        if "velocity" not in self.state[p]:
+            self.state[p]["velocity"] = torch.zeros_like(p)
+        velocity = self.state[p]["velocity"]
         velocity.mul_(momentum).add_(p.grad)
         direction = orthogonalise((p.grad + momentum * velocity).flatten(1))  # (O, I·kh·kw)
         rows, columns = direction.shape
@@ -67,13 +87,15 @@ def make_muon(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):
     An orthogonal step has the same length whatever the gradient, so it has a rate of its own: a tenth of the peak
     rate. It comes without weight decay, and with momentum 0.95, as Jordan has it.
     """
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    first = next(name for name, p in named if p.ndim == 4)
-    orthogonal = [p for name, p in named if p.ndim == 4 and name != first]
-    rest = [p for name, p in named if p.ndim != 4 or name == first]
+    inner = [p for p in model.parameters() if p.ndim == 4][1:]
+    ids = {id(p) for p in inner}
     groups = [
-        {"params": orthogonal, "orthogonal": True, "lr": peak_rate / 10, "momentum": 0.95, "weight_decay": 0.0},
-        {"params": [p for p in rest if p.ndim > 1], "orthogonal": False, "weight_decay": weight_decay},
-        {"params": [p for p in rest if p.ndim <= 1], "orthogonal": False, "weight_decay": 0.0},
+        {"params": [p for p in inner if p.requires_grad], "orthogonal": True, "lr": peak_rate / 10, "momentum": 0.95,
+         "weight_decay": 0.0},
+        *(group | {"orthogonal": False}
+          for group in decay_groups((p for p in model.parameters() if id(p) not in ids), weight_decay)),
     ]
     return Muon([group for group in groups if group["params"]], lr=peak_rate, momentum=momentum)
+
+
+OPTIMIZERS = {"sgd": make_optimizer, "muon": make_muon}
