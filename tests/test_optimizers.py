@@ -115,6 +115,13 @@ def test_training_learns_and_resumes_to_the_same_weights(tmp_path):
         training.fit(tiny(), data, checkpoint=tmp_path / "muon.pt", **(options | {"optimizer": "sgd"}))
 
 
+def test_a_frozen_stem_is_still_the_first_convolution():
+    model = tiny()
+    model.features.conv0.requires_grad_(False)
+    inner = make_muon(model, peak_rate=0.2).param_groups[0]
+    assert inner["orthogonal"] and len(inner["params"]) == sum(p.ndim == 4 for p in model.parameters()) - 1
+
+
 def test_with_all_convolutions_frozen_the_classifier_is_trained_by_sgd():
     model = tiny()
     model.features.requires_grad_(False)
