@@ -1,6 +1,9 @@
 """What updates the weights: SGD with Nesterov momentum, or Muon, whose steps for convolutions are made orthogonal."""
 
+from collections import defaultdict
+
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 
 def decay_groups(parameters, weight_decay):
@@ -28,20 +31,41 @@ def orthogonalise(matrix, steps=5):
     Five steps bring values of more than a hundredth of the norm into 0.68 … 1.14.
 
     Args:
-        matrix: (R, C) float.
+        matrix: (R, C) float, or (…, R, C) for many at once.
         steps: how often the polynomial is applied.
 
     Returns:
-        (R, C), new.
+        The same shape, new.
 
     Source: Jordan 2024, Muon: a fixed step count and these coefficients.
     """
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    wide = wide / (wide.norm() + 1e-7)  # no singular value above 1
+    is_tall = matrix.shape[-2] > matrix.shape[-1]
+    wide = matrix.mT if is_tall else matrix
+    wide = wide / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)  # no singular value above 1
     for _ in range(steps):
-        square = wide @ wide.T
+        square = wide @ wide.mT
         wide = 3.4445 * wide + (-4.7750 * square + 2.0315 * square @ square) @ wide
-    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
+    return wide.mT if is_tall else wide
+
+
+def orthogonalise_all(matrices):
+    """Apply ``orthogonalise`` to a list of (R, C) matrices, in few calls: small products are mostly overhead.
+
+    Those with equally many rows form one batch, with zeros at the end of the shorter rows; a zero column stays zero and
+    changes no singular value.
+    """
+    is_tall = [rows > columns for rows, columns in (matrix.shape for matrix in matrices)]
+    tall = [matrix if is_so else matrix.T for matrix, is_so in zip(matrices, is_tall, strict=True)]
+    batches = defaultdict(list)
+    for i, matrix in enumerate(tall):
+        batches[matrix.shape[1]].append(i)
+    found = [None] * len(matrices)
+    for indices in batches.values():
+        batch = orthogonalise(pad_sequence([tall[i] for i in indices], batch_first=True))  # (B, longest, short)
+        for i, matrix in zip(indices, batch, strict=True):
+            matrix = matrix[:len(tall[i])]
+            found[i] = matrix if is_tall[i] else matrix.T
+    return found
 
 
 class Muon(torch.optim.SGD):
@@ -61,9 +85,10 @@ class Muon(torch.optim.SGD):
     def step(self, closure=None):
         set_aside = []  # SGD leaves alone what has no gradient
         for group in self.param_groups:
-            for p in group["params"] if group["orthogonal"] else ():
-                if p.grad is not None:
-                    self._orthogonal_step(p, lr=group["lr"], momentum=group["momentum"])
+            if group["orthogonal"]:
+                trained = [p for p in group["params"] if p.grad is not None]
+                self._orthogonal_step(trained, lr=group["lr"], momentum=group["momentum"])
+                for p in trained:
                     set_aside.append((p, p.grad))
                     p.grad = None
         loss = super().step(closure)
@@ -71,14 +96,16 @@ class Muon(torch.optim.SGD):
             p.grad = grad
         return loss
 
-    def _orthogonal_step(self, p, *, lr, momentum):
-        if "velocity" not in self.state[p]:
-            self.state[p]["velocity"] = torch.zeros_like(p)
-        velocity = self.state[p]["velocity"]
-        velocity.mul_(momentum).add_(p.grad)
-        direction = orthogonalise((p.grad + momentum * velocity).flatten(1))  # (O, I·kh·kw)
-        rows, columns = direction.shape
-        p.sub_(direction.view(p.shape), alpha=lr * max(1, rows / columns) ** 0.5)
+    def _orthogonal_step(self, parameters, *, lr, momentum):
+        directions = []
+        for p in parameters:
+            if "velocity" not in self.state[p]:
+                self.state[p]["velocity"] = torch.zeros_like(p)
+            velocity = self.state[p]["velocity"].mul_(momentum).add_(p.grad)
+            directions.append(p.grad.add(velocity, alpha=momentum).flatten(1))  # (O, I·kh·kw)
+        for p, direction in zip(parameters, orthogonalise_all(directions), strict=True):
+            rows, columns = direction.shape
+            p.sub_(direction.reshape(p.shape), alpha=lr * max(1, rows / columns) ** 0.5)
 
 
 def make_muon(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):

@@ -5,7 +5,7 @@ import torch
 
 from densenet_course import training
 from densenet_course.models import class_densenet
-from densenet_course.optimizers import make_muon, orthogonalise
+from densenet_course.optimizers import make_muon, orthogonalise, orthogonalise_all
 from tests.test_training import small_data
 
 
@@ -24,6 +24,15 @@ def test_singular_values_end_near_one_and_the_vectors_stay(shape):
     assert (across - across.diagonal().diag()).abs().max() < 1e-9
     assert across.diagonal().min() > 0.68
     assert across.diagonal().max() < 1.14
+
+
+def test_many_matrices_at_once_give_what_each_gives_alone():
+    torch.manual_seed(0)
+    shapes = [(6, 40), (6, 9), (40, 6), (6, 6), (5, 12), (7, 7), (6, 3)]
+    matrices = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+    for matrix, found in zip(matrices, orthogonalise_all(matrices), strict=True):
+        torch.testing.assert_close(found, orthogonalise(matrix))
+    assert orthogonalise_all([]) == []
 
 
 def test_the_size_of_a_gradient_does_not_matter():
