@@ -8,9 +8,11 @@ Maps are (N, C, H, W) in channels-last, or some channels of such; numbers are (C
 
 import contextlib
 import os
+import platform
 import sys
 import sysconfig
 import warnings
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -96,7 +98,7 @@ def native():
     sources = [str(source) for source in SOURCES]
     try:
         with _programs_on_path():
-            cpp_extension.load("densenet_course_kernels", sources, extra_cflags=flags, is_python_module=False)
+            cpp_extension.load(build_name(), sources, extra_cflags=flags, is_python_module=False)
     except (OSError, RuntimeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(
@@ -106,6 +108,18 @@ def native():
         )
         return Operators
     return torch.ops.densenet_course
+
+
+def build_name(cpuinfo=Path("/proc/cpuinfo")):
+    """Name the compiled passes after this processor's instructions: unlike machines may share a home folder.
+
+    Args:
+        cpuinfo: where Linux lists them.
+    """
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    instructions = [line for line in lines if line.startswith(("flags", "Features"))]  # one line for each core
+    text = instructions[0] if instructions else f"{platform.machine()} {platform.processor()}"
+    return f"densenet_course_kernels_{zlib.crc32(text.encode()):08x}"
 
 
 @contextlib.contextmanager

@@ -1,13 +1,15 @@
 """The command line: what each command prints, writes and returns."""
 
+import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from densenet_course import cli, data, doctor, training
+from densenet_course import cli, data, doctor, train, training
 from densenet_course.data import Location
 
 FIGURES = Path(__file__).resolve().parent.parent / "figures"
@@ -51,6 +53,18 @@ def test_train_resumes_refuses_other_settings_and_starts_afresh(few_images, caps
     assert cli.main([*command, "--optimizer", "muon"]) == 1
     assert "optimizer was sgd, is muon" in capsys.readouterr().err
     assert cli.main([*command, "--peak-rate", "0.1", "--fresh"]) == 0 and len(calls) == 1
+
+
+@pytest.mark.parametrize("options, efficient", [
+    ([], False), (["--efficient"], True), (["--efficient", "native"], "native"),
+])
+def test_train_builds_the_network_asked_for(options, efficient):
+    parser = argparse.ArgumentParser()
+    train.add_options(parser)
+    options = parser.parse_args([*options, "--drop-rate", "0.1"])
+    train.fill_in(options)
+    config = train.build_model(options, 10, torch.device("cpu")).config
+    assert (config.efficient, config.drop_rate) == (efficient, 0.1)
 
 
 @pytest.mark.parametrize("wrong, message", [

@@ -7,7 +7,7 @@ import torch
 from torch.utils import cpp_extension
 
 from densenet_course import efficient_kernels, models
-from densenet_course.efficient_kernels import Operators, native, wide
+from densenet_course.efficient_kernels import Operators, build_name, native, wide
 
 LAST = {"memory_format": torch.channels_last}
 SIZES = {  # images, channels, channels of the wider maps they are part of, height, width
@@ -42,6 +42,17 @@ def assert_near(ours, right, dtype):
 
 def test_the_kernels_are_compiled_where_a_compiler_is():
     assert (native() is Operators) == (shutil.which(cpp_extension.get_cxx_compiler()) is None)
+
+
+def test_each_kind_of_processor_has_its_own_build(tmp_path):
+    names = [build_name(tmp_path / "none")]  # no such list: macOS, Windows
+    for i, flags in enumerate(("fma avx2", "fma avx2 avx512f")):
+        cpuinfo = tmp_path / str(i)
+        cpuinfo.write_text(f"processor : 0\ncpu MHz : {i}\nflags : {flags}\nprocessor : 1\nflags : {flags}\n")
+        names.append(build_name(cpuinfo))
+        cpuinfo.write_text(cpuinfo.read_text().replace(f"MHz : {i}", "MHz : 7"))
+        assert build_name(cpuinfo) == names[-1], "the clock changes from moment to moment"
+    assert len(set(names)) == 3 and all(name.isidentifier() for name in names)
 
 
 @each_kernel
