@@ -56,7 +56,7 @@ def run_all(scripts):
     for script in scripts:
         print(f"\n== {' '.join(script)}", flush=True)
         subprocess.run([sys.executable, *script], cwd=REPOSITORY / "benchmarks", check=True)
-    print("\n".join(readme.result_table()))
+    print("\n".join([*readme.result_table(), "", *readme.speed_table()]))
 
 
 def main():
