@@ -64,8 +64,8 @@ def exercise_table():
 def result_table():
     """List what was measured, each line with its file."""
     rows = ["| measured | result | file in `benchmarks/results` |", "|---|---|---|"]
-    parts = (("class_training", training_rows), ("time_to_accuracy", sooner_rows), ("loader", loader_rows),
-             ("efficient", efficient_rows))
+    parts = (("class_training", training_rows), ("time_to_accuracy", sooner_rows), ("accuracy_for_size", size_rows),
+             ("loader", loader_rows), ("efficient", efficient_rows))
     for name, make in parts:
         if not (RESULTS / f"{name}.json").exists():  # not measured yet
             continue
@@ -88,7 +88,8 @@ def sooner_rows(found):
     """Set out how soon the class network reaches an accuracy, cold, and against d2l's recipe."""
     for goal, precisions in found["course"].items():
         recipe = found["recipes"][goal]
-        how = f"{recipe['epochs']} epochs{' with Muon' if recipe.get('optimizer') == 'muon' else ''}"
+        how = (f"{recipe['epochs']} epochs{' with Muon' if recipe.get('optimizer') == 'muon' else ''}, "
+               f"batches of {recipe.get('batch_size', 128)}")
         for precision, runs in precisions.items():
             accuracy, seconds = list(runs["accuracy"].values()), list(runs["seconds"].values())
             yield (f"class network, {how}, {precision}, cold, {len(accuracy)} seed{'s' if len(accuracy) > 1 else ''}: "
@@ -101,6 +102,15 @@ def sooner_rows(found):
     yield ("the same, taken apart", ", ".join(f"{name} {factor:g}" for name, factor in found["factors"].items()))
 
 
+def size_rows(found):
+    """Set out the best accuracy of at most 0.8 million parameters."""
+    runs = found["runs"].values()
+    accuracy, minutes = [one["accuracy"] for one in runs], statistics.median(one["seconds"] for one in runs) / 60
+    yield (f"DenseNet-BC, {found['parameters']:,} parameters, {found['epochs']} epochs with Muon, "
+           f"{minutes:.0f} minutes a seed, {found['precision']}: test accuracy, {len(accuracy)} seeds",
+           f"{100 * found['mean']:.2f} % ({100 * min(accuracy):.2f} to {100 * max(accuracy):.2f})")
+
+
 def loader_rows(found):
     """Set out how much faster resident batches are than a DataLoader."""
     for case, name in (("plain", "plain"), ("augmented", "flipped and shifted")):
@@ -111,7 +121,7 @@ def loader_rows(found):
 
 
 def efficient_rows(found):
-    """Set out how the efficient block compares with torchvision's: bytes kept, then speed at equal format."""
+    """Set out how many bytes the efficient block keeps, and torchvision's."""
     kept = found["memory"]
     yield (f"bytes kept for the backward pass, BC-100-12, batch {kept['batch']}: torchvision's against efficient",
            f"{kept['BC-100-12 times fewer']} times fewer")
@@ -120,24 +130,30 @@ def efficient_rows(found):
     peaks = {name: size - kept["peak bytes"]["nothing"] for name, size in kept["peak bytes"].items()}
     yield ("the same in a fresh process: peak memory above one that trains nothing, times lower",
            f"{peaks['torchvision'] / peaks['efficient']:.1f}")
+
+
+def speed_table():
+    """Set the speed of ``native`` beside torchvision's, format by format; the convolutions alone are the bound."""
+    found = read("efficient")
+    kinds = list(found["training"]["BC-100-12 28², batch 64"]["against torchvision"])
+    heads = ["times as fast", *kinds, f"{kinds[-1]} against {kinds[0]}", "the convolutions alone, likewise"]
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for part in ("training", "inference"):
         for case, result in found[part].items():
-            kinds = result["against torchvision"]
-            yield (f"{part}, {case}: `native` against torchvision, times as fast: {'; '.join(kinds)}",
-                   "; ".join(spread(ratios["native"]) for ratios in kinds.values()))
-    for case, result in found["training"].items():
-        kind = "bf16 channels-last"
-        ratios = result["against torchvision in fp32 contiguous"][kind]
-        yield (f"training, {case}: {kind} against torchvision in contiguous fp32: `native`; the convolutions alone",
-               f"{spread(ratios['native'])}; {spread(ratios['convolutions'])}")
+            columns = [spread(ratios["native"]) for ratios in result["against torchvision"].values()]
+            across = result["against torchvision in fp32 contiguous"][kinds[-1]]
+            columns += [spread(across[name]) if name in across else "" for name in ("native", "convolutions")]
+            rows.append(f"| {part}, {case} | {' | '.join(columns)} |")
+    return rows
 
 
 def fill(text):
     """Return README's text with its generated parts written anew."""
-    for name, rows in (("lessons", lesson_table()), ("exercises", exercise_table()), ("results", result_table())):
+    parts = {"lessons": lesson_table, "exercises": exercise_table, "results": result_table, "speed": speed_table}
+    for name, make in parts.items():
         begin, end = f"<!-- {name}: written by benchmarks/readme.py -->", f"<!-- end of {name} -->"
         head, rest = text.split(begin)
-        text = head + "\n".join([begin, *rows, end]) + rest.split(end, 1)[1]
+        text = head + "\n".join([begin, *make(), end]) + rest.split(end, 1)[1]
     return text
 
 

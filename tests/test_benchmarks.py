@@ -67,11 +67,34 @@ def test_the_techniques_are_each_judged_plain_and_mirrored():
     assert all(seconds[0] > 0 for seconds in found["cpu_seconds"].values())
 
 
+@pytest.fixture(scope="module")
+def size():
+    return quick("accuracy_for_size")
+
+
+def test_a_small_network_is_trained_for_its_accuracy(size):
+    assert 100_000 < size["parameters"] <= 800_000
+    assert size["mean"] == pytest.approx(size["runs"]["0"]["accuracy"])
+    assert 0 < size["mean"] < 1 and size["runs"]["0"]["seconds"] > 0
+    assert not list((ROOT / "runs/quick/accuracy_for_size").glob("*.pt")), "no checkpoint stays behind"
+
+
 @pytest.mark.usefixtures("benchmarks")
-def test_readme_reads_what_the_benchmarks_write(efficient, sooner):
+def test_no_network_is_larger_than_the_goal_allows():
+    from accuracy_for_size import RECIPES
+
+    from densenet_course import accounting
+
+    assert all(accounting.parameters(recipe["config"]) <= 800_000 for recipe in RECIPES.values())
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_readme_reads_what_the_benchmarks_write(efficient, sooner, size):
     import readme
 
-    rows = [" ".join(row) for row in (*readme.efficient_rows(efficient), *readme.sooner_rows(sooner))]
+    parts = (readme.efficient_rows(efficient), readme.sooner_rows(sooner), readme.size_rows(size))
+    rows = [" ".join(row) for part in parts for row in part]
+    assert any(f"{100 * size['mean']:.2f} %" in row for row in rows)
     assert any(f"{efficient['memory']['BC-100-12 times fewer']} times fewer" in row for row in rows)
     assert any(f"{sooner['times faster']:.0f} times as long" in row for row in rows)
 
