@@ -73,13 +73,18 @@ def result_table():
     return rows
 
 
+def percent(accuracies):
+    """Write accuracies of several seeds in words: their mean, smallest and largest; one alone as it is."""
+    mean, few = f"{100 * statistics.mean(accuracies):.2f} %", len(accuracies) < 2
+    return mean if few else f"{mean} ({100 * min(accuracies):.2f} to {100 * max(accuracies):.2f})"
+
+
 def training_rows(found):
     """Set out what the class network reaches with the lesson's recipe."""
     for precision, runs in found["precisions"].items():
         accuracy, seconds = list(runs["accuracy"].values()), list(runs["seconds"].values())
         yield (f"class network, 141,130 parameters, 6 epochs of 60,000 images, {precision}: test accuracy, "
-               f"{len(accuracy)} seed{'s' if len(accuracy) > 1 else ''}",
-               f"{100 * statistics.mean(accuracy):.2f} % ({100 * min(accuracy):.2f} to {100 * max(accuracy):.2f})")
+               f"{len(accuracy)} seed{'s' if len(accuracy) > 1 else ''}", percent(accuracy))
         yield ("the same: seconds of training, median; cold, with imports and data",
                f"{statistics.median(seconds):.0f}; {runs['cold_seconds']:.0f}")
 
@@ -94,8 +99,7 @@ def sooner_rows(found):
             accuracy, seconds = list(runs["accuracy"].values()), list(runs["seconds"].values())
             yield (f"class network, {how}, {precision}, cold, {len(accuracy)} seed{'s' if len(accuracy) > 1 else ''}: "
                    f"seconds to a test accuracy above {goal}, median",
-                   f"{statistics.median(seconds):.0f} s, to {100 * statistics.mean(accuracy):.2f} % "
-                   f"({100 * min(accuracy):.2f} to {100 * max(accuracy):.2f})")
+                   f"{statistics.median(seconds):.0f} s, to {percent(accuracy)}")
     d2l = found["d2l seconds"]
     yield (f"d2l's recipe to 0.91, {d2l['steps_timed']:.0f} steps and an evaluation timed, the rest extrapolated, "
            "against ours, cold", f"{d2l['whole'] / 3600:.1f} hours, {found['times faster']:.0f} times as long")
@@ -108,7 +112,7 @@ def size_rows(found):
     accuracy, minutes = [one["accuracy"] for one in runs], statistics.median(one["seconds"] for one in runs) / 60
     yield (f"DenseNet-BC, {found['parameters']:,} parameters, {found['epochs']} epochs with Muon, "
            f"{minutes:.0f} minutes a seed, {found['precision']}: test accuracy, {len(accuracy)} seeds",
-           f"{100 * found['mean']:.2f} % ({100 * min(accuracy):.2f} to {100 * max(accuracy):.2f})")
+           percent(accuracy))
 
 
 def loader_rows(found):
