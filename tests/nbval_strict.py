@@ -1,6 +1,32 @@
-"""A pytest plugin for what nbval alone lets pass: a promised exception that never comes, and an unknown magic."""
+"""A pytest plugin for what nbval alone lets pass: a promised exception that never comes, and an unknown magic.
 
+It also starts a kernel again that died at its start. Jupyter chooses a kernel's ports before the kernel takes them; now
+and then another process is quicker.
+"""
+
+import nbval.plugin
 import pytest
+from nbval.kernel import RunningKernel
+
+STARTS = 3
+
+
+class PatientKernel(RunningKernel):
+    """nbval's kernel, started up to three times, each time on other ports."""
+
+    def __init__(self, *args, **options):
+        for starts_left in reversed(range(STARTS)):
+            try:
+                super().__init__(*args, **options)
+                break
+            except RuntimeError as error:
+                if not starts_left or "Kernel died before replying" not in str(error):
+                    raise
+
+
+def pytest_configure():
+    """Let nbval use it."""
+    nbval.plugin.RunningKernel = PatientKernel
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from tests import run_all
+from tests import nbval_strict, run_all
 
 SECONDS = 5  # instead of the ten minutes that a cell may take in `make test`
 
@@ -59,7 +59,8 @@ def failures(tmp_path_factory):
     cells = ElementTree.parse(report).findall(".//testcase")
     assert {cell.get("classname").split(".")[0] for cell in cells} == set(NOTEBOOKS)
     for cell in cells:
-        texts[cell.get("classname").split(".")[0]] += "".join(failure.text for failure in cell.findall("failure"))
+        problems = [*cell.findall("failure"), *cell.findall("error")]  # errors: the kernel did not start
+        texts[cell.get("classname").split(".")[0]] += "".join(problem.text for problem in problems)
     return texts
 
 
@@ -70,3 +71,26 @@ def test_nbval_fails_where_it_must(failures, name):
         assert failures[name] == ""
     else:
         assert expected in failures[name]
+
+
+@pytest.mark.parametrize("message, deaths, starts", [
+    ("Kernel died before replying to kernel_info", 2, 3),
+    ("Kernel died before replying to kernel_info", 3, None),
+    ("Kernel didn't respond in 60 seconds", 1, None),
+])
+def test_a_kernel_that_died_at_its_start_is_started_again(monkeypatch, message, deaths, starts):
+    calls = []
+
+    def start(self):
+        calls.append(self)
+        if len(calls) <= deaths:
+            raise RuntimeError(message)
+
+    monkeypatch.setattr(nbval_strict.RunningKernel, "__init__", start)
+    if starts:
+        nbval_strict.PatientKernel()
+        assert len(calls) == starts
+    else:
+        with pytest.raises(RuntimeError, match=message):
+            nbval_strict.PatientKernel()
+        assert len(calls) == deaths
