@@ -62,7 +62,7 @@ def main():
     quick, plan = parser.parse_args().quick, Plan()
     location, device = prepare(), choose_device()
     if quick:
-        plan = Plan(seeds=1, epochs=1, images=384, folder="runs/quick/accuracy_for_size")
+        plan = Plan(seeds=1, epochs=1, images=256, folder="runs/quick/accuracy_for_size")
         shutil.rmtree(REPOSITORY / plan.folder, ignore_errors=True)
     recipe, folder = RECIPES[device.type], REPOSITORY / plan.folder
     epochs = plan.epochs or recipe["epochs"]
