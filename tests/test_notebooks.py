@@ -23,7 +23,7 @@ COMPARED = {
     "04_transition": 18,
     "05_bottleneck": 19,
     "06_small_densenet": 18,
-    "07_train_fashion_mnist": 9,
+    "07_train_fashion_mnist": 10,
     "08_densenet121": 24,
     "09_memory_and_speed": 18,
     "10_what_the_layers_learn": 11,
