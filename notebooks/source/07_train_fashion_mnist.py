@@ -409,9 +409,9 @@ for name, points in results.differences(techniques) if techniques else []:
     print(f"{name:26} {statistics.mean(points):+.2f} points{'' if agree else '   (the seeds disagree)'}")
 
 # %% [markdown]
-# Most dots lie on both sides of 0: worth a tenth of a point or so, if anything, and three seeds cannot tell. Weight
-# averaging harms: the average lags behind weights that still improve. Muon and mirror images help together. Techniques
-# from other networks and longer trainings need not pay in yours.
+# Four techniques have dots on both sides of 0: they are worth a tenth of a point or two, if anything, and three seeds
+# cannot tell. Weight averaging harms: the average lags behind weights that still improve. Muon and mirror images help
+# together. What pays in other networks and longer trainings need not pay in yours.
 #
 # ## How much sooner than the book?
 #
