@@ -17,8 +17,10 @@ import torch
 import torch.nn.functional as F
 from harness import REPOSITORY, provenance, results_file, summarise
 from steps import (
+    KINDS,
     bc,
     compare,
+    convolution_work,
     inference,
     our_121,
     our_bc100,
@@ -122,11 +124,38 @@ def profiles(*, quick):
     return {name: profile(train(make(), images, FP32_CHANNELS_LAST)) for name, make in models.items()}
 
 
+def bounds(results):
+    """Set what a training step takes beside what it cannot get below: its convolutions alone, and their bytes.
+
+    Args:
+        results: "training" as ``measure`` returns it, and "copy GB/s".
+
+    Returns:
+        Case → format → a dict: 1e9 operations and bytes of the convolutions; milliseconds for the bytes at the speed of
+        a plain copy, of the convolutions alone, and of ours.
+    """
+    found, speed = {}, results["copy GB/s"]["median"]
+    for case, result in results["training"].items():
+        operations, numbers = convolution_work(CASES[case.rpartition(",")[0]][0](), result["shape"])
+        for kind, precision in KINDS.items():
+            if f"convolutions {kind}" not in result["seconds"]:
+                continue
+            gigabytes = numbers * (precision.autocast_dtype or torch.float32).itemsize / 1e9
+            names = {"convolutions": "convolutions alone"} | {n: n for n in ("efficient", "native")}
+            found.setdefault(case, {})[kind] = {
+                "1e9 operations": round(operations / 1e9, 1), "GB": round(gigabytes, 4),
+                "ms for the bytes": round(1e3 * gigabytes / speed, 1),
+                **{f"ms, {title}": round(1e3 * result["seconds"][f"{name} {kind}"]["median"], 1)
+                   for name, title in names.items() if f"{name} {kind}" in result["seconds"]}}
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small batches, for CI")
     parser.add_argument("--gpu", action="store_true", help="on a CUDA GPU, written to efficient_gpu.json")
     parser.add_argument("--repeats", type=int, default=5, help="rounds of every comparison")
+    parser.add_argument("--bounds", action="store_true", help="only work out the bounds anew, from the file's times")
     parser.add_argument("--peak", choices=["nothing", "torchvision", "efficient"], help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, default=64, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -138,6 +167,10 @@ def main():
         return
     torch.manual_seed(0)
     out = results_file("efficient", device=device, quick=options.quick)
+    if options.bounds:
+        results = json.loads(out.read_text(encoding="utf-8"))
+        write_json(out, results | {"bounds": bounds(results)})
+        return
     kept = memory(4, device, depths=(40, 100)) if options.quick else memory(64, device)
     cases = ("DenseNet-121 64²", "BC-100-12 28²") if options.quick else tuple(CASES)
     print(f"kept for backward: slope {kept['slope']}; BC-100-12 {kept['BC-100-12 times fewer']} times fewer bytes")
@@ -145,7 +178,7 @@ def main():
                "memory": kept, **measure(device=device, quick=options.quick, repeats=options.repeats, cases=cases)}
     if device == "cpu":
         results["milliseconds of a training step of BC-100-12, fp32 channels-last"] = profiles(quick=options.quick)
-    write_json(out, results)
+    write_json(out, results | {"bounds": bounds(results)})
     print(out.relative_to(REPOSITORY))
 
 

@@ -110,6 +110,30 @@ def convolutions(model, images, precision):
     return timed(run, images.device)
 
 
+def convolution_work(model, shape):
+    """Count what the convolutions of a training step cannot do without, if all else between them were for nothing.
+
+    Each multiplies and adds three times: forward, for its input's gradient and for its weight's. Each time it reads or
+    writes its input and its output, or their gradients, once. The first needs no gradient of its input.
+
+    Args:
+        model: any network.
+        shape: (N, C, H, W) of the images.
+
+    Returns:
+        (operations, numbers): two for a multiply-add; numbers read or written, without the weights.
+    """
+    calls = []
+    for conv in model.to("meta").modules():
+        if isinstance(conv, nn.Conv2d):
+            conv.register_forward_hook(lambda conv, inputs, output: calls.append((conv, inputs[0], output)))
+    model(torch.empty(shape, device="meta"))
+    times = [2 if i == 0 else 3 for i in range(len(calls))]
+    operations = [2 * output.numel() * conv.weight[0].numel() for conv, _, output in calls]
+    numbers = [inputs.numel() + output.numel() for _, inputs, output in calls]
+    return tuple(sum(n * t for n, t in zip(each, times, strict=True)) for each in (operations, numbers))
+
+
 GROUPS = {  # what an operator's name contains → the work it does; the first that fits
     "convolution": "convolution", "densenet_course": "own passes", "batch_norm": "BatchNorm", "cat": "concatenation",
     "relu": "ReLU", "threshold": "ReLU", "clamp_min": "ReLU", "pool": "pooling", "copy_": "copies", "add": "sums",

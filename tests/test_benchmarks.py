@@ -99,6 +99,35 @@ def test_readme_reads_what_the_benchmarks_write(efficient, sooner, size):
     assert any(f"{sooner['times faster']:.0f} times as long" in row for row in rows)
 
 
+def test_each_timing_stands_beside_its_bounds(efficient):
+    assert set(efficient["bounds"]) == set(efficient["training"])
+    for case, kinds in efficient["bounds"].items():
+        assert set(kinds) == {"fp32 channels-last", "bf16 channels-last"}
+        for kind, found in kinds.items():
+            seconds = efficient["training"][case]["seconds"]
+            assert found["ms, native"] == pytest.approx(1e3 * seconds[f"native {kind}"]["median"], abs=0.1)
+            assert found["ms, convolutions alone"] == pytest.approx(
+                1e3 * seconds[f"convolutions {kind}"]["median"], abs=0.1)
+            speed = efficient["copy GB/s"]["median"]
+            assert found["ms for the bytes"] == pytest.approx(1e3 * found["GB"] / speed, rel=0.1)
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_the_work_of_convolutions_is_what_the_formulas_say():
+    import steps
+
+    from densenet_course import accounting
+    from densenet_course.models import cifar_config
+
+    operations, _ = steps.convolution_work(steps.torchvision_bc100(), (4, 1, 28, 28))
+    config = cifar_config(depth=100, growth_rate=12, in_channels=1)
+    assert operations == pytest.approx(2 * 3 * 4 * accounting.multiply_adds(config, 28), rel=0.001)
+    pair = steps.nn.Sequential(steps.nn.Conv2d(2, 5, kernel_size=3, padding=1), steps.nn.Conv2d(5, 7, kernel_size=1))
+    first, second = 4 * 4 * (2 + 5), 4 * 4 * (5 + 7)
+    assert steps.convolution_work(pair, (1, 2, 4, 4)) == (
+        2 * 16 * (2 * 2 * 9 * 5 + 3 * 5 * 7), 2 * first + 3 * second)
+
+
 @pytest.mark.usefixtures("benchmarks")
 def test_the_table_on_the_screen(efficient):
     import bench
