@@ -1,10 +1,10 @@
-"""Measure the best accuracy of at most 0.8 million parameters in about an hour: ``benchmarks/accuracy_for_size.py``.
+"""Measure the accuracy of at most 0.8 million parameters: ``python benchmarks/accuracy_for_size.py``.
 
-One recipe, three seeds, which together take about an hour on a CPU of two cores. Everything in it was chosen on 5,000
-held-out training images: the network is the best of design_space.json, flips without shifts come from ablation.json,
-Muon has the better mean in techniques.json. The test set is read once for each seed, after the last epoch, without
-mirror images. A stopped script goes on after the last finished epoch: runs/accuracy_for_size. ``--quick`` is for CI:
-one seed, one epoch, a few hundred images, written to runs/quick.
+One recipe, three seeds, which on a CPU of two cores are to take no more than an hour together. Everything in it was
+chosen on 5,000 held-out training images: the network is the best of design_space.json, flips without shifts come from
+ablation.json, Muon has the better mean in techniques.json. The test set is read once for each seed, after the last
+epoch, without mirror images. A stopped script goes on after the last finished epoch: runs/accuracy_for_size.
+``--quick`` is for CI: one seed, one epoch, a few hundred images, written to runs/quick.
 """
 
 import argparse
