@@ -361,13 +361,18 @@ for name, runs in ((read_result("class_training") or {}).get("precisions", {})).
 # Taken away: flip, momentum, weight decay. Replaced: the schedule, by step or a constant rate. Added: shift crop,
 # dropout 0.2, label smoothing (a tenth of the target spread over all classes). **Predict** the worst change.
 
+
 # %%
-measured = read_result("ablation")
-if measured:
-    show(results.ablation(measured))
-for name, points in results.differences(measured) if measured else []:
-    agree = max(points) < 0 or min(points) > 0
-    print(f"{name:26} {statistics.mean(points):+.2f} points{'' if agree else '   (the seeds disagree)'}")
+def show_changes(benchmark):
+    measured = read_result(benchmark)
+    if measured:
+        show(results.ablation(measured))
+    for name, points in results.differences(measured) if measured else []:
+        agree = max(points) < 0 or min(points) > 0
+        print(f"{name:26} {statistics.mean(points):+.2f} points{'' if agree else '   (the seeds disagree)'}")
+
+
+show_changes("ablation")
 
 # %% [markdown]
 # A bar is the mean difference to the full recipe, a dot is one seed. Where the seeds disagree about the sign, three
@@ -401,12 +406,7 @@ print([round(value, 1) for value in torch.linalg.svdvals(orthogonalise(gradient)
 # which harms?
 
 # %%
-techniques = read_result("techniques")
-if techniques:
-    show(results.ablation(techniques))
-for name, points in results.differences(techniques) if techniques else []:
-    agree = max(points) < 0 or min(points) > 0
-    print(f"{name:26} {statistics.mean(points):+.2f} points{'' if agree else '   (the seeds disagree)'}")
+show_changes("techniques")
 
 # %% [markdown]
 # Four techniques have dots on both sides of 0: they are worth a tenth of a point or two, if anything, and three seeds
