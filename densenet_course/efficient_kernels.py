@@ -92,13 +92,10 @@ def native():
     """
     from torch.utils import cpp_extension
 
-    flags = ["/O2"] if sys.platform == "win32" else ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]
-    if sys.platform == "linux":
-        flags.append("-fopenmp")
     sources = [str(source) for source in SOURCES]
     try:
         with _programs_on_path():
-            cpp_extension.load(build_name(), sources, extra_cflags=flags, is_python_module=False)
+            cpp_extension.load(build_name(), sources, extra_cflags=compiler_flags(), is_python_module=False)
     except (OSError, RuntimeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(
@@ -108,6 +105,20 @@ def native():
         )
         return Operators
     return torch.ops.densenet_course
+
+
+def compiler_flags(system=sys.platform, capability=None):
+    """Ask for the vectors that this processor has.
+
+    Args:
+        system: as ``sys.platform``.
+        capability: as ``torch.backends.cpu.get_cpu_capability()``; None to ask.
+    """
+    if system == "win32":  # whose compiler cannot look at the processor
+        vectors = {"AVX2": ["/arch:AVX2"], "AVX512": ["/arch:AVX512"]}
+        return ["/O2", *vectors.get(capability or torch.backends.cpu.get_cpu_capability(), [])]
+    openmp = ["-fopenmp"] if system == "linux" else []
+    return ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", *openmp]
 
 
 def build_name(cpuinfo=Path("/proc/cpuinfo")):

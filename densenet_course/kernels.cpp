@@ -2,23 +2,50 @@
 //
 // Maps are (N, C, H, W), perhaps some channels of wider ones; numbers are (C,), in fp32 for bf16 maps. A row is what
 // belongs to one pixel. Sums are taken over BLOCK rows first, then over the blocks, which keeps them exact.
+//
+// The loops are written with PyTorch's vectors: left to itself a compiler takes the channels that are left after whole
+// vectors one by one, and with k = 12 most rows of a DenseNet end so.
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#define CPU_CAPABILITY AVX512
+#define CPU_CAPABILITY_AVX512
+#elif defined(__AVX2__) && (defined(__FMA__) || defined(_MSC_VER))
+#define CPU_CAPABILITY AVX2
+#define CPU_CAPABILITY_AVX2
+#endif
 
 #include "kernels.h"
 
 #include <ATen/Dispatch.h>
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
+#include <ATen/cpu/vec/functional.h>
+#include <ATen/cpu/vec/vec.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 namespace densenet_course {
 
-constexpr int64_t GRAIN = 32768, BLOCK = 32;  // numbers that are worth a thread; rows that are summed first
+using at::vec::Vectorized;
+
+// Numbers that are worth a thread; rows that are summed first; rows between the one at work and the one fetched in
+// advance, because where a few channels of wide maps are read the processor does not guess what comes next.
+constexpr int64_t GRAIN = 32768, BLOCK = 32, AHEAD = 8;
+
+#ifdef _MSC_VER
+#define INLINE
+#define PREFETCH(PLACE)
+#else
+#define INLINE __attribute__((always_inline))  // or the vectors that are handed around go through memory
+#define PREFETCH(PLACE) __builtin_prefetch(PLACE)
+#endif
 
 #define DISPATCH(MAPS, ...) \
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, MAPS.scalar_type(), "densenet_course", __VA_ARGS__)
@@ -44,28 +71,104 @@ Tensor empty_maps(const Tensor& like, int64_t channels) {
   return at::empty({like.size(0), like.size(2), like.size(3), channels}, like.options()).permute({0, 3, 1, 2});
 }
 
+// A vector of T holds LANES numbers; they are computed in PARTS vectors of the wider format.
+template <typename T>
+using Number = at::opmath_type<T>;
+template <typename T>
+using Part = Vectorized<Number<T>>;
+template <typename T>
+constexpr int64_t LANES = Vectorized<T>::size();
+template <typename T>
+constexpr int64_t PARTS = LANES<T> / Part<T>::size();
+template <typename T>
+using Wide = std::array<Part<T>, PARTS<T>>;
+template <typename T>
+using Whole = std::integral_constant<int64_t, LANES<T>>;
+
+// Makes a vector from f(part, that part of each vector given).
+template <typename T, typename F, typename... W>
+INLINE inline Wide<T> by_parts(const F& f, const W&... wide) {
+  if constexpr (PARTS<T> == 1)
+    return {f(0, wide[0]...)};
+  else
+    return {f(0, wide[0]...), f(1, wide[1]...)};
+}
+
+// Reads so many numbers, a constant for a whole vector; the rest is 0.
+template <typename T, typename C>
+INLINE inline Wide<T> load(const T* from, C count) {
+  Vectorized<T> values;
+  if constexpr (std::is_same_v<C, Whole<T>>)
+    values = Vectorized<T>::loadu(from);
+  else
+    values = Vectorized<T>::loadu(from, count);
+  if constexpr (PARTS<T> == 1) {
+    return {values};
+  } else {
+    const auto [first, second] = at::vec::convert_to_float<T>(values);
+    return {first, second};
+  }
+}
+
+template <typename T, typename C>
+INLINE inline void save(const Wide<T>& wide, T* to, C count) {
+  Vectorized<T> values;
+  if constexpr (PARTS<T> == 1)
+    values = wide[0];
+  else
+    values = at::vec::convert_from_float<T>(wide[0], wide[1]);
+  if constexpr (std::is_same_v<C, Whole<T>>)
+    values.store(to);
+  else
+    values.store(to, count);
+}
+
+template <typename T>
+int64_t count_vectors(int64_t channels) {
+  return (channels + LANES<T> - 1) / LANES<T>;
+}
+
+// Puts numbers into vectors, the last one filled up with zeros.
+template <typename T>
+std::vector<Wide<T>> in_vectors(const Tensor& numbers) {
+  std::vector<Wide<T>> result(count_vectors<T>(numbers.numel()));
+  for (auto& wide : result) wide.fill(Part<T>(0));
+  std::memcpy(static_cast<void*>(result.data()), numbers.const_data_ptr(), numbers.nbytes());
+  return result;
+}
+
+// Calls f(vector, its first channel, number of its channels).
+template <typename T, typename F>
+INLINE inline void over_vectors(int64_t channels, const F& f) {
+  const int64_t whole = channels / LANES<T>, rest = channels - whole * LANES<T>;
+  for (int64_t v = 0; v < whole; ++v) f(v, v * LANES<T>, Whole<T>());
+  if (rest > 0) f(whole, whole * LANES<T>, rest);
+}
+
 template <typename F>
 void over_rows(const Tensor& maps, const F& f) {
   at::parallel_for(0, count_rows(maps), std::max<int64_t>(1, GRAIN / std::max<int64_t>(maps.size(1), 1)), f);
 }
 
 // Adds up, for every channel, the two numbers that `add(row, first sums, second sums)` adds for each row.
-template <typename A, typename F>
+template <typename T, typename F>
 Tensor two_sums(const Tensor& maps, const F& add) {
-  const int64_t channels = maps.size(1);
-  auto options = maps.options().dtype(c10::CppTypeToScalarType<A>::value);
-  auto by_thread = at::zeros({at::get_num_threads(), 2 * channels}, options);
+  using A = Number<T>;
+  const int64_t vectors = count_vectors<T>(maps.size(1)), numbers = vectors * LANES<T>;
+  const auto options = maps.options().dtype(c10::CppTypeToScalarType<A>::value);
+  const auto by_thread = at::zeros({at::get_num_threads(), 2 * numbers}, options);
   A* all = by_thread.template data_ptr<A>();
   over_rows(maps, [&](int64_t begin, int64_t end) {
-    A* sums = all + 2 * channels * at::get_thread_num();
-    std::vector<A> part(2 * channels);
+    A* sums = all + 2 * numbers * at::get_thread_num();
+    std::vector<Wide<T>> part(2 * vectors);
     for (int64_t first = begin; first < end; first += BLOCK) {
-      std::fill(part.begin(), part.end(), A(0));
-      for (int64_t i = first; i < std::min(first + BLOCK, end); ++i) add(i, part.data(), part.data() + channels);
-      for (int64_t c = 0; c < 2 * channels; ++c) sums[c] += part[c];
+      for (auto& wide : part) wide.fill(Part<T>(0));
+      for (int64_t i = first; i < std::min(first + BLOCK, end); ++i) add(i, part.data(), part.data() + vectors);
+      const A* found = reinterpret_cast<const A*>(part.data());
+      for (int64_t c = 0; c < 2 * numbers; ++c) sums[c] += found[c];
     }
   });
-  return by_thread.sum(0).view({2, channels});
+  return by_thread.sum(0).view({2, numbers}).narrow(1, 0, maps.size(1));
 }
 
 void copy_rows(const Tensor& made, const Tensor& out) {
@@ -77,97 +180,119 @@ void copy_rows(const Tensor& made, const Tensor& out) {
   });
 }
 
+template <typename T>
+INLINE inline void activate_row(int64_t channels, const T* x, const Wide<T>* scale, const Wide<T>* shift, T* y) {
+  over_vectors<T>(channels, [=](int64_t v, int64_t c, auto count) INLINE {
+    const auto active = by_parts<T>([=](int p, Part<T> value) INLINE {
+      return at::vec::clamp_min(at::vec::fmadd(value, scale[v][p], shift[v][p]), Part<T>(0));
+    }, load<T>(x + c, count));
+    save<T>(active, y + c, count);
+  });
+}
+
 Tensor activate(const Tensor& maps, const Tensor& scale, const Tensor& shift) {
-  const int64_t channels = maps.size(1);
-  auto out = empty_maps(maps, channels);
+  auto out = empty_maps(maps, maps.size(1));
   DISPATCH(maps, [&] {
-    using A = at::opmath_type<scalar_t>;
-    const auto from = rows<scalar_t>(maps), to = rows<scalar_t>(out);
-    const A *a = scale.const_data_ptr<A>(), *b = shift.const_data_ptr<A>();
+    using T = scalar_t;
+    const auto from = rows<T>(maps), to = rows<T>(out);
+    const auto a = in_vectors<T>(scale), b = in_vectors<T>(shift);
     over_rows(maps, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const scalar_t* __restrict x = from[i];
-        scalar_t* __restrict y = to[i];
-        for (int64_t c = 0; c < channels; ++c) {
-          const A value = A(x[c]) * a[c] + b[c];
-          y[c] = scalar_t(value < 0 ? A(0) : value);
-        }
+        PREFETCH(from[i + AHEAD]);
+        activate_row<T>(maps.size(1), from[i], a.data(), b.data(), to[i]);
       }
     });
   });
   return out;
 }
 
-template <typename T, typename A>
-void add_deviation(int64_t channels, const T* __restrict x, const T* __restrict pivot, A* __restrict sum,
-                   A* __restrict square) {
-  for (int64_t c = 0; c < channels; ++c) {
-    const A value = A(x[c]) - A(pivot[c]);  // a pivot, because squares of what is far from 0 would not be exact
-    sum[c] += value;
-    square[c] += value * value;
-  }
+template <typename T>
+INLINE inline void add_deviation(int64_t channels, const T* x, const T* pivot, Wide<T>* sum, Wide<T>* square) {
+  over_vectors<T>(channels, [=](int64_t v, int64_t c, auto count) INLINE {
+    by_parts<T>([=](int p, Part<T> value, Part<T> pivot) INLINE {
+      value = value - pivot;  // because squares of what is far from 0 would not be exact
+      sum[v][p] = sum[v][p] + value;
+      square[v][p] = at::vec::fmadd(value, value, square[v][p]);
+      return value;
+    }, load<T>(x + c, count), load<T>(pivot + c, count));
+  });
 }
 
 std::tuple<Tensor, Tensor> store(const Tensor& made, const std::optional<Tensor>& out) {
   const int64_t channels = made.size(1), count = count_rows(made);
   Tensor result;
   DISPATCH(made, [&] {
-    using A = at::opmath_type<scalar_t>;
-    const auto from = rows<scalar_t>(made), to = rows<scalar_t>(out.value_or(made));
-    result = two_sums<A>(made, [&](int64_t i, A* sum, A* square) {
-      add_deviation(channels, from[i], from[0], sum, square);
-      if (out) std::memcpy(to[i], from[i], channels * sizeof(scalar_t));
+    using T = scalar_t;
+    using A = Number<T>;
+    const auto from = rows<T>(made), to = rows<T>(out.value_or(made));
+    result = two_sums<T>(made, [&](int64_t i, Wide<T>* sum, Wide<T>* square) {
+      PREFETCH(to[i + AHEAD]);
+      add_deviation<T>(channels, from[i], from[0], sum, square);
+      if (out) std::memcpy(to[i], from[i], channels * sizeof(T));
     });
-    A* numbers = result.data_ptr<A>();
+    A *sums = result[0].data_ptr<A>(), *squares = result[1].data_ptr<A>();
     for (int64_t c = 0; c < channels; ++c) {
-      const A mean = numbers[c] / count;
-      numbers[c] = A(from[0][c]) + mean;
-      numbers[channels + c] = numbers[channels + c] / count - mean * mean;
+      const A mean = sums[c] / count;
+      sums[c] = A(from[0][c]) + mean;
+      squares[c] = squares[c] / count - mean * mean;
     }
   });
   return {result[0], result[1]};
 }
 
-template <typename T, typename A>
-void add_row(int64_t channels, const T* __restrict grad, const T* __restrict active, const T* __restrict x,
-             const A* __restrict scale, const A* __restrict mean, bool is_first, T* __restrict total,
-             A* __restrict sum, A* __restrict moment) {
-  for (int64_t c = 0; c < channels; ++c) {
-    const A all = grad[c], before = is_first ? A(0) : A(total[c]);
-    const A passed = A(active[c]) > 0 ? all : A(0);
-    sum[c] += passed;
-    moment[c] += passed * (A(x[c]) - mean[c]);
-    total[c] = T(before + passed * scale[c]);
-  }
+template <typename T>
+INLINE inline void send_back_row(int64_t channels, const T* grad, const T* active, const T* x, const Wide<T>* scale,
+                                 const Wide<T>* mean, bool is_first, T* total, Wide<T>* sum, Wide<T>* moment) {
+  over_vectors<T>(channels, [=](int64_t v, int64_t c, auto count) INLINE {
+    const auto sums = by_parts<T>([=](int p, Part<T> all, Part<T> on, Part<T> value, Part<T> before) INLINE {
+      const auto passed = all & (on > Part<T>(0));
+      sum[v][p] = sum[v][p] + passed;
+      moment[v][p] = at::vec::fmadd(passed, value - mean[v][p], moment[v][p]);
+      return at::vec::fmadd(passed, scale[v][p], before);
+    }, load<T>(grad + c, count), load<T>(active + c, count), load<T>(x + c, count),
+       is_first ? by_parts<T>([](int) INLINE { return Part<T>(0); }) : load<T>(total + c, count));
+    save<T>(sums, total + c, count);
+  });
 }
 
 std::tuple<Tensor, Tensor> send_back(const Tensor& grad, const Tensor& active, const Tensor& maps, const Tensor& scale,
                                      const Tensor& mean, const Tensor& total, bool is_first) {
   Tensor result;
   DISPATCH(maps, [&] {
-    using A = at::opmath_type<scalar_t>;
-    const auto g = rows<scalar_t>(grad), y = rows<scalar_t>(active), x = rows<scalar_t>(maps);
-    const auto t = rows<scalar_t>(total);
-    const A *a = scale.const_data_ptr<A>(), *m = mean.const_data_ptr<A>();
-    result = two_sums<A>(maps, [&](int64_t i, A* sum, A* moment) {
-      add_row(maps.size(1), g[i], y[i], x[i], a, m, is_first, t[i], sum, moment);
+    using T = scalar_t;
+    const auto g = rows<T>(grad), y = rows<T>(active), x = rows<T>(maps), t = rows<T>(total);
+    const auto a = in_vectors<T>(scale), m = in_vectors<T>(mean);
+    result = two_sums<T>(maps, [&](int64_t i, Wide<T>* sum, Wide<T>* moment) {
+      PREFETCH(x[i + AHEAD]);
+      PREFETCH(t[i + AHEAD]);
+      send_back_row<T>(maps.size(1), g[i], y[i], x[i], a.data(), m.data(), is_first, t[i], sum, moment);
     });
   });
   return {result[0], result[1]};
 }
 
+template <typename T>
+INLINE inline void finish_row(int64_t channels, const T* total, const T* x, const Wide<T>* mean, const Wide<T>* slope,
+                              const Wide<T>* shift, T* y) {
+  over_vectors<T>(channels, [=](int64_t v, int64_t c, auto count) INLINE {
+    const auto grad = by_parts<T>([=](int p, Part<T> all, Part<T> value) INLINE {
+      return all - at::vec::fmadd(value - mean[v][p], slope[v][p], shift[v][p]);
+    }, load<T>(total + c, count), load<T>(x + c, count));
+    save<T>(grad, y + c, count);
+  });
+}
+
 Tensor finish(const Tensor& total, const Tensor& maps, const Tensor& mean, const Tensor& slope, const Tensor& shift) {
-  const int64_t channels = maps.size(1);
-  auto out = empty_maps(maps, channels);
+  auto out = empty_maps(maps, maps.size(1));
   DISPATCH(maps, [&] {
-    using A = at::opmath_type<scalar_t>;
-    const auto sums = rows<scalar_t>(total), from = rows<scalar_t>(maps), to = rows<scalar_t>(out);
-    const A *m = mean.const_data_ptr<A>(), *a = slope.const_data_ptr<A>(), *b = shift.const_data_ptr<A>();
+    using T = scalar_t;
+    const auto sums = rows<T>(total), from = rows<T>(maps), to = rows<T>(out);
+    const auto m = in_vectors<T>(mean), a = in_vectors<T>(slope), b = in_vectors<T>(shift);
     over_rows(maps, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const scalar_t *__restrict t = sums[i], *__restrict x = from[i];
-        scalar_t* __restrict y = to[i];
-        for (int64_t c = 0; c < channels; ++c) y[c] = scalar_t(A(t[c]) - (A(x[c]) - m[c]) * a[c] - b[c]);
+        PREFETCH(sums[i + AHEAD]);
+        PREFETCH(from[i + AHEAD]);
+        finish_row<T>(maps.size(1), sums[i], from[i], m.data(), a.data(), b.data(), to[i]);
       }
     });
   });

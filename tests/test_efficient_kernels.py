@@ -7,7 +7,7 @@ import torch
 from torch.utils import cpp_extension
 
 from densenet_course import efficient_kernels, models
-from densenet_course.efficient_kernels import Operators, build_name, native, wide
+from densenet_course.efficient_kernels import Operators, build_name, compiler_flags, native, wide
 
 LAST = {"memory_format": torch.channels_last}
 SIZES = {  # images, channels, channels of the wider maps they are part of, height, width
@@ -53,6 +53,13 @@ def test_each_kind_of_processor_has_its_own_build(tmp_path):
         cpuinfo.write_text(cpuinfo.read_text().replace(f"MHz : {i}", "MHz : 7"))
         assert build_name(cpuinfo) == names[-1], "the clock changes from moment to moment"
     assert len(set(names)) == 3 and all(name.isidentifier() for name in names)
+
+
+def test_windows_is_told_what_the_processor_can():
+    assert compiler_flags("win32", "AVX2") == ["/O2", "/arch:AVX2"]
+    assert compiler_flags("win32", "DEFAULT") == ["/O2"]
+    assert "-march=native" in compiler_flags("linux") and "-fopenmp" in compiler_flags("linux")
+    assert "-march=native" in compiler_flags("darwin") and "-fopenmp" not in compiler_flags("darwin")
 
 
 @each_kernel
