@@ -36,7 +36,6 @@ from steps import train_step as train
 from densenet_course.figures.memory import exponent
 from densenet_course.files import write_json
 from densenet_course.memory import saved_bytes
-from densenet_course.precision import FP32_CHANNELS_LAST
 
 DEPTHS = (40, 100, 160, 250)
 CASES = {  # name → torchvision's network, ours, shape of an image, images of a training batch on CPU, GPU, --quick
@@ -116,12 +115,12 @@ def measure(*, device, quick, repeats, cases=tuple(CASES), batches=(1, 32)):
     return found
 
 
-def profiles(*, quick):
-    """Profile a training step of BC-100-12 in fp32 channels-last: torchvision's, efficient, native."""
+def profiles(precision, *, quick):
+    """Profile a training step of BC-100-12: torchvision's, efficient, native."""
     theirs, build, shape, batch, _, small = CASES["BC-100-12 28²"]
     images = torch.randn((small if quick else batch, *shape))
     models = {"torchvision": theirs, **{name: lambda e=e: build(e) for name, e in ours(images.device).items()}}
-    return {name: profile(train(make(), images, FP32_CHANNELS_LAST)) for name, make in models.items()}
+    return {name: profile(train(make(), images, precision)) for name, make in models.items()}
 
 
 def bounds(results):
@@ -177,7 +176,9 @@ def main():
     results = {"provenance": provenance(repeats=options.repeats, seeds=[0]), "copy GB/s": bandwidth(device),
                "memory": kept, **measure(device=device, quick=options.quick, repeats=options.repeats, cases=cases)}
     if device == "cpu":
-        results["milliseconds of a training step of BC-100-12, fp32 channels-last"] = profiles(quick=options.quick)
+        for kind in ("fp32 channels-last", "bf16 channels-last"):
+            found = profiles(KINDS[kind], quick=options.quick)
+            results[f"milliseconds of a training step of BC-100-12, {kind}"] = found
     write_json(out, results | {"bounds": bounds(results)})
     print(out.relative_to(REPOSITORY))
 

@@ -72,12 +72,14 @@ def _processor():
     return names[0] if names else platform.processor()
 
 
-def in_turns(tasks, repeats=5):
+def in_turns(tasks, repeats=5, *, untimed=False):
     """Time several tasks against each other: A, B, A, B, … so that a busy moment hits all of them.
 
     Args:
         tasks: name → function without arguments; each call is timed. On a GPU it must synchronise before it returns.
         repeats: rounds.
+        untimed: whether to call each task once more before its timed call. PyTorch keeps the last 1,024 convolutions
+            that it compiled: networks in turns push out each other's, a network that trains alone keeps its own.
 
     Returns:
         name → seconds of each round.
@@ -85,6 +87,8 @@ def in_turns(tasks, repeats=5):
     seconds = {name: [] for name in tasks}
     for _ in range(repeats):
         for name, task in tasks.items():
+            if untimed:
+                task()
             start = time.perf_counter()
             task()
             seconds[name].append(time.perf_counter() - start)

@@ -54,7 +54,6 @@ def timed(task, device):
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    run()  # warm up
     return run
 
 
@@ -135,13 +134,15 @@ def convolution_work(model, shape):
 
 
 GROUPS = {  # what an operator's name contains → the work it does; the first that fits
-    "convolution": "convolution", "densenet_course": "own passes", "batch_norm": "BatchNorm", "cat": "concatenation",
-    "relu": "ReLU", "threshold": "ReLU", "clamp_min": "ReLU", "pool": "pooling", "copy_": "copies", "add": "sums",
+    "convolution": "convolution", "mm": "convolution", "densenet_course": "own passes", "batch_norm": "BatchNorm",
+    "cat": "concatenation", "relu": "ReLU", "threshold": "ReLU", "clamp_min": "ReLU", "pool": "pooling", "copy_": "copies",
+    "add": "sums",
 }
 
 
 def profile(step):
     """Tell where the time of a step goes: work → milliseconds of operators, without what they call in turn."""
+    step()  # what is made once is not of interest
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
         step()
     sums = {}
@@ -174,7 +175,7 @@ def compare(theirs, build, task, images, *, repeats, beside=()):
             tasks[f"{name} {kind}"] = task(other(), images, precision)
         if task is train_step and precision is not FP32:
             tasks[f"convolutions {kind}"] = convolutions(theirs(), images, precision)
-    seconds = in_turns(tasks, repeats)
+    seconds = in_turns(tasks, repeats, untimed=True)
     names = {kind: [n for n in (*forms, "convolutions") if f"{n} {kind}" in tasks] for kind in KINDS}
     return {
         "shape": list(images.shape),

@@ -138,6 +138,29 @@ def test_the_table_on_the_screen(efficient):
     assert sum(line.startswith(("training", "inference")) for line in lines) == 12
 
 
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize("untimed", [False, True])
+def test_tasks_take_turns(monkeypatch, untimed):
+    import harness
+
+    calls, clock = [], iter(range(100))
+    monkeypatch.setattr(harness.time, "perf_counter", lambda: calls.append("clock") or next(clock) ** 2)
+    found = harness.in_turns({name: lambda name=name: calls.append(name) for name in "AB"}, 2, untimed=untimed)
+    assert calls == [call for name in "ABAB" for call in ([name] * untimed + ["clock", name, "clock"])]
+    assert found == {"A": [1, 9], "B": [5, 13]}
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_the_profile_counts_products_of_matrices_as_convolutions():
+    import steps
+    import torch
+
+    calls, maps = [], torch.ones(64, 64)
+    found = steps.profile(lambda: calls.append((maps @ maps, torch.relu(maps))))
+    assert len(calls) == 2, "once without the profiler"
+    assert {"convolution", "ReLU"} <= set(found) and list(found.values()) == sorted(found.values(), reverse=True)
+
+
 @pytest.mark.parametrize("script", ["efficient", "bench"])
 def test_without_a_gpu_there_is_one_line(script):
     import torch
