@@ -135,8 +135,8 @@ def convolution_work(model, shape):
 
 GROUPS = {  # what an operator's name contains → the work it does; the first that fits
     "convolution": "convolution", "mm": "convolution", "densenet_course": "own passes", "batch_norm": "BatchNorm",
-    "cat": "concatenation", "relu": "ReLU", "threshold": "ReLU", "clamp_min": "ReLU", "pool": "pooling", "copy_": "copies",
-    "add": "sums",
+    "cat": "concatenation", "relu": "ReLU", "threshold": "ReLU", "clamp_min": "ReLU", "pool": "pooling",
+    "copy_": "copies", "add": "sums",
 }
 
 
