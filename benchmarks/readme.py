@@ -139,15 +139,16 @@ def efficient_rows(found):
 def speed_table():
     """Set the speed of ``native`` beside torchvision's, format by format; the convolutions alone are the bound."""
     found = read("efficient")
-    kinds = list(found["training"]["BC-100-12 28², batch 64"]["against torchvision"])
-    heads = ["times as fast", *kinds, f"{kinds[-1]} against {kinds[0]}", "the convolutions alone, likewise"]
+    plain, last, bf16 = found["training"]["BC-100-12 28², batch 64"]["against torchvision"]
+    heads = ["times as fast", plain, last, bf16, f"{bf16} against {plain}"]
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for part in ("training", "inference"):
         for case, result in found[part].items():
-            columns = [spread(ratios["native"]) for ratios in result["against torchvision"].values()]
-            across = result["against torchvision in fp32 contiguous"][kinds[-1]]
-            columns += [spread(across[name]) if name in across else "" for name in ("native", "convolutions")]
-            rows.append(f"| {part}, {case} | {' | '.join(columns)} |")
+            equal, across = result["against torchvision"], result["against torchvision in fp32 contiguous"]
+            ours = [equal[plain]["native"], equal[last]["native"], equal[bf16]["native"], across[bf16]["native"]]
+            rows.append(f"| {part}, {case} | {' | '.join(map(spread, ours))} |")
+            bound = [across[last], equal[last], equal[bf16], across[bf16]]  # ours compute in channels-last
+            rows.append(f"| its convolutions alone | {' | '.join(spread(b['convolutions']) for b in bound)} |")
     return rows
 
 

@@ -84,8 +84,8 @@ def inference(model, images, precision):
     return timed(run, images.device)
 
 
-def convolutions(model, images, precision):
-    """Make a function that computes, forward and backward, the convolutions of a model and nothing else."""
+def convolutions(model, images, precision, *, backward):
+    """Make a function that computes the convolutions of a model and nothing else, forward or forward and backward."""
     calls = []
     dtype = precision.autocast_dtype or torch.float32
 
@@ -103,8 +103,9 @@ def convolutions(model, images, precision):
         for i, (conv, x, grad) in enumerate(calls):
             weight = conv.weight.detach().to(dtype)
             torch.conv2d(x, weight, None, conv.stride, conv.padding)
-            aten.convolution_backward(grad, x, weight, None, conv.stride, conv.padding, (1, 1), False, (0, 0), 1,
-                                      (i > 0, True, False))
+            if backward:
+                aten.convolution_backward(grad, x, weight, None, conv.stride, conv.padding, (1, 1), False, (0, 0), 1,
+                                          (i > 0, True, False))
 
     return timed(run, images.device)
 
@@ -173,8 +174,8 @@ def compare(theirs, build, task, images, *, repeats, beside=()):
             tasks[f"{name} {kind}"] = task(build(efficient), images, precision)
         for name, other in beside:
             tasks[f"{name} {kind}"] = task(other(), images, precision)
-        if task is train_step and precision is not FP32:
-            tasks[f"convolutions {kind}"] = convolutions(theirs(), images, precision)
+        if precision is not FP32:  # ours compute in channels-last, whatever comes in
+            tasks[f"convolutions {kind}"] = convolutions(theirs(), images, precision, backward=task is train_step)
     seconds = in_turns(tasks, repeats, untimed=True)
     names = {kind: [n for n in (*forms, "convolutions") if f"{n} {kind}" in tasks] for kind in KINDS}
     return {
