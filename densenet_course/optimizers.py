@@ -83,6 +83,10 @@ class Muon(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure=None):
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         set_aside = []  # SGD leaves alone what has no gradient
         for group in self.param_groups:
             if group["orthogonal"]:
@@ -91,7 +95,7 @@ class Muon(torch.optim.SGD):
                 for p in trained:
                     set_aside.append((p, p.grad))
                     p.grad = None
-        loss = super().step(closure)
+        super().step()
         for p, grad in set_aside:
             p.grad = grad
         return loss

@@ -102,6 +102,23 @@ def test_gradients_stay_and_missing_ones_are_passed_over():
     assert all(torch.equal(p.grad, torch.ones_like(p)) for p in model.parameters() if p is not frozen)
 
 
+def test_a_closure_finds_the_gradients_of_all_weights():
+    plain, closed = tiny(), tiny()
+    closed.load_state_dict(plain.state_dict())
+    images = torch.randn(4, 1, 28, 28)
+
+    def gradients(model):
+        loss = model(images).square().sum()
+        loss.backward()
+        return loss
+
+    loss = gradients(plain)
+    make_muon(plain, peak_rate=0.1).step()
+    assert make_muon(closed, peak_rate=0.1).step(lambda: gradients(closed)) == loss
+    for ours, right in zip(closed.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, right)
+
+
 def test_training_learns_and_resumes_to_the_same_weights(tmp_path):
     options = {"epochs": 3, "peak_rate": 0.05, "optimizer": "muon", "device": torch.device("cpu"),
                "precision": training.FP32}
