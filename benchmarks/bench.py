@@ -1,6 +1,6 @@
 """Measure speed and memory: ``make bench`` (under 5 minutes on two cores), ``make bench-full``, ``make bench-gpu``.
 
-Without an option: the efficient block against torchvision's on two networks, bytes kept for the backward pass, and a
+Without an option: the efficient block against torchvision's in BC-100-12, bytes kept for the backward pass, and a
 cold training of the class network; a table on the screen, and benchmarks/results/bench.json. ``--full`` and ``--gpu``
 run the other scripts that time something, each of which writes a file of its own, and print README's table from them.
 """
@@ -32,7 +32,7 @@ def quick():
     found = {"data": "sample" if location.is_sample else "full",
              "cold training": time_to_accuracy.course_run("0.90", 0, plan, allow_bf16=True),
              "memory": efficient.memory(64, "cpu")}
-    cases = ("BC-100-12 28²", "DenseNet-121 64²")
+    cases = ("BC-100-12 28²",)
     found |= efficient.measure(device="cpu", quick=False, repeats=REPEATS, cases=cases, batches=(32,))
     return found | {"provenance": provenance(repeats=REPEATS, seeds=[0])}
 

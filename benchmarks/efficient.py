@@ -11,6 +11,8 @@ import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -99,19 +101,39 @@ def bandwidth(device, megabytes=256, repeats=5):
     return summarise([2 * source.nbytes / s / 1e9 for s in seconds], 1)
 
 
-def measure(*, device, quick, repeats, cases=tuple(CASES), batches=(1, 32)):
-    """Compare training and inference of some cases; a dict: "training" and "inference" → case and batch → result."""
+def measure_case(case, *, device, quick, repeats, batches):
+    """Compare training and inference of one case; a dict: "training" and "inference" → case and batch → result."""
+    torch.manual_seed(0)
+    theirs, build, shape, on_cpu, on_gpu, small = CASES[case]
+    beside = [("ResNet-50", resnet50)] if case == "DenseNet-121 224²" else []
+    batch = small if quick else on_gpu if device == "cuda" else on_cpu
+    runs = [("training", train, batch)] + [("inference", inference, b) for b in ((small,) if quick else batches)]
     found = {"training": {}, "inference": {}}
-    for case in cases:
-        theirs, build, shape, on_cpu, on_gpu, small = CASES[case]
-        beside = [("ResNet-50", resnet50)] if case == "DenseNet-121 224²" else []
-        batch = small if quick else on_gpu if device == "cuda" else on_cpu
-        runs = [("training", train, batch)] + [("inference", inference, b) for b in ((small,) if quick else batches)]
-        for kind, task, count in runs:
-            name = f"{case}, batch {count}"
-            images = torch.randn((count, *shape), device=device)
-            found[kind][name] = compare(theirs, build, task, images, repeats=repeats, beside=beside)
-            report(f"{kind} {name}", found[kind][name])
+    for kind, task, count in runs:
+        name = f"{case}, batch {count}"
+        images = torch.randn((count, *shape), device=device)
+        found[kind][name] = compare(theirs, build, task, images, repeats=repeats, beside=beside)
+        report(f"{kind} {name}", found[kind][name])
+    return found
+
+
+def measure(*, cases=tuple(CASES), batches=(1, 32), **options):
+    """Measure each case in a fresh process: what one leaves of its memory to the next changes the times of that.
+
+    Args:
+        cases: names of ``CASES``.
+        batches: images at once in inference.
+        options: of ``measure_case``.
+
+    Returns:
+        As ``measure_case``, of all cases.
+    """
+    found = {"training": {}, "inference": {}}
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
+        for case in cases:
+            of_case = fresh.submit(measure_case, case, batches=batches, **options).result()
+            for kind, results in of_case.items():
+                found[kind] |= results
     return found
 
 
