@@ -414,14 +414,14 @@ def read_result(name):
 measured = read_result("efficient")
 if measured:
     found = measured["memory"]
-    print(f"BC-100-12, batch {found['batch']}: {found['BC-100-12 times fewer']} times fewer bytes kept than "
-          f"torchvision's; exponents by depth {found['slope']}")
+    print(f"BC-100-12, batch {found['batch']}: {found['BC-100-12 times fewer']} times fewer bytes than torchvision")
+    print("exponents by depth:", found["slope"])
     peaks = found["peak bytes"].items()
     print("peak of a process (MB):", {name: size // 10**6 for name, size in peaks})
     for name, result in measured["training"].items():
-        print(f"{name}, times as fast as torchvision, median (smallest to largest)")
+        print(f"{name}, times as fast as torchvision, median (smallest–largest)")
         for kind, ratios in result["against torchvision"].items():
-            told = (f"{form} {r['median']:.2f} ({r['min']:.2f} to {r['max']:.2f})" for form, r in ratios.items())
+            told = (f"{form} {r['median']:.2f} ({r['min']:.2f}–{r['max']:.2f})" for form, r in ratios.items())
             print(f"  {kind:18}", "  ".join(told))
 
 # %% [markdown]
