@@ -1,9 +1,10 @@
 """Measure the efficient DenseNet against torchvision's: ``python benchmarks/efficient.py``, ``--gpu`` on a CUDA GPU.
 
 For each network: seconds of a training step (forward, loss, backward) and of inference, in turns; and the time that its
-convolutions alone would take, which no saving of bytes can get below. "efficient" is built from PyTorch's operators,
-"native" has its passes compiled from C++. Then what is kept for the backward pass, by depth, and the peak memory of a
-fresh process that trains one step. ``--quick`` takes small batches of two networks and writes to runs/.
+convolutions alone would take, which is about the least that saving bytes can reach. "efficient" is built from
+PyTorch's operators, "native" has its passes compiled from C++. Then what is kept for the backward pass, by depth, and
+the peak memory of a fresh process that trains one step. ``--quick`` takes small batches of two networks and writes to
+runs/.
 """
 
 import argparse

@@ -78,8 +78,9 @@ def in_turns(tasks, repeats=5, *, untimed=False):
     Args:
         tasks: name → function without arguments; each call is timed. On a GPU it must synchronise before it returns.
         repeats: rounds.
-        untimed: whether to call each task once more before its timed call. PyTorch keeps the last 1,024 convolutions
-            that it compiled: networks in turns push out each other's, a network that trains alone keeps its own.
+        untimed: whether to call each task once more before its timed call. oneDNN, which computes PyTorch's
+            convolutions on a CPU, keeps only so many of those it compiled (its developer guide, "Primitive Cache"):
+            networks in turns push out each other's, a network that trains alone keeps its own.
 
     Returns:
         name → seconds of each round.

@@ -6,6 +6,7 @@
 // The loops are written with PyTorch's vectors: left to itself a compiler takes the channels that are left after whole
 // vectors one by one, and with k = 12 most rows of a DenseNet end so.
 
+// PyTorch's headers ask for the width of their vectors by these names; without them a vector is an array, and slow.
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #define CPU_CAPABILITY AVX512
 #define CPU_CAPABILITY_AVX512
@@ -209,8 +210,8 @@ Tensor activate(const Tensor& maps, const Tensor& scale, const Tensor& shift) {
 template <typename T>
 INLINE inline void add_deviation(int64_t channels, const T* x, const T* pivot, Wide<T>* sum, Wide<T>* square) {
   over_vectors<T>(channels, [=](int64_t v, int64_t c, auto count) INLINE {
-    by_parts<T>([=](int p, Part<T> value, Part<T> pivot) INLINE {
-      value = value - pivot;  // because squares of what is far from 0 would not be exact
+    by_parts<T>([=](int p, Part<T> value, Part<T> about) INLINE {
+      value = value - about;  // because squares of what is far from 0 would not be exact
       sum[v][p] = sum[v][p] + value;
       square[v][p] = at::vec::fmadd(value, value, square[v][p]);
       return value;

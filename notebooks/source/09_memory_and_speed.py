@@ -398,8 +398,8 @@ show(pictures.bytes_by_depth(depths, sizes))
 #
 # `benchmarks/efficient.py` measures whole networks against torchvision's. A ratio above 1 means that ours needs less
 # time for a training step. `efficient="native"` computes the same with passes compiled from C++, where there is a
-# compiler. "Convolutions" is the bound: no saving of bytes can beat the convolutions alone. **Predict:** how near does
-# `native` come?
+# compiler. "Convolutions" is a step of nothing but convolutions: about the most that fewer bytes can bring.
+# **Predict:** how near does `native` come?
 
 
 # %%
@@ -425,8 +425,8 @@ if measured:
             print(f"  {kind:18}", "  ".join(told))
 
 # %% [markdown]
-# Bytes grow linearly in a whole network, too. The gain in time depends on network and format, and stays well below the
-# bound: even compiled, the passes take time.
+# Bytes grow linearly in a whole network, too. The gain in time depends on network and format, and stays well below
+# that: even compiled, the passes take time.
 #
 # ## Time, measured
 #
