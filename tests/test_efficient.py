@@ -8,10 +8,11 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from densenet_course import efficient_functions, models
+from densenet_course import models
 from densenet_course.config import DenseNetConfig
 from densenet_course.efficient import EfficientDenseBlock, EfficientTransition, make_efficient
-from densenet_course.efficient_steps import tiles
+from densenet_course.efficient import functions as efficient_functions
+from densenet_course.efficient.steps import tiles
 from densenet_course.figures.memory import exponent
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block, transition
 from densenet_course.memory import saved_bytes
@@ -79,7 +80,7 @@ with_both_kernels = pytest.mark.parametrize("is_native", [False, True], ids=["op
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_same_results_in_double_precision(name, train, is_native, monkeypatch):
-    monkeypatch.setattr("densenet_course.efficient_steps.TILE_BYTES", 2 * 12 * 12 * 8 * 24)  # a few images at once
+    monkeypatch.setattr("densenet_course.efficient.steps.TILE_BYTES", 2 * 12 * 12 * 8 * 24)  # a few images at once
     plain, fast = pair(NETWORKS[name], is_native=is_native)
     images = torch.randn(5, 3, 12, 12).double()
     for model in (plain, fast):
@@ -243,7 +244,7 @@ def test_without_gradients():
 @pytest.mark.parametrize("name", ["bottleneck", "plain with biases", "biases", "dropout"])
 def test_inference(name, is_native, monkeypatch):
     """Without gradients and batch statistics nothing is kept: the block is computed in another way."""
-    monkeypatch.setattr("densenet_course.efficient_steps.TILE_BYTES", 2 * 8 * 8 * 8 * 18)
+    monkeypatch.setattr("densenet_course.efficient.steps.TILE_BYTES", 2 * 8 * 8 * 8 * 18)
     plain, fast = (model.double().eval() for model in pair(NETWORKS[name], is_native=is_native))
     if name != "plain with biases":
         plain.features.denseblock1.denselayer1.norm2.eps = fast.features.denseblock1.denselayer1.norm2.eps = 0.1

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.utils import cpp_extension
 
-from densenet_course import efficient_kernels, models
-from densenet_course.efficient_kernels import Operators, build_name, compiler_flags, native, wide
+from densenet_course import models
+from densenet_course.efficient import kernels as efficient_kernels
+from densenet_course.efficient.kernels import Operators, build_name, compiler_flags, native, wide
 
 LAST = {"memory_format": torch.channels_last}
 SIZES = {  # images, channels, channels of the wider maps they are part of, height, width
@@ -135,7 +136,7 @@ def test_without_a_compiler_the_operators_do_it(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
     monkeypatch.setattr(efficient_kernels, "SOURCES", [efficient_kernels.SOURCES[0].with_name("none.cpp")])
-    monkeypatch.setattr("densenet_course.efficient.native", native.__wrapped__)
+    monkeypatch.setattr("densenet_course.efficient.blocks.native", native.__wrapped__)
     model = models.class_densenet(efficient="native")
     with pytest.warns(UserWarning, match=r"kernels.cpp could not be compiled .* going on with PyTorch's operators"):
         logits = model(torch.randn(2, 1, 28, 28))

@@ -1,4 +1,4 @@
-// The passes of efficient_kernels.py over maps in channels-last on a CPU, each in one loop.
+// The passes of kernels.py over maps in channels-last on a CPU, each in one loop.
 //
 // Maps are (N, C, H, W), perhaps some channels of wider ones; numbers are (C,), in fp32 for bf16 maps. A row is what
 // belongs to one pixel. Sums are taken over BLOCK rows first, then over the blocks, which keeps them exact.

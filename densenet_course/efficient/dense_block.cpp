@@ -1,5 +1,5 @@
 // The steps of a dense block over maps in channels-last on a CPU, without Python in between, which for small maps takes
-// longer than the arithmetic: what efficient_steps.py and efficient_backward.py do.
+// longer than the arithmetic: what steps.py and backward.py do.
 
 #include "kernels.h"
 
@@ -150,7 +150,7 @@ std::tuple<Tensor, Tensor> run(const Tensor& source, const Tensors& tensors, dou
   return measured ? join(parts, counts, source.size(0)) : std::tuple<Tensor, Tensor>();
 }
 
-// As efficient_backward.Gradient.
+// As backward.Gradient.
 struct Gradient {
   Tensor total, maps;
   std::optional<Tensor> mean, slope, shift;

@@ -2,8 +2,8 @@
 
 import torch
 
-from densenet_course.efficient_kernels import LAST
-from densenet_course.efficient_steps import (
+from densenet_course.efficient.kernels import LAST
+from densenet_course.efficient.steps import (
     empty_maps,
     for_kernels,
     images_at_once,

@@ -1,13 +1,13 @@
-"""A dense block and a transition as one autograd function each, made of the steps of ``efficient_steps``."""
+"""A dense block and a transition as one autograd function each, made of the steps of ``steps``."""
 
 from dataclasses import dataclass
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from densenet_course.efficient_backward import Gradient, run_backward
-from densenet_course.efficient_kernels import LAST, Operators, wide
-from densenet_course.efficient_steps import (
+from densenet_course.efficient.backward import Gradient, run_backward
+from densenet_course.efficient.kernels import LAST, Operators, wide
+from densenet_course.efficient.steps import (
     Step,
     empty_maps,
     for_kernels,

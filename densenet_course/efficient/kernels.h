@@ -1,4 +1,4 @@
-// The passes of kernels.cpp, for what calls them from C++. efficient_kernels.Operators says what each does.
+// The passes of kernels.cpp, for what calls them from C++. kernels.Operators says what each does.
 
 #pragma once
 

@@ -1,28 +1,11 @@
-"""The same DenseNet with fewer bytes moved and fewer bytes kept: one buffer per block, shared statistics, recomputing.
-
-A dense block as ``layers`` writes it is bound by memory, not by arithmetic. Layer l copies everything made before it
-(``torch.cat``), measures its mean and variance again, and keeps a normalised and rectified copy for the backward
-pass: bytes that grow with the square of the depth. Three ideas take that away without changing the function:
-
-1. **One buffer.** The block's output is allocated once; each layer writes its k new maps into their place.
-2. **Shared statistics.** Within a block a channel's batch mean and variance are the same for every BatchNorm that
-   reads it; only γ and β differ. So each map is measured once, where it is made; and what the readers send back
-   through mean and variance is summed first and applied once.
-3. **Recomputing.** BatchNorm and ReLU are cheap beside the convolutions. The forward pass keeps the maps and the
-   bottlenecks, which is linear in depth; the backward pass makes the normalised copies again.
-
-The work goes over a few images at a time, so that a copy still lies in the processor's cache when it is read. With
-``efficient="native"`` what stands between the convolutions is compiled from C++ and goes over the maps fewer times.
-
-Source: Pleiss et al. 2017, "Memory-Efficient Implementation of DenseNets" (shared storage and recomputing).
-"""
+"""The modules of an efficient network: dense block and transition, and how a plain network becomes efficient."""
 
 import torch
 from torch import nn
 
-from densenet_course.efficient_functions import DenseFunction, Stage, TransitionFunction, infer
-from densenet_course.efficient_kernels import Operators, native
-from densenet_course.efficient_steps import Step, values_per_channel
+from densenet_course.efficient.functions import DenseFunction, Stage, TransitionFunction, infer
+from densenet_course.efficient.kernels import Operators, native
+from densenet_course.efficient.steps import Step, values_per_channel
 from densenet_course.layers import DenseBlock
 
 KNOWN_LAYERS = {("norm1", "relu1", "conv1"), ("norm1", "relu1", "conv1", "norm2", "relu2", "conv2")}

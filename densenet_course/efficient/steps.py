@@ -1,7 +1,7 @@
 """The arithmetic under ``efficient``: steps of BatchNorm → ReLU → (pooling) → convolution, forward.
 
 A step reads maps that are kept anyway, and keeps nothing of its own. Its statistics are handed to it, so that several
-steps can share them. The way back is in ``efficient_backward``.
+steps can share them. The way back is in ``backward``.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from densenet_course.efficient_kernels import LAST, Operators, wide
+from densenet_course.efficient.kernels import LAST, Operators, wide
 
 # What a step takes at once on a CPU: maps of so many bytes that a normalised copy of them stays in the cache.
 TILE_BYTES = 4 * 2**20
