@@ -2,7 +2,7 @@
 
 import torch
 
-from densenet_course.fetch import Location, data_root, prepare
+from densenet_course.fetching import Location, data_root, prepare
 
 __all__ = ["CLASS_NAMES", "MEAN", "STD", "Location", "ResidentBatches", "data_root", "load", "normalise", "prepare",
            "split_validation"]

@@ -88,8 +88,8 @@ def _device():
 
 
 def _data():
-    from densenet_course.fetch import ENVIRONMENT_VARIABLE, FILES, data_root
-    from densenet_course.intake import problems
+    from densenet_course.fetching import ENVIRONMENT_VARIABLE, FILES, data_root
+    from densenet_course.fetching.intake import problems
 
     where = f" in {data_root()}" if ENVIRONMENT_VARIABLE in os.environ else ""
     wrong = problems(data_root(), FILES)

@@ -9,8 +9,9 @@ from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from densenet_course import data, fetch, sample
+from densenet_course import data, fetching
 from densenet_course.data import MEAN, STD, ResidentBatches, load, normalise, prepare, split_validation
+from densenet_course.fetching import sample
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.mps.is_available() else [])]
 
@@ -29,7 +30,7 @@ def full(location):
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory):
-    return fetch.Location(sample.install(tmp_path_factory.mktemp("data")), "the sample", True)
+    return fetching.Location(sample.install(tmp_path_factory.mktemp("data")), "the sample", True)
 
 
 def some(n=100, seed=0):
@@ -80,16 +81,20 @@ def test_sample_is_balanced_and_small(embedded):
     assert "MIT License" in (sample.ASSETS / "LICENSE-FashionMNIST").read_text(encoding="utf-8")
 
 
-def test_sample_is_what_the_script_makes_of_the_full_set(full, embedded):
+def test_sample_is_what_the_script_makes_of_the_full_set(full, embedded, benchmarks):
+    import make_sample
+
     raw = embedded.root / "FashionMNIST" / "raw"
-    assert sample.build(full.root / "FashionMNIST" / "raw") == {name: (raw / name).read_bytes()
-                                                                for name in sample.files()}
+    assert make_sample.build(full.root / "FashionMNIST" / "raw") == {name: (raw / name).read_bytes()
+                                                                     for name in sample.files()}
 
 
-def test_idx_bytes_are_read_back_by_torchvision(tmp_path):
+def test_idx_bytes_are_read_back_by_torchvision(tmp_path, benchmarks):
+    import make_sample
+
     images, labels = some(30)
-    (tmp_path / "images").write_bytes(sample.idx_bytes(images[:, 0]))
-    (tmp_path / "labels").write_bytes(sample.idx_bytes(labels.to(torch.uint8)))
+    (tmp_path / "images").write_bytes(make_sample.idx_bytes(images[:, 0]))
+    (tmp_path / "labels").write_bytes(make_sample.idx_bytes(labels.to(torch.uint8)))
     assert torch.equal(read_image_file(str(tmp_path / "images")), images[:, 0])
     assert torch.equal(read_label_file(str(tmp_path / "labels")), labels)
 
@@ -98,7 +103,7 @@ def test_load_refuses_another_split_and_a_location_that_is_gone(tmp_path):
     with pytest.raises(ValueError, match='expected "train" or "test", got \'val\''):
         load("val")
     with pytest.raises(FileNotFoundError, match="call prepare"):
-        load("train", fetch.Location(tmp_path, "nowhere", False))
+        load("train", fetching.Location(tmp_path, "nowhere", False))
 
 
 # Splitting.

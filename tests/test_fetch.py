@@ -17,22 +17,22 @@ from pathlib import Path
 import pytest
 from torchvision.datasets import FashionMNIST
 
-from densenet_course import fetch, intake, sample, sources
-from densenet_course.fetch import Location, data_root, prepare
+from densenet_course import fetching
+from densenet_course.fetching import Location, data_root, intake, prepare, sample, sources
 
-CONTENT = {name: random.Random(name).randbytes(3000 + i) for i, name in enumerate(fetch.FILES)}
+CONTENT = {name: random.Random(name).randbytes(3000 + i) for i, name in enumerate(fetching.FILES)}
 TABLE = {name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in CONTENT.items()}
 FIRST = next(iter(CONTENT))
 BOMB = gzip.compress(b"\0" * 20_000_000)
-USER_CACHE = fetch.user_cache
+USER_CACHE = fetching.user_cache
 
 
 @pytest.fixture(autouse=True)
 def nothing_around(monkeypatch, tmp_path):
     """A small data set of four files, which no source has yet; each test opens the one it is about."""
-    monkeypatch.setattr(fetch, "FILES", TABLE)
-    monkeypatch.setattr(fetch, "SYSTEM_FOLDER", tmp_path / "no system copy")
-    monkeypatch.setattr(fetch, "user_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetching, "FILES", TABLE)
+    monkeypatch.setattr(fetching, "SYSTEM_FOLDER", tmp_path / "no system copy")
+    monkeypatch.setattr(fetching, "user_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(FashionMNIST, "mirrors", [])
     monkeypatch.setattr(sources.shutil, "which", lambda program: None)
     monkeypatch.setattr(sources, "TIMEOUT", 2.0)
@@ -75,7 +75,7 @@ def test_data_root_follows_the_environment_then_the_checkout(monkeypatch, tmp_pa
     assert data_root() == tmp_path / "mine"
     monkeypatch.setenv("DENSENET_COURSE_DATA", "")
     assert data_root() == Path(__file__).resolve().parent.parent / "data"
-    monkeypatch.setattr(fetch, "__file__", str(tmp_path / "site-packages" / "densenet_course" / "fetch.py"))
+    monkeypatch.setattr(fetching, "__file__", str(tmp_path / "site-packages" / "densenet_course" / "fetching.py"))
     assert data_root() == tmp_path / "cache"
 
 
@@ -99,7 +99,7 @@ def test_user_cache_follows_the_operating_system(monkeypatch, tmp_path, platform
 
 
 def test_system_copy_is_unpacked_once_and_then_found(root, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(fetch, "SYSTEM_FOLDER", write_gzipped(tmp_path / "system"))
+    monkeypatch.setattr(fetching, "SYSTEM_FOLDER", write_gzipped(tmp_path / "system"))
     first = prepare(root, download=False)
     assert (first.root, first.is_sample) == (root, False)
     assert "operating system's copy" in first.source
@@ -123,7 +123,7 @@ def test_gzipped_files_under_the_root_are_enough(root):
     lambda path: (path.unlink(), path.symlink_to("nowhere")),
 ])
 def test_damaged_file_is_kept_aside_and_replaced(root, damage, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(fetch, "SYSTEM_FOLDER", write_gzipped(tmp_path / "system"))
+    monkeypatch.setattr(fetching, "SYSTEM_FOLDER", write_gzipped(tmp_path / "system"))
     prepare(root)
     for number in ("", "2"):  # twice: the first one set aside is not overwritten
         damage(raw(root) / FIRST)
@@ -146,7 +146,7 @@ def test_files_arrive_by_a_rename_only(root, monkeypatch, tmp_path):
             raise OSError(errno.EIO, "the rename fails")
         return replace(path, target)
 
-    monkeypatch.setattr(fetch, "SYSTEM_FOLDER", write_gzipped(tmp_path / "system"))
+    monkeypatch.setattr(fetching, "SYSTEM_FOLDER", write_gzipped(tmp_path / "system"))
     monkeypatch.setattr(Path, "replace", broken)
     assert_sample(prepare(root), root)
 
@@ -162,7 +162,7 @@ def test_damaged_system_copy_falls_through(root, monkeypatch, tmp_path, capsys):
     system = write_gzipped(tmp_path / "system")
     archive = system / f"{FIRST}.gz"
     archive.write_bytes(archive.read_bytes()[:-20])
-    monkeypatch.setattr(fetch, "SYSTEM_FOLDER", system)
+    monkeypatch.setattr(fetching, "SYSTEM_FOLDER", system)
     assert prepare(root).is_sample
     assert "damaged" in capsys.readouterr().out
     assert not (raw(root) / FIRST).exists()
@@ -280,7 +280,7 @@ def test_network_that_only_keeps_us_waiting_is_left_alone_for_a_while(root, mirr
     prepare(root)
     prepare(root)
     assert len(asked) == 2, "a network that fails quickly is asked again"
-    monkeypatch.setattr(fetch, "LONG_WAIT", 0)
+    monkeypatch.setattr(fetching, "LONG_WAIT", 0)
     prepare(root)
     asked = mirrors("good")
     capsys.readouterr()
@@ -379,7 +379,7 @@ def test_sample_is_announced_every_time_and_yields_to_the_full_set(root, monkeyp
         assert "sudo apt-get install dataset-fashion-mnist" in printed
         assert str(raw(root)) in printed
         assert printed.isascii()
-    monkeypatch.setattr(fetch, "SYSTEM_FOLDER", write_gzipped(tmp_path / "system"))
+    monkeypatch.setattr(fetching, "SYSTEM_FOLDER", write_gzipped(tmp_path / "system"))
     assert prepare(root).is_sample is False
 
 
@@ -411,14 +411,14 @@ def test_read_only_root_with_whole_files_is_used_as_it_is(root, monkeypatch):
     raw(root).mkdir(parents=True)
     for name, content in CONTENT.items():
         (raw(root) / name).write_bytes(content)
-    monkeypatch.setattr(fetch, "_writable_root", lambda root: pytest.fail("nothing needs to be written"))
+    monkeypatch.setattr(fetching, "_writable_root", lambda root: pytest.fail("nothing needs to be written"))
     assert prepare(root).root == root
 
 
 def test_no_writable_folder_at_all_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr(fetch, "user_cache", lambda: tmp_path / "file" / "cache")
-    monkeypatch.setattr(fetch.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
+    monkeypatch.setattr(fetching, "user_cache", lambda: tmp_path / "file" / "cache")
+    monkeypatch.setattr(fetching.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
     with pytest.raises(PermissionError, match="Set DENSENET_COURSE_DATA"):
         prepare(tmp_path / "file" / "data")
 
@@ -430,7 +430,7 @@ def test_full_disk_is_a_clear_error_and_not_a_sample(root, monkeypatch, mirrors,
 
     mirrors("good")
     owner, name = {"unpacking": (intake.Intake, "accept"), "downloading": (sources, "_download"),
-                   "making the folder": (fetch.tempfile, "TemporaryFile")}[where]
+                   "making the folder": (fetching.tempfile, "TemporaryFile")}[where]
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, full)
         with pytest.raises(OSError, match=r"no space left under .* 55 MB.* DENSENET_COURSE_DATA") as caught:
@@ -442,10 +442,11 @@ def test_full_disk_is_a_clear_error_and_not_a_sample(root, monkeypatch, mirrors,
 
 CHILD = """
 import pathlib, sys, time
-from densenet_course import fetch, intake
+from densenet_course import fetching
+from densenet_course.fetching import intake
 root, system, slow = sys.argv[1], sys.argv[2], float(sys.argv[3])
-fetch.FILES = {table!r}
-fetch.SYSTEM_FOLDER = pathlib.Path(system)
+fetching.FILES = {table!r}
+fetching.SYSTEM_FOLDER = pathlib.Path(system)
 problem = intake.problem
 def slowly(path, *expected):
     if path.suffix == ".part":
@@ -453,7 +454,7 @@ def slowly(path, *expected):
         time.sleep(slow)
     return problem(path, *expected)
 intake.problem = slowly
-print(fetch.prepare(root, download=False), flush=True)
+print(fetching.prepare(root, download=False), flush=True)
 """
 
 
@@ -482,7 +483,7 @@ def test_killed_half_way_then_again(root, tmp_path, monkeypatch):
     child.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
     child.communicate(timeout=10)
     assert (raw(root) / ".incoming" / f"{FIRST}.part").exists(), "the kill came too late to prove anything"
-    monkeypatch.setattr(fetch, "SYSTEM_FOLDER", system)
+    monkeypatch.setattr(fetching, "SYSTEM_FOLDER", system)
     assert prepare(root).root == root
     assert_whole(root)
     assert not list(raw(root).glob("*.bad*"))
@@ -491,7 +492,7 @@ def test_killed_half_way_then_again(root, tmp_path, monkeypatch):
 def test_lock_that_is_never_released_is_a_clear_error(root, monkeypatch, capsys):
     from filelock import FileLock
 
-    monkeypatch.setattr(fetch, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(fetching, "LOCK_SECONDS", 0.2)
     root.mkdir(parents=True)
     with FileLock(root / ".prepare.lock"), pytest.raises(TimeoutError, match="call prepare\\(\\) again"):
         prepare(root)

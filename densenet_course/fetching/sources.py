@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from densenet_course.intake import BadFile
+from densenet_course.fetching.intake import BadFile
 
 PACKAGE = "dataset-fashion-mnist"
 TIMEOUT = 10.0  # seconds without an answer, or without one more byte

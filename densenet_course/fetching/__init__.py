@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from densenet_course import sample, sources
-from densenet_course.intake import Intake, problems
+from densenet_course.fetching import sample, sources
+from densenet_course.fetching.intake import Intake, problems
 
 ENVIRONMENT_VARIABLE = "DENSENET_COURSE_DATA"
 # Size in bytes and SHA-256 of the uncompressed IDX files, as published since 2017-08-31.
@@ -55,7 +55,7 @@ def data_root():
     """
     if os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(os.environ[ENVIRONMENT_VARIABLE]).expanduser().absolute()
-    checkout = Path(__file__).resolve().parent.parent
+    checkout = Path(__file__).resolve().parents[2]
     return checkout / "data" if (checkout / "pyproject.toml").is_file() else user_cache()
 
 
