@@ -12,11 +12,11 @@ import hashlib
 from class_training import run
 from harness import REPOSITORY, provenance
 
-from densenet_course.checkpoint import save_checkpoint
 from densenet_course.data import ResidentBatches, load, prepare
 from densenet_course.files import write_json
 from densenet_course.models import class_densenet
 from densenet_course.training import choose_device, choose_precision, evaluate
+from densenet_course.training.checkpoint import save_checkpoint
 
 SEED = 0
 TOLERANCE = 0.001  # of accuracy that halving the weights may cost

@@ -18,8 +18,8 @@ from harness import REPOSITORY, provenance, results_file  # noqa: E402
 from densenet_course.data import ResidentBatches, load, prepare  # noqa: E402
 from densenet_course.files import write_json  # noqa: E402
 from densenet_course.models import class_densenet  # noqa: E402
-from densenet_course.precision import choose_device, choose_precision  # noqa: E402
 from densenet_course.training import evaluate, fit  # noqa: E402
+from densenet_course.training.precision import choose_device, choose_precision  # noqa: E402
 
 
 def run(seed, *, train, device, precision, **options):

@@ -7,7 +7,7 @@ from harness import in_turns, ratios, spread, summarise
 from torch import nn
 
 from densenet_course import models
-from densenet_course.precision import BF16, FP32, FP32_CHANNELS_LAST
+from densenet_course.training.precision import BF16, FP32, FP32_CHANNELS_LAST
 
 aten = torch.ops.aten
 KINDS = {"fp32 contiguous": FP32, "fp32 channels-last": FP32_CHANNELS_LAST, "bf16 channels-last": BF16}

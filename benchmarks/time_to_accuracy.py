@@ -24,8 +24,8 @@ from harness import REPOSITORY, in_turns, kept, provenance, results_file, summar
 from densenet_course.data import ResidentBatches, load, prepare
 from densenet_course.files import write_json
 from densenet_course.models import class_densenet, small_densenet
-from densenet_course.precision import FP32, choose_device, choose_precision
 from densenet_course.training import evaluate, fit, make_optimizer, train_one_epoch
+from densenet_course.training.precision import FP32, choose_device, choose_precision
 
 D2L = {"epochs": 10, "batch_size": 128, "side": 96, "learning_rate": 0.01, "accuracy": 0.91}
 RECIPES = {  # goal (test accuracy) → how the class network is trained for it

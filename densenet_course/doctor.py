@@ -74,7 +74,7 @@ def _packages():
 def _device():
     import torch
 
-    from densenet_course.precision import choose_device, choose_precision, has_bf16
+    from densenet_course.training.precision import choose_device, choose_precision, has_bf16
 
     device = choose_device()
     if device.type == "cuda":

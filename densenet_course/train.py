@@ -52,7 +52,7 @@ def add_options(parser):
 
 def run(options):
     """Train; return the exit status."""
-    from densenet_course import distributed
+    from densenet_course.training import distributed
 
     fill_in(options)
     try:
@@ -90,9 +90,8 @@ class Data(NamedTuple):
 def _train(options):
     import torch
 
-    from densenet_course import distributed
-    from densenet_course.precision import choose_device, choose_precision
-    from densenet_course.training import fit
+    from densenet_course.training import distributed, fit
+    from densenet_course.training.precision import choose_device, choose_precision
 
     torch.manual_seed(options.seed)
     device = choose_device()
@@ -117,7 +116,7 @@ def _train(options):
 
 def _data(options, device):
     from densenet_course.data import CLASS_NAMES, ResidentBatches, load, prepare
-    from densenet_course.distributed import rank, ranks
+    from densenet_course.training.distributed import rank, ranks
 
     share = {"batch_size": options.batch_size, "device": device, "seed": options.seed, "rank": rank(), "ranks": ranks()}
     if options.images:
@@ -157,8 +156,7 @@ def _report(folder, model, data, precision, history):
     """Print the result and, on rank 0, write curves, confusion matrix and history into the folder."""
     import torch
 
-    from densenet_course import distributed
-    from densenet_course.training import predict
+    from densenet_course.training import distributed, predict
 
     if not history:
         print("no epoch was finished; run the same command again to go on")

@@ -15,7 +15,7 @@ from densenet_course.checks.exercises._holdings import holdings
 from densenet_course.checks.judge import judge
 from densenet_course.checks.state import ordinary
 from densenet_course.models import class_densenet
-from densenet_course.schedules import one_cycle
+from densenet_course.training.schedules import one_cycle
 from tests import answers
 
 REFERENCE = answers.load("capstone").objects("a DenseNetConfig")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from densenet_course import cli, data, doctor, train, training
+from densenet_course import cli, data, doctor, train
 from densenet_course.data import Location
+from densenet_course.training import loop as training
 
 FIGURES = Path(__file__).resolve().parent.parent / "figures"
 

@@ -13,9 +13,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from densenet_course import cli, distributed, training
-from densenet_course.checkpoint import load_checkpoint
+from densenet_course import cli
 from densenet_course.folders import FolderBatches
+from densenet_course.training import distributed
+from densenet_course.training import loop as training
+from densenet_course.training.checkpoint import load_checkpoint
 from tests import two_ranks
 from tests.test_folders import make_images
 from tests.two_ranks import FIT, Stop, held_out_data, network, training_data
@@ -184,7 +186,7 @@ def test_an_interrupt_ends_both_ranks_and_one_process_goes_on(tmp_path, monkeypa
     assert errors.count("interrupted: the same command goes on after the last finished epoch") == 1, errors
     history = load_checkpoint(out / "checkpoint.pt")["history"]
     assert 1 <= len(history) < 50
-    monkeypatch.setattr("densenet_course.precision.choose_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr("densenet_course.training.precision.choose_device", lambda: torch.device("cpu"))
     assert cli.main(["train", *map(str, options)]) == 0
     whole = json.loads((out / "history.json").read_text())["epochs"]
     assert whole[:len(history)] == history and len(whole) == 50

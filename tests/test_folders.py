@@ -170,7 +170,7 @@ def remove(path):
     (lambda root: None, ["--sync-batchnorm", "--efficient"], "--sync-batchnorm does not go with --efficient"),
 ])
 def test_what_cannot_be_used_is_refused_in_one_line(tmp_path, monkeypatch, capsys, damage, options, message):
-    monkeypatch.setattr("densenet_course.precision.choose_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr("densenet_course.training.precision.choose_device", lambda: torch.device("cpu"))
     root = make_images(tmp_path / "images")
     damage(root)
     command = ["train", "--images", str(root), "--batch-size", "8", "--image-size", "32", "--workers", "0",
@@ -186,7 +186,7 @@ def test_options_of_image_folders_mean_nothing_for_fashion_mnist(capsys):
 
 
 def test_a_network_is_trained_on_more_classes_than_a_matrix_can_show(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("densenet_course.precision.choose_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr("densenet_course.training.precision.choose_device", lambda: torch.device("cpu"))
     root = make_images(tmp_path / "images", classes=[f"class {i:02}" for i in range(16)], train=2, val=1)
     assert cli.main(["train", "--images", str(root), "--network", "class", "--image-size", "32", "--batch-size", "16",
                      "--epochs", "1", "--workers", "0", "--out", str(tmp_path / "out")]) == 0

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from densenet_course import training
 from densenet_course.models import class_densenet
-from densenet_course.optimizers import make_muon, orthogonalise, orthogonalise_all
+from densenet_course.training import loop as training
+from densenet_course.training.optimizers import make_muon, orthogonalise, orthogonalise_all
 from tests.test_training import small_data
 
 

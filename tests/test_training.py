@@ -10,12 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from densenet_course.checkpoint import load_checkpoint, save_checkpoint
 from densenet_course.data import ResidentBatches
 from densenet_course.models import class_densenet
-from densenet_course.precision import BF16, FP32, FP32_CHANNELS_LAST, choose_precision, has_bf16
-from densenet_course.schedules import SCHEDULES, one_cycle, step_decay
 from densenet_course.training import evaluate, fit, make_optimizer, predict, train_one_epoch
+from densenet_course.training.checkpoint import load_checkpoint, save_checkpoint
+from densenet_course.training.precision import BF16, FP32, FP32_CHANNELS_LAST, choose_precision, has_bf16
+from densenet_course.training.schedules import SCHEDULES, one_cycle, step_decay
 
 CPU = torch.device("cpu")
 
@@ -123,10 +123,10 @@ def test_fit_follows_the_schedule():
 
 
 def test_precision_falls_back_without_bf16_units(monkeypatch):
-    monkeypatch.setattr("densenet_course.precision.has_bf16", lambda device: False)
+    monkeypatch.setattr("densenet_course.training.precision.has_bf16", lambda device: False)
     assert choose_precision(CPU) == FP32_CHANNELS_LAST
     assert choose_precision(torch.device("mps")) == FP32
-    monkeypatch.setattr("densenet_course.precision.has_bf16", lambda device: True)
+    monkeypatch.setattr("densenet_course.training.precision.has_bf16", lambda device: True)
     assert choose_precision(CPU) == BF16
     assert choose_precision(CPU, allow_bf16=False) == FP32_CHANNELS_LAST
     assert str(BF16) == "bf16 autocast, channels-last" and str(FP32) == "fp32, contiguous"

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import torch
 
-from densenet_course import checkpoint, cli, data, distributed, train, training
+from densenet_course import cli, data, train
 from densenet_course.models import class_densenet
-from densenet_course.precision import FP32
+from densenet_course.training import checkpoint, distributed
+from densenet_course.training import loop as training
+from densenet_course.training.precision import FP32
 from tests import test_training
 from tests.test_training import CPU, small_data
 

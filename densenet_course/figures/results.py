@@ -5,7 +5,7 @@ import statistics
 import torch
 
 from densenet_course.figures.style import COLOURS, describe, new_figure
-from densenet_course.schedules import one_cycle, step_decay
+from densenet_course.training.schedules import one_cycle, step_decay
 
 LINES = {"train": (COLOURS["input"], "o", "--"), "test": (COLOURS["new"], "s", "-")}  # colour, marker, line style
 

@@ -36,9 +36,18 @@ from densenet_course.data import CLASS_NAMES, MEAN, STD, ResidentBatches, flip_a
 from densenet_course.figures import results, show
 from densenet_course.figures.images import image_grid
 from densenet_course.models import class_densenet
-from densenet_course.optimizers import orthogonalise
-from densenet_course.schedules import one_cycle, step_decay
-from densenet_course.training import choose_device, choose_precision, evaluate, fit, make_optimizer, predict
+from densenet_course.training import (
+    FP32,
+    choose_device,
+    choose_precision,
+    evaluate,
+    fit,
+    make_optimizer,
+    one_cycle,
+    orthogonalise,
+    predict,
+    step_decay,
+)
 
 torch.manual_seed(0)
 device = choose_device()
@@ -475,8 +484,6 @@ assert location.is_sample or damaged < accuracy - 0.05
 
 # %%
 import tempfile
-
-from densenet_course.precision import FP32
 
 
 def press_stop(epoch):

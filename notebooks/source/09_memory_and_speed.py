@@ -47,7 +47,7 @@ from densenet_course.figures import show
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block
 from densenet_course.memory import saved_bytes
 from densenet_course.models import DenseNet, class_densenet, densenet121
-from densenet_course.precision import BF16, FP32, FP32_CHANNELS_LAST, has_bf16
+from densenet_course.training import BF16, FP32, FP32_CHANNELS_LAST, has_bf16
 
 torch.manual_seed(0)
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # for what is timed

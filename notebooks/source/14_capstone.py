@@ -43,7 +43,7 @@ from densenet_course.figures.leaderboard import leaderboard as board_picture
 from densenet_course.figures.leaderboard import unbeaten
 from densenet_course.memory import saved_bytes
 from densenet_course.models import DenseNet, class_densenet
-from densenet_course.schedules import one_cycle
+from densenet_course.training import one_cycle
 
 # %% [markdown]
 # ## The designer's question

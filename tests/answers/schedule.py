@@ -5,7 +5,7 @@ import math
 import numpy
 import torch
 
-from densenet_course.schedules import one_cycle, step_decay
+from densenet_course.training.schedules import one_cycle, step_decay
 from tests.answers import Answers
 
 ANSWERS = Answers()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from densenet_course import training
+from densenet_course.training import loop as training
 from tests.answers import Answers
 
 ANSWERS = Answers()

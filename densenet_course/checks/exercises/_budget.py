@@ -9,9 +9,9 @@ from densenet_course.checks import probes
 from densenet_course.checks.answer import AnswerError, probe
 from densenet_course.checks.exercises._holdings import holdings
 from densenet_course.data import ResidentBatches, normalise
-from densenet_course.precision import choose_precision
-from densenet_course.schedules import one_cycle
 from densenet_course.training import make_optimizer, predict, train_one_epoch
+from densenet_course.training.precision import choose_precision
+from densenet_course.training.schedules import one_cycle
 
 BATCH_SIZE, PEAK_RATE = 128, 0.2
 STEPS = 3  # of a trial: a classifier that starts at zero lets gradients through from the second on

@@ -7,13 +7,11 @@ import time
 import torch
 import torch.nn.functional as F
 
-from densenet_course import distributed
-from densenet_course.checkpoint import Run
-from densenet_course.optimizers import OPTIMIZERS, make_optimizer
-from densenet_course.precision import FP32, choose_device, choose_precision
-from densenet_course.schedules import SCHEDULES
-
-__all__ = ["choose_device", "choose_precision", "evaluate", "fit", "make_optimizer", "predict", "train_one_epoch"]
+from densenet_course.training import distributed
+from densenet_course.training.checkpoint import Run
+from densenet_course.training.optimizers import OPTIMIZERS
+from densenet_course.training.precision import FP32, choose_device, choose_precision
+from densenet_course.training.schedules import SCHEDULES
 
 
 def make_scheduler(optimizer, schedule, total_steps):

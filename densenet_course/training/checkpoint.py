@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from densenet_course.distributed import gathered, on_rank_0, rank
+from densenet_course.training.distributed import gathered, on_rank_0, rank
 
 
 def save_checkpoint(path, state):
