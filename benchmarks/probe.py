@@ -15,7 +15,9 @@ from harness import REPOSITORY, provenance
 from torch import nn
 
 from densenet_course.data import load, normalise, prepare
-from densenet_course.features import (
+from densenet_course.files import write_json
+from densenet_course.models import class_densenet
+from densenet_course.studies.features import (
     accuracy,
     edge_density,
     linear_probe,
@@ -23,8 +25,6 @@ from densenet_course.features import (
     quarters,
     trained_class_densenet,
 )
-from densenet_course.files import write_json
-from densenet_course.models import class_densenet
 
 FIT, HELD_OUT, SETTLE = 5000, 10_000, 2000  # images
 

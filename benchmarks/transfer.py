@@ -19,13 +19,13 @@ from harness import REPOSITORY, kept, provenance
 from torch import nn
 
 from densenet_course.data import CLASS_NAMES, ResidentBatches, load, normalise, prepare
-from densenet_course.features import linear_probe
 from densenet_course.files import write_json
 from densenet_course.models import class_densenet
+from densenet_course.studies.features import linear_probe
+from densenet_course.studies.transfer import few, last_features, of_classes, settle, with_new_classifier
 from densenet_course.training import choose_device, choose_precision, evaluate, fit
 from densenet_course.training.checkpoint import load_checkpoint, save_checkpoint
 from densenet_course.training.precision import FP32
-from densenet_course.transfer import few, last_features, of_classes, settle, with_new_classifier
 
 GARMENTS, SLEEVES, SHOES, BAG = (0, 1, 3), (2, 4, 6), (5, 7, 9), (8,)
 SEVEN, NO_SHOES = tuple(sorted(GARMENTS + SHOES + BAG)), tuple(sorted(GARMENTS + SLEEVES + BAG))

@@ -10,9 +10,10 @@ import IPython.display
 import pytest
 from matplotlib import pyplot as plt
 
-from densenet_course import accounting, design_space
+from densenet_course import accounting
 from densenet_course.figures import design_space as figures
 from densenet_course.models import class_densenet
+from densenet_course.studies import design_space
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 import torchvision
 
-from densenet_course import accounting, features, models
+from densenet_course import accounting, models
 from densenet_course.data import ResidentBatches, load
+from densenet_course.studies import features
 from densenet_course.training import evaluate
 from tests.test_models import randomise
 

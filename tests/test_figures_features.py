@@ -4,9 +4,9 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from densenet_course.features import maps_by_depth, reuse
 from densenet_course.figures import features as figures
 from densenet_course.models import class_densenet
+from densenet_course.studies.features import maps_by_depth, reuse
 
 
 @pytest.fixture(autouse=True)

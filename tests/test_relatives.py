@@ -9,12 +9,12 @@ from torch import nn
 
 matplotlib.use("Agg")
 
-from densenet_course import comparison
 from densenet_course.figures import relative_layers
 from densenet_course.figures import relatives as figures
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block
 from densenet_course.models import class_densenet
-from densenet_course.relatives import (
+from densenet_course.studies import families
+from densenet_course.studies.relatives import (
     FAMILIES,
     InceptionBlock,
     ResidualBlock,
@@ -108,32 +108,32 @@ def test_efficiency_draws_errors_over_both_sizes():
 
 
 def test_size_needed_reads_between_the_sizes():
-    residual = comparison.curves(MEASURED)["ResNet"]
-    assert comparison.size_needed(residual, 84) == pytest.approx(20_000)  # halfway on a log scale
-    assert comparison.size_needed(residual, 84, "multiply_adds") == pytest.approx(math.sqrt(250_000 * 2_000_000))
-    assert comparison.size_needed(residual, 88.1) == math.inf
-    assert comparison.size_needed(residual, 79) == 0
+    residual = families.curves(MEASURED)["ResNet"]
+    assert families.size_needed(residual, 84) == pytest.approx(20_000)  # halfway on a log scale
+    assert families.size_needed(residual, 84, "multiply_adds") == pytest.approx(math.sqrt(250_000 * 2_000_000))
+    assert families.size_needed(residual, 88.1) == math.inf
+    assert families.size_needed(residual, 79) == 0
 
 
 def test_needed_names_what_lies_outside():
-    lines = comparison.needed(MEASURED).splitlines()
+    lines = families.needed(MEASURED).splitlines()
     assert lines.pop(0).strip() == "ResNet needs" and lines[0].strip().startswith("DenseNet-BC of")
     grown = 10_000 * 4 ** (5 / 8)  # 85 % of accuracy lies 5/8 of the way from 80 to 88
     assert lines[1].split() == ["10,000", "85.00", "%", "×", f"{grown / 10_000:.2f}", "×",
                                 f"{250_000 * 8 ** (5 / 8) / 500_000:.2f}"]
     assert lines[2].split() == ["40,000", "90.00", "%", *["beyond", "our", "largest"] * 2]
-    assert "below our smallest" in comparison.needed(MEASURED, other="DenseNet-BC", ours="ResNet")
+    assert "below our smallest" in families.needed(MEASURED, other="DenseNet-BC", ours="ResNet")
 
 
 def test_table_and_gaps_tell_the_seeds():
-    head, dense, residual, _ = comparison.table(MEASURED).splitlines()
+    head, dense, residual, _ = families.table(MEASURED).splitlines()
     assert len(head) < 90 and dense.split()[:3] == ["DenseNet-BC", "40,000", "2,000,000"]
     assert dense.endswith("700 kB  200 ms  90.00 %, 89.00 to 91.00")
     assert residual.endswith("300 kB  100 ms  88.00 %, 88.00 to 88.00")
-    assert comparison.gaps(MEASURED, "ResNet") == pytest.approx([-1, -3])
+    assert families.gaps(MEASURED, "ResNet") == pytest.approx([-1, -3])
 
 
-@pytest.mark.parametrize("read", [comparison.table, comparison.largest, figures.comparison, figures.efficiency])
+@pytest.mark.parametrize("read", [families.table, families.largest, figures.comparison, figures.efficiency])
 def test_an_empty_result_is_refused(read):
     with pytest.raises(ValueError, match="got none"):
         read({"networks": []})

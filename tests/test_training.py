@@ -112,7 +112,7 @@ def test_fit_follows_the_schedule():
             rates.append(self.param_groups[0]["lr"])
             return super().step(*arguments)
 
-    import densenet_course.training as training
+    from densenet_course.training import loop as training
 
     original, training.torch.optim.SGD = torch.optim.SGD, Watch
     try:

@@ -12,7 +12,7 @@ import torchvision
 from torch import nn
 
 from densenet_course.models import class_densenet
-from densenet_course.transfer import few, last_features, of_classes, settle, with_new_classifier
+from densenet_course.studies.transfer import few, last_features, of_classes, settle, with_new_classifier
 
 ROOT = Path(__file__).resolve().parent.parent
 

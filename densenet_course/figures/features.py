@@ -4,8 +4,8 @@ import statistics
 
 import torch
 
-from densenet_course.features import maps_by_depth, reuse
 from densenet_course.figures.style import COLOURS, MAX_WIDTH, describe, new_figure
+from densenet_course.studies.features import maps_by_depth, reuse
 
 LINES = {  # network: colour, marker, line style
     "trained": (COLOURS["new"], "o", "-"),

@@ -2,9 +2,9 @@
 
 import statistics
 
-from densenet_course.comparison import curves, largest, points
 from densenet_course.figures.gradients import LINES
 from densenet_course.figures.style import COLOURS, describe, new_figure
+from densenet_course.studies.families import curves, largest, points
 
 FAMILIES = {  # colour and hatch of a bar, marker and line of a curve
     "DenseNet-BC": {"color": COLOURS["new"], "hatch": "", "marker": "o", "linestyle": "-"},

@@ -33,14 +33,15 @@ import torchvision
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from densenet_course import accounting, features
+from densenet_course import accounting
 from densenet_course.data import CLASS_NAMES, ResidentBatches, load, normalise, prepare
-from densenet_course.features import accuracy, edge_density, linear_probe, links, pooled_by_depth, quarters
 from densenet_course.figures import features as pictures
 from densenet_course.figures import show
 from densenet_course.figures.images import image_grid
 from densenet_course.layers import DenseBlock
 from densenet_course.models import class_densenet
+from densenet_course.studies import features
+from densenet_course.studies.features import accuracy, edge_density, linear_probe, links, pooled_by_depth, quarters
 from densenet_course.training import evaluate
 
 torch.manual_seed(0)

@@ -36,15 +36,15 @@ from torchvision.models import DenseNet121_Weights
 
 from densenet_course import accounting
 from densenet_course.data import CLASS_NAMES, ResidentBatches, load, normalise, prepare
-from densenet_course.features import accuracy as probe_accuracy
-from densenet_course.features import linear_probe, trained_class_densenet
 from densenet_course.figures import show
 from densenet_course.figures import transfer as pictures
 from densenet_course.figures.images import image_grid
 from densenet_course.layers import DenseBlock
 from densenet_course.models import class_densenet, densenet121
+from densenet_course.studies.features import accuracy as probe_accuracy
+from densenet_course.studies.features import linear_probe, trained_class_densenet
+from densenet_course.studies.transfer import few, last_features, of_classes, settle, with_new_classifier
 from densenet_course.training import choose_device, evaluate, fit
-from densenet_course.transfer import few, last_features, of_classes, settle, with_new_classifier
 
 torch.manual_seed(0)
 device = choose_device()  # for training; everything else stays on the CPU

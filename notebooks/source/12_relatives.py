@@ -30,13 +30,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from densenet_course import accounting, comparison
+from densenet_course import accounting
 from densenet_course.counting import cost, reach, weights_by_map
 from densenet_course.data import ResidentBatches, load
 from densenet_course.figures import relative_layers, relatives, show
 from densenet_course.layers import BottleneckLayer, DenseBlock
 from densenet_course.models import class_densenet, densenet121
-from densenet_course.relatives import FAMILIES, InceptionBlock, ResidualBlock, class_densenet_of, of_size
+from densenet_course.studies import families
+from densenet_course.studies.relatives import FAMILIES, InceptionBlock, ResidualBlock, class_densenet_of, of_size
 from densenet_course.training import choose_device, evaluate, fit
 
 _ = torch.manual_seed(0)
@@ -117,8 +118,8 @@ else:
 
 # %%
 if measured:
-    print(comparison.table(measured))
-    largest = comparison.largest(measured)
+    print(families.table(measured))
+    largest = families.largest(measured)
     for family, network in largest.items():
         assert (network["parameters"], network["multiply_adds"]) == cost(networks[family], 1, 28, 28)  # counted anew
     print(f"{largest['DenseNet-BC']['saved_bytes'] / largest['ResNet']['saved_bytes']:.1f} times ResNet's bytes")
@@ -140,7 +141,7 @@ if measured:
 
 # %%
 for family in ("ResNet", "Inception") if measured else ():
-    points = comparison.gaps(measured, family)
+    points = families.gaps(measured, family)
     agree = "the seeds agree" if max(points) < 0 or min(points) > 0 else "the seeds disagree"
     print(f"{family:10} {statistics.mean(points):+.2f} points against DenseNet-BC "
           f"({min(points):+.2f} to {max(points):+.2f}); {agree if len(points) > 1 else 'one seed only'}")
@@ -168,7 +169,7 @@ if measured:
 
 # %%
 if measured:
-    print(comparison.needed(measured))
+    print(families.needed(measured))
 
 # %% [markdown]
 # × 3 in parameters would repeat the paper's finding, × 1 is a draw, and less speaks for ResNet. Beyond our largest

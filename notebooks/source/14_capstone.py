@@ -36,13 +36,13 @@ from densenet_course import accounting
 from densenet_course.checks import leaderboard, run
 from densenet_course.checks.exercises import capstone
 from densenet_course.config import DenseNetConfig
-from densenet_course.design_space import effect, networks, noise, told_apart
 from densenet_course.figures import design_space as pictures
 from densenet_course.figures import show
 from densenet_course.figures.leaderboard import leaderboard as board_picture
 from densenet_course.figures.leaderboard import unbeaten
 from densenet_course.memory import saved_bytes
 from densenet_course.models import DenseNet, class_densenet
+from densenet_course.studies.design_space import effect, networks, noise, told_apart
 from densenet_course.training import one_cycle
 
 # %% [markdown]

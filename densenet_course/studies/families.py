@@ -4,7 +4,7 @@ import math
 import statistics
 from itertools import pairwise
 
-from densenet_course.relatives import FAMILIES
+from densenet_course.studies.relatives import FAMILIES
 
 
 def largest(measured):

@@ -8,7 +8,7 @@ from torch import nn
 
 from densenet_course.models import class_densenet
 
-CHECKPOINT = Path(__file__).parent / "assets" / "class_densenet.pt"
+CHECKPOINT = Path(__file__).parents[1] / "assets" / "class_densenet.pt"
 
 
 def trained_class_densenet():
