@@ -38,7 +38,7 @@ from steps import train_step as train
 
 from densenet_course.figures.memory import exponent
 from densenet_course.files import write_json
-from densenet_course.memory import saved_bytes
+from densenet_course.measure import saved_bytes
 
 DEPTHS = (40, 100, 160, 250)
 CASES = {  # name → torchvision's network, ours, shape of an image, images of a training batch on CPU, GPU, --quick

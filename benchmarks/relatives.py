@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from densenet_course.data import ResidentBatches, load, prepare, split_validation
 from densenet_course.files import write_json
-from densenet_course.memory import saved_bytes
+from densenet_course.measure import saved_bytes
 from densenet_course.studies.relatives import FAMILIES, of_size
 from densenet_course.training import choose_device, choose_precision, evaluate, fit
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from densenet_course import accounting
-from densenet_course.counting import cost, reach, weights_by_map
+from densenet_course.measure import cost, reach, weights_by_map
 from densenet_course.models import class_densenet
 
 SHRINKS = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 7, 1, stride=2, bias=False))

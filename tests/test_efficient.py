@@ -15,7 +15,7 @@ from densenet_course.efficient import functions as efficient_functions
 from densenet_course.efficient.steps import tiles
 from densenet_course.figures.memory import exponent
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block, transition
-from densenet_course.memory import saved_bytes
+from densenet_course.measure import saved_bytes
 from tests.test_models import randomise
 
 LAST = {"memory_format": torch.channels_last}

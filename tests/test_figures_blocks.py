@@ -8,8 +8,8 @@ from torch import nn
 
 from densenet_course.accounting import connections
 from densenet_course.figures import COLOURS, blocks
-from densenet_course.figures.wiring import who_reads
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block
+from densenet_course.measure import who_reads
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 

@@ -6,7 +6,7 @@ import weakref
 import torch
 from torch import nn
 
-from densenet_course.memory import saved_bytes
+from densenet_course.measure import saved_bytes
 
 IMAGES = torch.randn(2, 3, 8, 8)
 SIZE = 4 * IMAGES.numel()

@@ -9,7 +9,7 @@ from torch import nn
 
 from densenet_course.accounting import connections
 from densenet_course.figures.style import COLOURS, describe, new_figure
-from densenet_course.figures.wiring import who_reads
+from densenet_course.measure import who_reads
 
 STEPS = {nn.BatchNorm2d: "BN", nn.ReLU: "ReLU", nn.Conv2d: "conv"}
 FOUND = {"input": "#DADADA", "new": "#BBD9EE"}  # what a layer finds: the role's colour, paler

@@ -44,7 +44,7 @@ from densenet_course.efficient import EfficientDenseBlock
 from densenet_course.figures import memory as pictures
 from densenet_course.figures import show
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block
-from densenet_course.memory import saved_bytes
+from densenet_course.measure import saved_bytes
 from densenet_course.models import DenseNet, class_densenet, densenet121
 from densenet_course.studies.features import trained_class_densenet
 from densenet_course.training import BF16, FP32, FP32_CHANNELS_LAST, has_bf16

@@ -31,10 +31,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from densenet_course import accounting
-from densenet_course.counting import cost, reach, weights_by_map
 from densenet_course.data import ResidentBatches, load
 from densenet_course.figures import relative_layers, relatives, show
 from densenet_course.layers import BottleneckLayer, DenseBlock
+from densenet_course.measure import cost, reach, weights_by_map
 from densenet_course.models import class_densenet, densenet121
 from densenet_course.studies import families
 from densenet_course.studies.relatives import FAMILIES, InceptionBlock, ResidualBlock, class_densenet_of, of_size

@@ -40,7 +40,7 @@ from densenet_course.figures import design_space as pictures
 from densenet_course.figures import show
 from densenet_course.figures.leaderboard import leaderboard as board_picture
 from densenet_course.figures.leaderboard import unbeaten
-from densenet_course.memory import saved_bytes
+from densenet_course.measure import saved_bytes
 from densenet_course.models import DenseNet, class_densenet
 from densenet_course.studies.design_space import effect, networks, noise, told_apart
 from densenet_course.training import one_cycle

@@ -28,7 +28,7 @@ from torchvision import models
 
 from densenet_course.checks import check, finish
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block, transition
-from densenet_course.memory import saved_bytes
+from densenet_course.measure import saved_bytes
 
 torch.manual_seed(0)
 

@@ -11,7 +11,7 @@ from densenet_course.checks.answer import plain, probe
 from densenet_course.checks.expect import close, expect, expect_close
 from densenet_course.checks.judge import Wrong
 from densenet_course.checks.modules import ModuleCase
-from densenet_course.memory import saved_bytes
+from densenet_course.measure import saved_bytes
 
 
 class CheckpointedWhole(nn.Module):
