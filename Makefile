@@ -61,7 +61,7 @@ run-%: notebooks/source/%.py | $(BIN)
 # Of an exercise two notebooks are made: the student's by nbgrader, without the solution, and the solution, executed.
 run-exercises/%: notebooks/source/exercises/%.py | $(BIN)
 	@echo "executing $<"
-	@$(BIN)/python -m densenet_course.exercises $*
+	@$(BIN)/python -m densenet_course.cli.release $*
 	@$(EXECUTE) notebooks/solutions/.draft-$*.ipynb
 	@$(COALESCE) notebooks/solutions/.draft-$*.ipynb
 	@mv notebooks/solutions/.draft-$*.ipynb notebooks/solutions/$*.ipynb

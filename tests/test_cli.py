@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from densenet_course import cli, data, doctor, train
+from densenet_course import cli, data, doctor
+from densenet_course.cli import train
 from densenet_course.data import Location
 from densenet_course.training import loop as training
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from densenet_course import cli
-from densenet_course.folders import FolderBatches
+from densenet_course.cli.folders import FolderBatches
 from densenet_course.training import distributed
 from densenet_course.training import loop as training
 from densenet_course.training.checkpoint import load_checkpoint
@@ -24,7 +24,7 @@ from tests.two_ranks import FIT, Stop, held_out_data, network, training_data
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun was never tried on Windows here")
 LIMIT = 240  # seconds; a launch takes about 10 where nothing else runs
-TRAIN = ["-m", "densenet_course.train"]
+TRAIN = ["-m", "densenet_course.cli", "train"]
 
 
 def start(*arguments, gpus=0):

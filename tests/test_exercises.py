@@ -8,9 +8,10 @@ import re
 import nbformat
 import pytest
 
-from densenet_course import checks, cli, exercises
+from densenet_course import checks, cli
 from densenet_course.checks.report import number
-from densenet_course.exercises import MASTERS, SOLUTIONS, STUB, STUDENT, stem
+from densenet_course.cli import release as exercises
+from densenet_course.cli.release import MASTERS, SOLUTIONS, STUB, STUDENT, stem
 from tests import notebook_rules as rules
 
 each_exercise = pytest.mark.parametrize("exercise", checks.EXERCISES)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from densenet_course import cli, train
-from densenet_course.folders import MEAN, STD, FolderBatches, UnreadableImageError, open_splits
+from densenet_course import cli
+from densenet_course.cli import train
+from densenet_course.cli.folders import MEAN, STD, FolderBatches, UnreadableImageError, open_splits
 
 OPTIONS = {"image_size": 32, "batch_size": 8}
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from densenet_course import cli, data, train
+from densenet_course import cli, data
+from densenet_course.cli import train
 from densenet_course.models import class_densenet
 from densenet_course.training import checkpoint, distributed
 from densenet_course.training import loop as training

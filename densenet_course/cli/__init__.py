@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from densenet_course import train
+from densenet_course.cli import train
 
 
 def main(arguments=None):
@@ -46,7 +46,7 @@ def _parser():
     train.add_options(commands.add_parser(
         "train", help="train on FashionMNIST or on a folder of images",
         description="Train a DenseNet, here or, under torchrun, in several processes: torchrun --nproc-per-node=N -m "
-                    "densenet_course.train …"))
+                    "densenet_course.cli train …"))
     return parser
 
 
@@ -72,7 +72,7 @@ def _figures(options):
 
 
 def _release(options):
-    from densenet_course.exercises import EXERCISES, release
+    from densenet_course.cli.release import EXERCISES, release
 
     chosen = options.exercise or EXERCISES
     release(options.out, chosen)
@@ -92,7 +92,3 @@ def _leaderboard(options):
     save(leaderboard.leaderboard(entries), options.out / "leaderboard.svg")
     print(f"{boards.table(entries)}\nleaderboard.json and leaderboard.svg: {options.out}")
     return 1 if left_out else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

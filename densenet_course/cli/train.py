@@ -120,7 +120,7 @@ def _data(options, device):
 
     share = {"batch_size": options.batch_size, "device": device, "seed": options.seed, "rank": rank(), "ranks": ranks()}
     if options.images:
-        from densenet_course.folders import open_splits
+        from densenet_course.cli.folders import open_splits
 
         train, test = open_splits(options.images, image_size=options.image_size, workers=options.workers, **share)
         return Data(train, test, train.class_names, str(options.images))
@@ -184,9 +184,3 @@ def _write(folder, data, history, predicted, labels, accuracy):
         return "curves"
     save(confusion_matrix(predicted, labels, data.class_names), folder / "confusion_matrix.svg")
     return "curves, confusion matrix"
-
-
-if __name__ == "__main__":
-    from densenet_course.cli import main
-
-    sys.exit(main(["train", *sys.argv[1:]]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from densenet_course.checks import EXERCISES, load
 from densenet_course.checks.report import number
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MASTERS = ROOT / "notebooks" / "source" / "exercises"
 STUDENT = ROOT / "notebooks" / "exercises"
 SOLUTIONS = ROOT / "notebooks" / "solutions"
