@@ -23,7 +23,6 @@ from densenet_course.studies.features import (
     linear_probe,
     pooled_by_depth,
     quarters,
-    trained_class_densenet,
 )
 
 FIT, HELD_OUT, SETTLE = 5000, 10_000, 2000  # images
@@ -90,7 +89,7 @@ def main():
         test = [part[:200] for part in test]
     elif location.is_sample:
         raise SystemExit("the probes are judged on the full set, which is not on this machine")
-    trained, runs = trained_class_densenet(), {"trained": [], "untrained": []}
+    trained, runs = class_densenet(weights="DEFAULT").eval(), {"trained": [], "untrained": []}
     for seed in seeds:
         drawn = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:fit + held_out]
         splits = {"fit": (images[drawn[:fit]], labels[drawn[:fit]]),

@@ -130,7 +130,10 @@ def _imagenet(name, num_classes, in_channels, weights, options):
     config = DenseNetConfig(
         **IMAGENET_VARIANTS[name], num_classes=num_classes, in_channels=in_channels, **options
     )
-    model = DenseNet(config)
+    return _with_weights(DenseNet(config), name, weights)
+
+
+def _with_weights(model, name, weights):
     if weights is not None:
         from densenet_course.pretrained import load_pretrained
 
@@ -227,13 +230,20 @@ def small_densenet(num_classes=10, *, in_channels=1, efficient=False):
     ))
 
 
-def class_densenet(num_classes=10, *, in_channels=1, **options):
+def class_densenet(num_classes=10, *, in_channels=1, weights=None, **options):
     """Build the network trained in class: a DenseNet-BC of 141,130 parameters for 28×28 images.
 
     Args:
         num_classes: outputs of the classifier.
         in_channels: channels of the images.
+        weights: None for random weights; "DEFAULT" for those of one training as in lesson 07, which the package holds
+            in half precision (``assets/class_densenet.json`` tells how they came about); or a file or URL of such.
         options: further ``DenseNetConfig`` fields, for instance ``drop_rate`` or ``efficient``.
+
+    Raises:
+        ValueError: the weights do not fit this network.
+        OSError: the weights cannot be had; the message says what to do.
     """
     defaults = {"block_layers": (2, 4, 4), "growth_rate": 16, "init_channels": 32, "stem": "class"}
-    return DenseNet(DenseNetConfig(num_classes=num_classes, in_channels=in_channels, **(defaults | options)))
+    config = DenseNetConfig(num_classes=num_classes, in_channels=in_channels, **(defaults | options))
+    return _with_weights(DenseNet(config), "class_densenet", weights)

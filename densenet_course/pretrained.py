@@ -1,10 +1,11 @@
-"""Load ImageNet weights that torchvision publishes into this package's DenseNets."""
+"""Load weights into this package's DenseNets: those that torchvision publishes, and those of the class network."""
 
 import re
 from pathlib import Path
 
 import torch
 
+CHECKPOINT = Path(__file__).parent / "assets" / "class_densenet.pt"
 OLD_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 
 
@@ -18,7 +19,7 @@ def load_pretrained(model, name, weights):
 
     Args:
         model: a ``DenseNet``.
-        name: torchvision's name of the variant, for instance "densenet121".
+        name: torchvision's name of the variant, for instance "densenet121"; or "class_densenet".
         weights: "DEFAULT" or another name of torchvision's; a URL; or the path of a saved ``state_dict``.
 
     Raises:
@@ -29,13 +30,19 @@ def load_pretrained(model, name, weights):
     try:
         model.load_state_dict(state_dict, strict=True)
     except RuntimeError as error:
+        classes, channels = (10, 1) if name == "class_densenet" else (1000, 3)
         raise ValueError(
-            f"the weights {weights!r} do not fit this {name}: published weights need num_classes=1000 and "
-            f"in_channels=3; build that network first, then replace its classifier. {error}"
+            f"the weights {weights!r} do not fit this {name}: published weights need num_classes={classes} "
+            f"and in_channels={channels}; build that network first, then replace its classifier. {error}"
         ) from error
 
 
 def _read(name, weights):
+    if name == "class_densenet" and weights == "DEFAULT":
+        if not CHECKPOINT.is_file():
+            raise FileNotFoundError(f"no weights at {CHECKPOINT}: install densenet-course again, or make them in a "
+                                    "checkout with python benchmarks/class_checkpoint.py")
+        return torch.load(CHECKPOINT, map_location="cpu", weights_only=True)  # halves, copied into float32
     is_url = "://" in str(weights)
     if not is_url and Path(weights).suffix in {".pth", ".pt"}:
         if not Path(weights).is_file():

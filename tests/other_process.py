@@ -11,8 +11,8 @@ import sys
 
 import torch
 
-from densenet_course.checks.answer import PROBES, AnswerError, perform
-from densenet_course.checks.state import preserved
+from densenet_course.checks.engine.answer import PROBES, AnswerError, perform
+from densenet_course.checks.engine.state import preserved
 
 
 class OtherProcess:

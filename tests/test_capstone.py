@@ -9,11 +9,12 @@ from torch import nn
 
 from densenet_course import data
 from densenet_course.checks import run
-from densenet_course.checks.answer import InProcess
-from densenet_course.checks.exercises import _budget, capstone
-from densenet_course.checks.exercises._holdings import holdings
-from densenet_course.checks.judge import judge
-from densenet_course.checks.state import ordinary
+from densenet_course.checks.engine.answer import InProcess
+from densenet_course.checks.engine.judge import judge
+from densenet_course.checks.engine.state import ordinary
+from densenet_course.checks.exercises import capstone
+from densenet_course.checks.exercises.capstone import training as capstone_training
+from densenet_course.checks.exercises.capstone.holdings import holdings
 from densenet_course.models import class_densenet
 from densenet_course.training.schedules import one_cycle
 from tests import answers
@@ -115,9 +116,9 @@ def test_what_a_network_holds_is_counted_once():
 def clock(monkeypatch):
     """A clock of 10 CPU seconds or 1,000 batches, and a function that sets how many seconds have gone by."""
     now = [100.0]
-    monkeypatch.setattr(_budget.time, "process_time", lambda: now[0])
+    monkeypatch.setattr(capstone_training.time, "process_time", lambda: now[0])
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=9.0)
-    clock = _budget.Clock(optimizer, 100.0, 10.0, 1000 * _budget.BATCH_SIZE)
+    clock = capstone_training.Clock(optimizer, 100.0, 10.0, 1000 * capstone_training.BATCH_SIZE)
 
     def at(seconds):
         now[0] = 100 + seconds

@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from densenet_course import checks, layers
-from densenet_course.checks import CheckFailed, answer, check, finish, load, probes, run
-from densenet_course.checks.answer import AnswerError, InProcess, probe
-from densenet_course.checks.judge import judge
-from densenet_course.checks.timelimit import call_with_limit
+from densenet_course.checks import CheckFailed, check, finish, load, run
+from densenet_course.checks.engine import answer, probes
+from densenet_course.checks.engine.answer import AnswerError, InProcess, probe
+from densenet_course.checks.engine.judge import judge
+from densenet_course.checks.engine.timelimit import call_with_limit
 from tests import answers
 from tests.other_process import OtherProcess
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from densenet_course import cli
 from densenet_course.cli.folders import FolderBatches
-from densenet_course.training import distributed
+from densenet_course.training import distributed, make_optimizer
 from densenet_course.training import loop as training
 from densenet_course.training.checkpoint import load_checkpoint
 from tests import two_ranks
@@ -104,7 +104,7 @@ def one_thread():
 @pytest.mark.usefixtures("one_thread")
 def test_batchnorm_takes_its_statistics_from_the_images_of_a_rank(found, case, efficient):
     model = network(efficient=efficient)
-    optimizer = training.make_optimizer(model, peak_rate=FIT["peak_rate"])
+    optimizer = make_optimizer(model, peak_rate=FIT["peak_rate"])
     data = training_data()
     scheduler = training.make_scheduler(optimizer, "one_cycle", FIT["epochs"] * len(data))
     buffers = dict(model.named_buffers())

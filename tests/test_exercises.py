@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from densenet_course import checks, cli
-from densenet_course.checks.report import number
+from densenet_course.checks.engine.report import number
 from densenet_course.cli import release as exercises
 from densenet_course.cli.release import MASTERS, SOLUTIONS, STUB, STUDENT, stem
 from tests import notebook_rules as rules

@@ -7,8 +7,9 @@ import pytest
 import torch
 import torchvision
 
-from densenet_course import accounting, models
+from densenet_course import accounting, models, pretrained
 from densenet_course.data import ResidentBatches, load
+from densenet_course.models import class_densenet
 from densenet_course.studies import features
 from densenet_course.training import evaluate
 from tests.test_models import randomise
@@ -80,19 +81,19 @@ def test_pooling_keeps_mode_statistics_and_grid():
 
 
 def test_the_checkpoint_is_the_one_described_and_knows_its_classes():
-    about = json.loads(features.CHECKPOINT.with_suffix(".json").read_text(encoding="utf-8"))
-    assert hashlib.sha256(features.CHECKPOINT.read_bytes()).hexdigest() == about["sha256"]
+    about = json.loads(pretrained.CHECKPOINT.with_suffix(".json").read_text(encoding="utf-8"))
+    assert hashlib.sha256(pretrained.CHECKPOINT.read_bytes()).hexdigest() == about["sha256"]
     assert about["test_accuracy"] > 0.92 and about["train_images"] == 60_000 and about["provenance"]["seeds"] == [0]
-    model = features.trained_class_densenet()
-    assert not model.training and {p.dtype for p in model.parameters()} == {torch.float32}
+    model = class_densenet(weights="DEFAULT")
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
     test = [part[:1000] for part in load("test")]
     assert evaluate(model, ResidentBatches(*test, batch_size=500))[1] == pytest.approx(about["test_accuracy"], abs=0.03)
 
 
 def test_a_missing_checkpoint_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "CHECKPOINT", tmp_path / "gone.pt")
+    monkeypatch.setattr(pretrained, "CHECKPOINT", tmp_path / "gone.pt")
     with pytest.raises(FileNotFoundError, match=r"class_checkpoint\.py"):
-        features.trained_class_densenet()
+        class_densenet(weights="DEFAULT")
 
 
 def three_heaps(number=300):

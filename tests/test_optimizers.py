@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from densenet_course.models import class_densenet
-from densenet_course.training import loop as training
+from densenet_course.training import FP32, fit, make_optimizer
 from densenet_course.training.optimizers import make_muon, orthogonalise, orthogonalise_all
 from tests.test_training import small_data
 
@@ -66,7 +66,7 @@ def steps_of(make, model, count=3):
 
 
 def test_all_other_weights_take_the_steps_of_sgd():
-    muon, sgd = steps_of(make_muon, tiny()), steps_of(training.make_optimizer, tiny())
+    muon, sgd = steps_of(make_muon, tiny()), steps_of(make_optimizer, tiny())
     for name in muon:
         inner = muon[name].ndim == 4 and name != "features.conv0.weight"
         assert torch.equal(muon[name], sgd[name]) != inner, name
@@ -121,10 +121,10 @@ def test_a_closure_finds_the_gradients_of_all_weights():
 
 def test_training_learns_and_resumes_to_the_same_weights(tmp_path):
     options = {"epochs": 3, "peak_rate": 0.05, "optimizer": "muon", "device": torch.device("cpu"),
-               "precision": training.FP32}
+               "precision": FP32}
     whole, resumed = tiny(), tiny()
     data = small_data(count=64, batch_size=16, shuffle=True)
-    history = training.fit(whole, data, **options)
+    history = fit(whole, data, **options)
     assert history[-1]["train_loss"] < history[0]["train_loss"] - 0.1
 
     def stop(epoch):
@@ -133,12 +133,12 @@ def test_training_learns_and_resumes_to_the_same_weights(tmp_path):
 
     halted = small_data(count=64, batch_size=16, shuffle=True)
     halted.set_epoch = stop
-    assert len(training.fit(tiny(), halted, checkpoint=tmp_path / "muon.pt", **options)) == 2
-    training.fit(resumed, data, checkpoint=tmp_path / "muon.pt", **options)
+    assert len(fit(tiny(), halted, checkpoint=tmp_path / "muon.pt", **options)) == 2
+    fit(resumed, data, checkpoint=tmp_path / "muon.pt", **options)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, msg=name)
     with pytest.raises(ValueError, match="optimizer"):
-        training.fit(tiny(), data, checkpoint=tmp_path / "muon.pt", **(options | {"optimizer": "sgd"}))
+        fit(tiny(), data, checkpoint=tmp_path / "muon.pt", **(options | {"optimizer": "sgd"}))
 
 
 def test_a_frozen_stem_is_still_the_first_convolution():
@@ -158,4 +158,4 @@ def test_with_all_convolutions_frozen_the_classifier_is_trained_by_sgd():
 
 def test_an_unknown_optimizer_is_refused():
     with pytest.raises(ValueError, match="optimizer: expected one of sgd, muon, got 'adam'"):
-        training.fit(tiny(), small_data(), optimizer="adam")
+        fit(tiny(), small_data(), optimizer="adam")

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from densenet_course.checks import EXERCISES, check, progress
-from densenet_course.checks.report import Finding, Report
+from densenet_course.checks import EXERCISES, check
+from densenet_course.checks.engine import progress
+from densenet_course.checks.engine.report import Finding, Report
 from densenet_course.layers import conv_block
 
 

@@ -2,8 +2,8 @@
 
 from importlib import import_module
 
-from densenet_course.checks import progress
-from densenet_course.checks.report import CheckFailed, Finding, Report
+from densenet_course.checks.engine import progress
+from densenet_course.checks.engine.report import CheckFailed, Finding, Report
 
 __all__ = ["EXERCISES", "CheckFailed", "Finding", "Report", "check", "compare", "finish", "load", "run"]
 
@@ -38,8 +38,8 @@ def run(exercise, objects, *, seed=None):
     Raises:
         KeyError: there is no such exercise.
     """
-    from densenet_course.checks.answer import InProcess
-    from densenet_course.checks.judge import judge
+    from densenet_course.checks.engine.answer import InProcess
+    from densenet_course.checks.engine.judge import judge
 
     found = load(exercise)
     return judge(found, InProcess({name: objects[name] for name in found.names if name in objects}), seed)

@@ -3,17 +3,19 @@
 import warnings
 
 from densenet_course import layers
-from densenet_course.checks import connectivity, probes
-from densenet_course.checks.answer import AnswerError, InProcess
-from densenet_course.checks.exercises import _dense_mistakes, _transition_mistakes
-from densenet_course.checks.exercises._explain import explain
-from densenet_course.checks.expect import rehearse
-from densenet_course.checks.judge import Draw, Wrong
-from densenet_course.checks.report import NOT_ATTEMPTED
-from densenet_course.checks.state import preserved
+from densenet_course.checks.engine import probes
+from densenet_course.checks.engine.answer import AnswerError, InProcess
+from densenet_course.checks.engine.expect import rehearse
+from densenet_course.checks.engine.explain import explain
+from densenet_course.checks.engine.judge import Draw, Wrong
+from densenet_course.checks.engine.report import NOT_ATTEMPTED
+from densenet_course.checks.engine.state import preserved
+from densenet_course.checks.exercises.dense_block import connectivity
+from densenet_course.checks.exercises.dense_block import mistakes as dense_mistakes
+from densenet_course.checks.exercises.transition import mistakes as transition_mistakes
 
 BLOCK = (4, 3, 10)  # num_layers, in_channels, growth_rate, as in lesson 03
-EXPLANATIONS = (_dense_mistakes.misfit, *_dense_mistakes.HINTS)
+EXPLANATIONS = (dense_mistakes.misfit, *dense_mistakes.HINTS)
 CALLS = (((8,), (2, 8, 8, 8)), ((11, 0.5), (2, 11, 7, 9)), ((12, 0.75), (2, 12, 6, 6)))
 
 
@@ -47,7 +49,7 @@ def show(exercise, objects):
 
 def dense_block(answer):
     """Draw who reads whose maps."""
-    from densenet_course.figures.comparison import readers_beside
+    from densenet_course.figures.side_by_side import readers_beside
 
     judges = InProcess({"DenseBlock": layers.DenseBlock})
     with preserved():
@@ -59,7 +61,7 @@ def dense_block(answer):
 
 def transition(answer):
     """Draw what goes in and what comes out."""
-    from densenet_course.figures.comparison import shapes_beside
+    from densenet_course.figures.side_by_side import shapes_beside
 
     fresh = Draw()
     with preserved():
@@ -83,7 +85,7 @@ def _shape_or_message(answer, arguments, script):
     try:
         return _shape(answer.ask(probes.play, name="transition", arguments=arguments, script=script))
     except AnswerError as error:
-        return _brief(str(error), _transition_mistakes.HINTS)
+        return _brief(str(error), transition_mistakes.HINTS)
 
 
 def _brief(error, explanations):

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from densenet_course.checks import EXERCISES, load
-from densenet_course.checks.report import number
+from densenet_course.checks.engine.report import number
 
 ROOT = Path(__file__).resolve().parents[2]
 MASTERS = ROOT / "notebooks" / "source" / "exercises"

@@ -1,30 +1,8 @@
 """What the layers of a DenseNet hold: features at every depth, linear probes on them, and who weighs whose maps."""
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-from densenet_course.models import class_densenet
-
-CHECKPOINT = Path(__file__).parents[1] / "assets" / "class_densenet.pt"
-
-
-def trained_class_densenet():
-    """Build the class network with the weights of one training as in lesson 07, in evaluation mode.
-
-    The file holds them in half precision; ``class_densenet.json`` beside it tells how they came about.
-
-    Raises:
-        FileNotFoundError: the package has no such file.
-    """
-    if not CHECKPOINT.is_file():
-        raise FileNotFoundError(f"no weights at {CHECKPOINT}: install densenet-course again, or make them in a "
-                                "checkout with python benchmarks/class_checkpoint.py")
-    model = class_densenet()
-    model.load_state_dict(torch.load(CHECKPOINT, map_location="cpu", weights_only=True))  # copied into float32
-    return model.eval()
 
 
 def maps_by_depth(model, images):

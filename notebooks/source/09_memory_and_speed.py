@@ -46,7 +46,6 @@ from densenet_course.figures import show
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block
 from densenet_course.measure import saved_bytes
 from densenet_course.models import DenseNet, class_densenet, densenet121
-from densenet_course.studies.features import trained_class_densenet
 from densenet_course.training import BF16, FP32, FP32_CHANNELS_LAST, has_bf16
 
 torch.manual_seed(0)
@@ -283,7 +282,7 @@ for norm in norms:
 # to the reader. It must show in any trained network: here is the one of lesson 10, its weights kept in half precision.
 
 # %% tags=["nbval-check-output"]
-trained = trained_class_densenet()
+trained = class_densenet(weights="DEFAULT")
 for name in ("denseblock1", "denseblock2", "denseblock3"):
     *others, last = [layer.norm1 for layer in trained.features.get_submodule(name).children()]
     equal = all(torch.equal(n.running_mean, last.running_mean[:n.num_features]) for n in others)

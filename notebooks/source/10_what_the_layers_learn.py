@@ -40,7 +40,6 @@ from densenet_course.figures import show
 from densenet_course.figures.images import image_grid
 from densenet_course.layers import DenseBlock
 from densenet_course.models import class_densenet
-from densenet_course.studies import features
 from densenet_course.studies.features import accuracy, edge_density, linear_probe, links, pooled_by_depth, quarters
 from densenet_course.training import evaluate
 
@@ -61,7 +60,7 @@ def count(module):
 location = prepare()
 train_images, train_labels = load("train", location)  # uint8 (N, 1, 28, 28), int64 (N,)
 test_images, test_labels = (part[:2000] for part in load("test", location))
-model = features.trained_class_densenet().requires_grad_(False)
+model = class_densenet(weights="DEFAULT").eval().requires_grad_(False)
 network_accuracy = evaluate(model, ResidentBatches(test_images, test_labels, batch_size=500))[1]
 print(f"{network_accuracy:.1%} of {len(test_labels):,} images")
 assert network_accuracy > 0.9

@@ -7,10 +7,10 @@ from torch import nn
 
 from densenet_course import layers
 from densenet_course.accounting import conv_multiply_adds
-from densenet_course.checks import probes
-from densenet_course.checks.expect import expect
-from densenet_course.checks.judge import Exercise
-from densenet_course.checks.networks import BATCH, MISFIT, RUNNING, Explaining, NetworkCase, always
+from densenet_course.checks.engine import probes
+from densenet_course.checks.engine.expect import expect
+from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.kinds.networks import BATCH, MISFIT, RUNNING, Explaining, NetworkCase, always
 
 EXERCISE = Exercise(
     "bottleneck", names=["BottleneckLayer", "layer_cost"], title="The bottleneck layer", lesson="05_bottleneck"

@@ -1,9 +1,9 @@
 """Exercise connections: the links inside a dense block, and the channels that leave it."""
 
 from densenet_course import accounting
-from densenet_course.checks import probes
-from densenet_course.checks.functions import expect_values
-from densenet_course.checks.judge import Exercise
+from densenet_course.checks.engine import probes
+from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.kinds.functions import expect_values
 
 EXERCISE = Exercise(
     "connections", names=["count_connections", "channels_after"], title="Count links and channels",

@@ -3,8 +3,8 @@
 from torch import nn
 
 from densenet_course import layers
-from densenet_course.checks.judge import Exercise
-from densenet_course.checks.modules import ModuleCase
+from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.kinds.modules import ModuleCase
 
 EXERCISE = Exercise("conv_block", names=["conv_block"], title="The composite function", lesson="02_conv_block")
 

@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from densenet_course.checks.answer import probe
-from densenet_course.checks.functions import expect_values, real, shown
-from densenet_course.checks.judge import Exercise, Wrong
+from densenet_course.checks.engine.answer import probe
+from densenet_course.checks.engine.judge import Exercise, Wrong
+from densenet_course.checks.kinds.functions import expect_values, real, shown
 
 NAME = "learning_rate"
 EXERCISE = Exercise("schedule", names=[NAME], title="One-cycle learning rate", lesson="07_train_fashion_mnist")

@@ -3,8 +3,8 @@
 Every bug has two findings of one point: is the symptom gone, and is its cause?
 """
 
+from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.exercises.bug_hunt import blocks, loss, networks, saving, torchvision_models
-from densenet_course.checks.judge import Exercise
 
 BUGS = (  # in the notebook's order: the name, what looks for the symptom, what looks for the cause
     ("BlockWithHead", blocks.head_fits, blocks.head_reads_all),

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from densenet_course import layers
-from densenet_course.checks import probes
-from densenet_course.checks.answer import AnswerError, plain, probe
+from densenet_course.checks.engine import probes
+from densenet_course.checks.engine.answer import AnswerError, plain, probe
+from densenet_course.checks.engine.expect import close, expect
+from densenet_course.checks.engine.judge import Wrong
 from densenet_course.checks.exercises.bug_hunt.traces import explained, held_tensors
-from densenet_course.checks.expect import close, expect
-from densenet_course.checks.judge import Wrong
-from densenet_course.checks.modules import ModuleCase
+from densenet_course.checks.kinds.modules import ModuleCase
 
 RUN = {"do": "run"}
 

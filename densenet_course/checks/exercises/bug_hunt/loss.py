@@ -5,10 +5,10 @@ import math
 import torch
 import torch.nn.functional as F
 
-from densenet_course.checks.answer import AnswerError, kind_of, probe
+from densenet_course.checks.engine.answer import AnswerError, kind_of, probe
+from densenet_course.checks.engine.expect import expect_close
+from densenet_course.checks.engine.judge import Wrong
 from densenet_course.checks.exercises.bug_hunt.traces import explained
-from densenet_course.checks.expect import expect_close
-from densenet_course.checks.judge import Wrong
 
 LOSSES = (
     (lambda logits, y: F.binary_cross_entropy_with_logits(logits, y),

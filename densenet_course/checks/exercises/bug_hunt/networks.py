@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from densenet_course import layers, models
-from densenet_course.checks import probes
-from densenet_course.checks.answer import AnswerError
+from densenet_course.checks.engine import probes
+from densenet_course.checks.engine.answer import AnswerError
+from densenet_course.checks.engine.expect import expect
+from densenet_course.checks.engine.judge import Wrong
 from densenet_course.checks.exercises.bug_hunt.traces import explained
-from densenet_course.checks.expect import expect
-from densenet_course.checks.judge import Wrong
-from densenet_course.checks.modules import ModuleCase
+from densenet_course.checks.kinds.modules import ModuleCase
 from densenet_course.config import DenseNetConfig
 
 DENSENET121 = (6, 12, 24, 16), 32, 1000

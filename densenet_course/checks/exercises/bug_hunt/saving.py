@@ -6,11 +6,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from densenet_course import layers
-from densenet_course.checks import probes
-from densenet_course.checks.answer import plain, probe
-from densenet_course.checks.expect import close, expect, expect_close
-from densenet_course.checks.judge import Wrong
-from densenet_course.checks.modules import ModuleCase
+from densenet_course.checks.engine import probes
+from densenet_course.checks.engine.answer import plain, probe
+from densenet_course.checks.engine.expect import close, expect, expect_close
+from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.kinds.modules import ModuleCase
 from densenet_course.measure import saved_bytes
 
 

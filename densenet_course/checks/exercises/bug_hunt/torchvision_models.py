@@ -4,10 +4,10 @@ import re
 
 import torch
 
-from densenet_course.checks.answer import AnswerError, kind_of, probe
+from densenet_course.checks.engine.answer import AnswerError, kind_of, probe
+from densenet_course.checks.engine.expect import close, expect, expect_close
+from densenet_course.checks.engine.judge import Wrong
 from densenet_course.checks.exercises.bug_hunt.traces import explained
-from densenet_course.checks.expect import close, expect, expect_close
-from densenet_course.checks.judge import Wrong
 
 # Bug 6: list(model.children())[:-1] as if it were a list of blocks
 

@@ -1,0 +1,134 @@
+"""Judge layers and networks of several parts: what bottleneck, densenet and densenet121 share."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from densenet_course.checks.engine import probes
+from densenet_course.checks.engine.answer import AnswerError, probe
+from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.kinds.modules import ModuleCase
+
+CHANNELS = ("Channels do not fit. Does the stem take in_channels, does each layer join its new maps to all before it, "
+            "is the count updated after a block and after a transition?")
+HINTS = (  # what PyTorch says, and what lies behind it in a DenseNet
+    ("mat1 and mat2", "The classifier gets another number of values than it reads. Average every map to one number; "
+                      "then any image size passes."),
+    ("Sizes of tensors must match", "Maps are joined along the channels (dim=1); a 3×3 convolution needs padding=1."),
+    ("should contain", CHANNELS),
+    ("channels, but got", CHANNELS),
+    ("Output size is too small", "The maps are halved too often: only transitions between blocks halve them."),
+    ("unexpected keyword", "The names of the arguments are part of the task."),
+)
+MISFIT = "the check's weights do not fit into your parameters. Mend “parameters” first."
+DROPOUT = "the same images gave two different outputs. Is a Dropout left in?"
+RUNNING = "BatchNorm uses its running statistics in train mode too; expected the batch's."
+BATCH = "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."
+
+
+@dataclass(frozen=True)
+class NetworkCase(ModuleCase):
+    """How a layer or network is tried: as ``ModuleCase``, but biases cost no values, and errors are explained."""
+
+    def play(self, answer, draw, *steps, load=True):
+        """Play a script as ``ModuleCase.play`` does, on both sides without the convolutions' biases."""
+        return super().play(Explaining(answer, mended=True), draw, *steps, load=load)
+
+    def repeatable(self, answer, draw):
+        """In train mode too the output hangs on the images alone: no dropout, nothing else left to chance."""
+        images = self.images(draw, arguments := self.arguments(draw))
+        run = {"do": "run", "images": images, "train": True}
+        case = replace(self, arguments=lambda draw: arguments, suspects=())
+        _, (first, second), _ = case.play(answer, draw, run, run)
+        first, second = first["output"], second["output"]
+        if first.shape == second.shape and torch.isfinite(first).all() and not torch.equal(first, second):
+            raise Wrong(f"output in train mode: {DROPOUT}")
+
+    def finding(self, *methods):
+        """Make a finding of some methods: known mistakes are tried only where something is wrong, to save time."""
+
+        def look(answer, draw):
+            for method in methods:
+                try:
+                    getattr(replace(self, suspects=()), method)(answer, draw)
+                except Wrong as error:
+                    self._name(error, method, answer, draw)
+
+        return look
+
+    def _name(self, error, method, answer, draw):
+        try:
+            getattr(self, method)(answer, draw)
+        except Wrong as named:
+            error = named
+        else:
+            if method == "gradients":  # rounding has switched a ReLU, which changes a gradient a lot
+                return
+        if "of the values differ" in str(error) and self._misfit(answer, draw):
+            what = str(error).split(": ")[0]
+            raise Wrong(f"{what}: {MISFIT}")
+        raise error
+
+    def _misfit(self, answer, draw):
+        try:
+            self.parameters(Explaining(answer, mended=True), draw)
+        except Wrong:
+            return True
+        return False
+
+
+def always(build, *, training):
+    """Build networks that do not follow train() and eval(): suspects."""
+
+    class Always(nn.Module):
+        def __init__(self, *arguments):
+            super().__init__()
+            self.inner = build(*arguments)
+
+        def forward(self, images):
+            return self.inner.train(training)(images)
+
+    return Always
+
+
+class Explaining:
+    """An answer whose errors are explained, as far as a DenseNet can explain them.
+
+    Args:
+        answer: an ``Answer``.
+        mended: True to play with ``play_mended``.
+    """
+
+    def __init__(self, answer, *, mended=False):
+        self.answer, self.mended = answer, mended
+
+    def ask(self, probe, **request):
+        """See ``Answer.ask``."""
+        if probe is probes.play and self.mended:
+            probe = play_mended
+        try:
+            return self.answer.ask(probe, **request)
+        except AnswerError as error:
+            text = str(error)
+        hint = next((f". {hint}" for said, hint in HINTS if said in text), "")
+        raise AnswerError(text + hint)
+
+
+@probe
+def play_mended(objects, name, arguments, script, keywords=None, seed=0):
+    """Play a script as ``probes.play`` does, but right after its first step ("warm up") mend the biases."""
+    torch.manual_seed(seed)
+    module = probes.build(objects, name, arguments, keywords)
+    replies = probes.perform_script(module, script[:1])
+    mend_biases(module)
+    return replies + probes.perform_script(module, script[1:])
+
+
+def mend_biases(module):
+    """Take the convolutions' biases away and give every linear layer one, so that they cost parameters, not values."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            part.bias = None
+        elif isinstance(part, nn.Linear) and part.bias is None:
+            part.bias = nn.Parameter(torch.zeros(part.out_features))
