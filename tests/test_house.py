@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "densenet_course"
 MAY = {
     "layers": "", "config": "", "accounting": "", "measure": "", "pretrained": "", "files": "", "results": "",
     "fetching": "",
-    "training": "files",
+    "training": "",
     "data": "fetching",
     "doctor": "fetching training",
     "efficient": "layers",
