@@ -22,7 +22,7 @@ from densenet_course.studies.features import (
     edge_density,
     linear_probe,
     pooled_by_depth,
-    quarters,
+    quartile_of,
 )
 
 FIT, HELD_OUT, SETTLE = 5000, 10_000, 2000  # images
@@ -43,7 +43,7 @@ def untrained(images, seed):
 
 def answers(images, labels, reference):
     """Answer the two questions for some images; the quartiles are those of the whole training set."""
-    return {"classes": labels, "edge density": quarters(edge_density(images), reference)}
+    return {"classes": labels, "edge density": quartile_of(edge_density(images), reference)}
 
 
 def probe(model, parts, fit):

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from densenet_course.data import ResidentBatches, load, prepare, split_validation
 from densenet_course.files import write_json
 from densenet_course.measure import saved_bytes
-from densenet_course.studies.relatives import FAMILIES, of_size
+from densenet_course.studies.relatives import FAMILIES, nearest_in_size
 from densenet_course.training import choose_device, choose_precision, evaluate, fit
 
 SIZE = 141_130  # parameters of the class network
@@ -30,7 +30,7 @@ BATCH = 128
 def train(family, size, rate, seed, *, images, judged, epochs, device, precision):
     """Train one network and return its accuracy on the judged images."""
     torch.manual_seed(seed)
-    model = of_size(family, size)
+    model = nearest_in_size(family, size)
     batches = ResidentBatches(*images, batch_size=BATCH, device=device, shuffle=True, augment="flip", drop_last=True,
                               seed=seed)
     fit(model, batches, epochs=epochs, peak_rate=rate, device=device, precision=precision)
@@ -40,7 +40,7 @@ def train(family, size, rate, seed, *, images, judged, epochs, device, precision
 
 def cost(family, size, device):
     """Count one network: parameters, multiply-adds of one image, bytes saved for one image of a batch in fp32."""
-    model = of_size(family, size).to(device)
+    model = nearest_in_size(family, size).to(device)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(torch.randn(1, 1, 28, 28, device=device))
     model.train()
@@ -55,7 +55,7 @@ def cost(family, size, device):
 def steps(device, precision, repeats):
     """Time one training step of each family at the class network's size, in turns."""
     def task(family):
-        model = of_size(family, SIZE).to(device=device, memory_format=precision.memory_format).train()
+        model = nearest_in_size(family, SIZE).to(device=device, memory_format=precision.memory_format).train()
         images = torch.randn(BATCH, 1, 28, 28, device=device).contiguous(memory_format=precision.memory_format)
         labels = torch.randint(10, (BATCH,), device=device)
 

@@ -22,7 +22,13 @@ from densenet_course.data import CLASS_NAMES, ResidentBatches, load, normalise, 
 from densenet_course.files import write_json
 from densenet_course.models import class_densenet
 from densenet_course.studies.features import linear_probe
-from densenet_course.studies.transfer import few, last_features, of_classes, settle, with_new_classifier
+from densenet_course.studies.transfer import (
+    draw_per_class,
+    last_features,
+    measure_batchnorm,
+    select_classes,
+    with_new_classifier,
+)
 from densenet_course.training import choose_device, choose_precision, evaluate, fit
 from densenet_course.training.checkpoint import load_checkpoint, save_checkpoint
 from densenet_course.training.precision import FP32
@@ -81,7 +87,7 @@ def pretrained(source, seed, *, train, plan):
     if not path.exists():
         torch.manual_seed(seed)
         model = class_densenet(len(source))
-        images, labels = (part[:plan.source_images] for part in of_classes(*train, source))
+        images, labels = (part[:plan.source_images] for part in select_classes(*train, source))
         batches = ResidentBatches(images, labels, batch_size=128, device=plan.device, shuffle=True, augment="flip",
                                   drop_last=True, seed=seed)
         fit(model, batches, epochs=EPOCHS[source], device=plan.device, precision=plan.precision)
@@ -118,7 +124,7 @@ def transfer(method, source, target, per_class, seed, setting, *, data, plan):
         (model, old, seconds): on the CPU; the classifier of the source classes, or None; and the CPU seconds of all
         threads since the pretrained network was there, because wall time depends on what else the machine does.
     """
-    known = few(*data["labelled"][target], per_class, seed=seed)
+    known = draw_per_class(*data["labelled"][target], per_class, seed=seed)
     if not source:
         torch.manual_seed(1000 + seed)
         model, old = class_densenet(len(target)), None
@@ -128,7 +134,7 @@ def transfer(method, source, target, per_class, seed, setting, *, data, plan):
         model, old = with_new_classifier(before, len(target)), before.classifier
     started = time.process_time()
     if method == "random, frozen":
-        settle(model, normalise(torch.cat([known[0], known[0].flip(-1)])))
+        measure_batchnorm(model, normalise(torch.cat([known[0], known[0].flip(-1)])))
     if method in ("frozen", "random, frozen"):
         model = probed(model, known, setting)
     else:
@@ -200,14 +206,16 @@ def split(location, plan):
     train, test = load("train", location), load("test", location)
     data = {"train": train, "labelled": {}, "held out": {}, "test": {}}
     for target in (SLEEVES, SHOES):
-        images, labels = of_classes(*train, target)
+        images, labels = select_classes(*train, target)
         size = min(HELD_OUT, len(labels) // 3 // 3)
         last = torch.cat([(labels == label).nonzero()[-size:, 0] for label in labels.unique()]).sort().values
         others = torch.ones(len(labels), dtype=torch.bool).index_fill(0, last, False)
         data["labelled"][target] = images[others], labels[others]
         data["held out"][target] = images[last[:plan.judged]], labels[last[:plan.judged]]
-        data["test"][target] = tuple(part[:plan.judged] for part in of_classes(*test, target))
-    data["old test"] = {source: tuple(part[:plan.old_test] for part in of_classes(*test, source)) for source in EPOCHS}
+        data["test"][target] = tuple(part[:plan.judged] for part in select_classes(*test, target))
+    data["old test"] = {
+        source: tuple(part[:plan.old_test] for part in select_classes(*test, source)) for source in EPOCHS
+    }
     return data
 
 

@@ -65,7 +65,7 @@ def test_pairs_are_told_apart_beyond_two_standard_errors():
     def pairs(gap):
         means = {0.5: 0.88, 1.0: 0.88 + gap}
         found = [network(8, (2,), theta, mean - 0.005, mean + 0.005) for theta, mean in means.items()]
-        return design_space.told_apart(design_space.networks({"networks": found}))
+        return design_space.distinguishable_pairs(design_space.networks({"networks": found}))
 
     limit = 2 * math.sqrt(0.5) / 100  # one run deviates by √0.5 points; the difference of two means of two by as much
     assert pairs(0.9 * limit) == (0, 1) and pairs(1.1 * limit) == (1, 1)

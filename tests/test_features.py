@@ -131,8 +131,8 @@ def test_edge_density_of_images_one_can_work_out():
 
 def test_quarters_are_even_and_ordered():
     values = torch.randperm(400, generator=torch.Generator().manual_seed(0)).float()
-    assert features.quarters(values, values).bincount().tolist() == [100] * 4
-    assert features.quarters(torch.tensor([-1.0, 150.0, 999.0]), values).tolist() == [0, 1, 3]
+    assert features.quartile_of(values, values).bincount().tolist() == [100] * 4
+    assert features.quartile_of(torch.tensor([-1.0, 150.0, 999.0]), values).tolist() == [0, 1, 3]
 
 
 @pytest.mark.parametrize("factor", [4, None])

@@ -18,8 +18,8 @@ from densenet_course.studies.relatives import (
     FAMILIES,
     InceptionBlock,
     ResidualBlock,
-    class_densenet_of,
-    of_size,
+    class_densenet_with,
+    nearest_in_size,
     resnet,
 )
 
@@ -47,9 +47,9 @@ def silenced(block):
 
 
 def test_of_size_finds_the_class_network():
-    assert sum(p.numel() for p in of_size("DenseNet-BC", 140_000).parameters()) == 141_130
+    assert sum(p.numel() for p in nearest_in_size("DenseNet-BC", 140_000).parameters()) == 141_130
     with pytest.raises(KeyError):
-        of_size("VGG", 1000)
+        nearest_in_size("VGG", 1000)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -140,8 +140,8 @@ def test_an_empty_result_is_refused(read):
 
 
 def test_class_network_takes_another_layer_in_every_block():
-    usual, plain = class_densenet(), class_densenet_of(conv_block)
-    assert [key for key in class_densenet_of(BottleneckLayer).state_dict()] == list(usual.state_dict())
+    usual, plain = class_densenet(), class_densenet_with(conv_block)
+    assert [key for key in class_densenet_with(BottleneckLayer).state_dict()] == list(usual.state_dict())
     assert plain(torch.randn(2, 1, 28, 28)).shape == (2, 10)
     assert not any(isinstance(module, BottleneckLayer) for module in plain.modules())
     assert plain.features.denseblock3.denselayer4.conv1.weight.std().item() == pytest.approx(

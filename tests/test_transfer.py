@@ -12,7 +12,13 @@ import torchvision
 from torch import nn
 
 from densenet_course.models import class_densenet
-from densenet_course.studies.transfer import few, last_features, of_classes, settle, with_new_classifier
+from densenet_course.studies.transfer import (
+    draw_per_class,
+    last_features,
+    measure_batchnorm,
+    select_classes,
+    with_new_classifier,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,25 +26,25 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_classes_are_kept_and_numbered_anew_in_the_order_given():
     labels = torch.tensor([4, 2, 9, 4, 0, 2])
     images = torch.arange(6).reshape(6, 1)
-    kept, numbers = of_classes(images, labels, (4, 2))
+    kept, numbers = select_classes(images, labels, (4, 2))
     assert kept[:, 0].tolist() == [0, 1, 3, 5] and numbers.tolist() == [0, 1, 0, 1] and numbers.dtype == torch.int64
     with pytest.raises(ValueError, match="no image of 7"):
-        of_classes(images, labels, (4, 7))
+        select_classes(images, labels, (4, 7))
     with pytest.raises(ValueError, match=r"each once, got \(4, 4\)"):
-        of_classes(images, labels, (4, 4))
+        select_classes(images, labels, (4, 4))
 
 
 def test_few_draws_as_many_of_each_class_without_repeats():
     labels = torch.arange(3).repeat(20)
     images = torch.arange(60).reshape(60, 1)
-    drawn, numbers = few(images, labels, 7, seed=1)
+    drawn, numbers = draw_per_class(images, labels, 7, seed=1)
     assert torch.bincount(numbers).tolist() == [7, 7, 7]
     assert len(set(drawn[:, 0].tolist())) == 21 and torch.equal(labels[drawn[:, 0]], numbers)
-    assert torch.equal(drawn, few(images, labels, 7, seed=1)[0])
-    assert not torch.equal(drawn, few(images, labels, 7, seed=2)[0])
+    assert torch.equal(drawn, draw_per_class(images, labels, 7, seed=1)[0])
+    assert not torch.equal(drawn, draw_per_class(images, labels, 7, seed=2)[0])
     for wrong in (0, 21):
         with pytest.raises(ValueError, match=rf"1 … 20, .*got {wrong}"):
-            few(images, labels, wrong, seed=0)
+            draw_per_class(images, labels, wrong, seed=0)
 
 
 def test_the_copy_has_a_new_classifier_and_the_original_keeps_its_own():
@@ -74,7 +80,7 @@ def test_settled_statistics_are_the_mean_over_the_batches():
     model, images = class_densenet(3), torch.randn(6, 1, 28, 28) + 2
     model(torch.randn(4, 1, 28, 28) - 9)  # statistics of other images, which must not stay
     weights = [p.clone() for p in model.parameters()]
-    assert settle(model, images, batch_size=3) is model and not model.training
+    assert measure_batchnorm(model, images, batch_size=3) is model and not model.training
     norm = model.features.denseblock1.denselayer1.norm1  # reads what the stem puts out
     assert isinstance(norm, nn.BatchNorm2d) and norm.momentum == 0.1
     with torch.no_grad():

@@ -4,9 +4,8 @@ import statistics
 
 from matplotlib.ticker import NullLocator
 
-from densenet_course.figures.leaderboard import unbeaten
 from densenet_course.figures.style import COLOURS, as_image, describe, new_figure
-from densenet_course.studies.design_space import KNOBS, networks
+from densenet_course.studies.design_space import KNOBS, networks, unbeaten
 
 COSTS = (  # what a panel shows: axis label, how to read it from a network, ticks
     ("parameters (thousands)", lambda network: network.parameters / 1e3, (20, 50, 100, 200, 500)),

@@ -1,6 +1,7 @@
 """The picture of a class's leaderboard: accuracy against parameters."""
 
 from densenet_course.figures.style import COLOURS, describe, new_figure
+from densenet_course.studies.design_space import unbeaten
 
 LISTED = 12  # names beside the picture
 
@@ -43,17 +44,6 @@ def leaderboard(entries, *, max_parameters=100_000):
     return describe(figure, f"Leaderboard of {len(entries)} networks, accuracy against parameters. First: {best}, "
                             f"{100 * entry['accuracy']:.1f} % with {entry['parameters']:,} parameters. Not beaten in "
                             f"both: {', '.join(list(entries)[i] for i in sorted(front))}.")
-
-
-def unbeaten(points):
-    """Return the places of the points (parameters, accuracy) that no other beats: fewer parameters, or more accurate.
-
-    A point is beaten by one that is at least as good in both and better in one.
-    """
-    def beats(a, b):
-        return a != b and a[0] <= b[0] and a[1] >= b[1]
-
-    return {i for i, point in enumerate(points) if not any(beats(other, point) for other in points)}
 
 
 def _list(panel, names):

@@ -62,7 +62,7 @@ def noise(trained):
     return math.sqrt(statistics.mean(statistics.variance(network.accuracies) for network in trained))
 
 
-def told_apart(trained):
+def distinguishable_pairs(trained):
     """Count the pairs whose mean accuracies differ by more than two standard errors of that difference.
 
     Returns:
@@ -72,6 +72,17 @@ def told_apart(trained):
     standard_error = noise(trained) * math.sqrt(2 / seeds)
     pairs = list(combinations(trained, 2))
     return sum(abs(a.accuracy - b.accuracy) > 2 * standard_error for a, b in pairs), len(pairs)
+
+
+def unbeaten(points):
+    """Return the places of the points (parameters, accuracy) that no other beats: fewer parameters, or more accurate.
+
+    A point is beaten by one that is at least as good in both and better in one.
+    """
+    def beats(a, b):
+        return a != b and a[0] <= b[0] and a[1] >= b[1]
+
+    return {i for i, point in enumerate(points) if not any(beats(other, point) for other in points)}
 
 
 def changes(trained, knob, before, after):

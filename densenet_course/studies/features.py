@@ -119,7 +119,7 @@ def edge_density(images):
     return torch.hypot(across, down).mean(dim=(1, 2))
 
 
-def quarters(values, reference):
+def quartile_of(values, reference):
     """Sort numbers into four classes whose borders are the quartiles of a reference: 0 the lowest, 3 the highest."""
     return torch.bucketize(values, torch.quantile(reference, torch.tensor([0.25, 0.5, 0.75])))
 

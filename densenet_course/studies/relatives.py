@@ -134,7 +134,7 @@ def densenet(growth_rate=16, block_layers=(2, 4, 4), num_classes=10, in_channels
 FAMILIES = {"DenseNet-BC": densenet, "ResNet": resnet, "Inception": inception}
 
 
-def of_size(family, parameters):
+def nearest_in_size(family, parameters):
     """Build the member of a family whose number of parameters is nearest.
 
     Args:
@@ -160,7 +160,7 @@ def _nearest(family, parameters):
     return min(((width, blocks) for width in range(4, 40) for blocks in shapes), key=distance)
 
 
-def class_densenet_of(layer):
+def class_densenet_with(layer):
     """Build the class network with another layer in its dense blocks.
 
     Args:

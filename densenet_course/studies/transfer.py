@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 
-def of_classes(images, labels, classes):
+def select_classes(images, labels, classes):
     """Keep the images of some classes; the first of them becomes label 0, the second 1, and so on.
 
     Args:
@@ -31,7 +31,7 @@ def of_classes(images, labels, classes):
     return images[kept], matches[kept].int().argmax(dim=1)
 
 
-def few(images, labels, per_class, *, seed):
+def draw_per_class(images, labels, per_class, *, seed):
     """Draw the same number of images of every class, at random.
 
     Args:
@@ -92,7 +92,7 @@ def last_features(model, images, *, batch_size=500):
 
 
 @torch.no_grad()
-def settle(model, images, *, batch_size=500):
+def measure_batchnorm(model, images, *, batch_size=500):
     """Measure the BatchNorm statistics of an untrained network: the plain mean over all batches. No weight changes.
 
     Args:

@@ -40,7 +40,7 @@ from densenet_course.figures import show
 from densenet_course.figures.images import image_grid
 from densenet_course.layers import DenseBlock
 from densenet_course.models import class_densenet
-from densenet_course.studies.features import accuracy, edge_density, linear_probe, links, pooled_by_depth, quarters
+from densenet_course.studies.features import accuracy, edge_density, linear_probe, links, pooled_by_depth, quartile_of
 from densenet_course.training import evaluate
 
 torch.manual_seed(0)
@@ -187,7 +187,7 @@ for names in (["features.norm0"], ["features.norm0", "features.relu0"]):
 
 # %%
 density = edge_density(train_images)
-quarter = quarters(density, density)  # 0 … 3
+quarter = quartile_of(density, density)  # 0 … 3
 chosen = torch.cat([(quarter == q).nonzero()[:2, 0] for q in range(4)])
 titles = [f"quarter {quarter[i]}\n{CLASS_NAMES[train_labels[i]]}" for i in chosen]
 show(image_grid(train_images[chosen], titles, columns=4))
@@ -197,7 +197,7 @@ show(image_grid(train_images[chosen], titles, columns=4))
 # class and nothing else?
 
 # %%
-test_quarter = quarters(edge_density(test_images), density)
+test_quarter = quartile_of(edge_density(test_images), density)
 table = torch.bincount(4 * train_labels + quarter, minlength=40).reshape(10, 4)  # classes × quarters
 by_class = (table.argmax(1)[test_labels] == test_quarter).float().mean().item()
 print(f"{by_class:.1%}")

@@ -43,7 +43,13 @@ from densenet_course.layers import DenseBlock
 from densenet_course.models import class_densenet, densenet121
 from densenet_course.studies.features import accuracy as probe_accuracy
 from densenet_course.studies.features import linear_probe
-from densenet_course.studies.transfer import few, last_features, of_classes, settle, with_new_classifier
+from densenet_course.studies.transfer import (
+    draw_per_class,
+    last_features,
+    measure_batchnorm,
+    select_classes,
+    with_new_classifier,
+)
 from densenet_course.training import choose_device, evaluate, fit
 
 torch.manual_seed(0)
@@ -65,9 +71,9 @@ NEW = (2, 4, 6)
 OLD = (0, 1, 3, 5, 7, 8, 9)
 location = prepare()
 train_set, test_set = load("train", location), load("test", location)  # uint8 (N, 1, 28, 28), int64 (N,)
-old_train, new_test = of_classes(*train_set, OLD), of_classes(*test_set, NEW)
-old_test = tuple(part[:2000] for part in of_classes(*test_set, OLD))
-known = few(*of_classes(*train_set, NEW), 30, seed=0)
+old_train, new_test = select_classes(*train_set, OLD), select_classes(*test_set, NEW)
+old_test = tuple(part[:2000] for part in select_classes(*test_set, OLD))
+known = draw_per_class(*select_classes(*train_set, NEW), 30, seed=0)
 print("old:", ", ".join(CLASS_NAMES[i] for i in OLD), f"({len(old_train[1]):,} labelled images)")
 print("new:", ", ".join(CLASS_NAMES[i] for i in NEW), f"({len(known[1])} labelled, {len(new_test[1]):,} test images)")
 
@@ -205,11 +211,12 @@ assert live["frozen"] > (0.4 if location.is_sample else 0.5)
 
 # %% [markdown]
 # Far above one in three. But is that the pretraining? A network with *random* weights has 112 features, too. It needs
-# BatchNorm statistics that fit; `settle` measures them on our 90 images. **Predict** what its features are worth.
+# BatchNorm statistics that fit; `measure_batchnorm` measures them on our 90 images. **Predict** what its
+# features are worth.
 
 # %%
 torch.manual_seed(1)
-untrained = settle(class_densenet(num_classes=len(NEW)), normalise(known[0]))
+untrained = measure_batchnorm(class_densenet(num_classes=len(NEW)), normalise(known[0]))
 live["random, frozen"] = accuracy(frozen(untrained), new_test)
 print(f"{live['random, frozen']:.1%}")
 assert live["random, frozen"] < live["frozen"] - (0 if location.is_sample else 0.03)

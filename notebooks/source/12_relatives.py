@@ -37,7 +37,13 @@ from densenet_course.layers import BottleneckLayer, DenseBlock
 from densenet_course.measure import cost, reach, weights_by_map
 from densenet_course.models import class_densenet, densenet121
 from densenet_course.studies import families
-from densenet_course.studies.relatives import FAMILIES, InceptionBlock, ResidualBlock, class_densenet_of, of_size
+from densenet_course.studies.relatives import (
+    FAMILIES,
+    InceptionBlock,
+    ResidualBlock,
+    class_densenet_with,
+    nearest_in_size,
+)
 from densenet_course.training import choose_device, evaluate, fit
 
 _ = torch.manual_seed(0)
@@ -70,12 +76,12 @@ show(relative_layers.combined(blocks, images))
 # ## Equal parameters
 #
 # The package builds all three around the class network's stem and head: three stages, with maps half as large in
-# each. `of_size` takes the member of a family nearest to 141,130 parameters.
+# each. `nearest_in_size` takes the member of a family nearest to 141,130 parameters.
 #
 # **Predict:** will their multiply-adds be nearly equal too?
 
 # %% tags=["nbval-check-output"]
-networks = {family: of_size(family, 141_130) for family in FAMILIES}
+networks = {family: nearest_in_size(family, 141_130) for family in FAMILIES}
 for family, network in networks.items():
     parameters, work = cost(network, 1, 28, 28)
     print(f"{family:11} {parameters:,} parameters, {work:,} multiply-adds")
@@ -405,7 +411,7 @@ show(relative_layers.cost_by_growth(layers))
 
 # %% tags=["nbval-check-output"]
 for name, layer in ({"SE": se_layer} | layers).items():
-    network = class_densenet_of(layer)
+    network = class_densenet_with(layer)
     shape = tuple(network.features(torch.zeros(2, 1, 28, 28)).shape)  # (N, 112, 3, 3) for all of them
     parameters, work = cost(network, 1, 28, 28)
     print(f"{name:10} {shape}, {parameters:>7,} parameters, {work:>10,} multiply-adds")
@@ -426,7 +432,7 @@ device = choose_device()
 batches = ResidentBatches(images[:4000], labels[:4000], batch_size=64, shuffle=True, augment="flip", drop_last=True,
                           device=device)
 test = ResidentBatches(unseen[:2000], truth[:2000], batch_size=500, device=device)
-plain, gated = class_densenet_of(BottleneckLayer), class_densenet_of(se_layer)
+plain, gated = class_densenet_with(BottleneckLayer), class_densenet_with(se_layer)
 _ = gated.load_state_dict(plain.state_dict(), strict=False)  # all but the gates
 for name, network in (("plain", plain), ("with SE", gated)):
     history = fit(network, batches, epochs=3, device=device, progress=False)

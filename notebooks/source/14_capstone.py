@@ -39,10 +39,15 @@ from densenet_course.config import DenseNetConfig
 from densenet_course.figures import design_space as pictures
 from densenet_course.figures import show
 from densenet_course.figures.leaderboard import leaderboard as board_picture
-from densenet_course.figures.leaderboard import unbeaten
 from densenet_course.measure import saved_bytes
 from densenet_course.models import DenseNet, class_densenet
-from densenet_course.studies.design_space import effect, networks, noise, told_apart
+from densenet_course.studies.design_space import (
+    distinguishable_pairs,
+    effect,
+    networks,
+    noise,
+    unbeaten,
+)
 from densenet_course.training import one_cycle
 
 # %% [markdown]
@@ -175,7 +180,7 @@ if measured:
     images = measured["validation_images"]
     print(f"one run against another seed: standard deviation {noise(trained):.2f} points")
     print(f"{images:,} images: standard error {100 * math.sqrt(p * (1 - p) / images):.2f} points")
-    apart, pairs = told_apart(trained)
+    apart, pairs = distinguishable_pairs(trained)
     print(f"two networks told apart, beyond twice the seeds' noise: {apart} of {pairs} pairs")
 
 # %% [markdown]
