@@ -73,6 +73,19 @@ def test_no_room_is_reached_from_itself():
     assert [room for room, targets in reached.items() if room in targets] == []
 
 
+def test_a_picture_takes_from_another_picture_only_what_the_explorer_redraws():
+    """What two pictures share stands in ``style``, what they compute in ``studies`` or ``measure``."""
+    found = {(path.stem, name.split(".")[2]) for path in (PACKAGE / "figures").glob("[a-z]*.py")
+             for name in imports(path) if name.startswith("densenet_course.figures.") and ".style." not in name}
+    assert found == {("explorer", "channels")}
+
+
+def test_nothing_private_is_imported_from_another_module():
+    found = [f"{path.relative_to(PACKAGE)}: {name}" for path in sorted(PACKAGE.rglob("*.py")) for name in imports(path)
+             if name.rsplit(".", 1)[-1].startswith("_")]
+    assert found == []
+
+
 def test_no_module_hides_behind_an_underscore():
     assert [str(path) for path in PACKAGE.rglob("_*.py") if path.name not in ("__init__.py", "__main__.py")] == []
 

@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from torch import nn
 
 from densenet_course.accounting import connections
-from densenet_course.figures.style import COLOURS, describe, new_figure
+from densenet_course.figures.style import COLOURS, describe, link_cell, new_figure
 from densenet_course.measure import who_reads
 
 STEPS = {nn.BatchNorm2d: "BN", nn.ReLU: "ReLU", nn.Conv2d: "conv"}
@@ -182,7 +182,7 @@ def reader_matrix(block, images, *, title="Who reads whose maps"):
     missing = []
     for row, reader in enumerate(readers):
         for column, source in enumerate(sources[:row + 1]):
-            _cell(axes, row, column, bool(reads[row, column]))
+            link_cell(axes, row, column, bool(reads[row, column]))
             if not reads[row, column]:
                 missing.append(f"{reader} does not read {source}")
     axes.set(xlim=(-0.5, last + 0.5), ylim=(last + 0.5, -0.5))
@@ -196,14 +196,6 @@ def reader_matrix(block, images, *, title="Who reads whose maps"):
     verdict = f"Missing: {'; '.join(missing)}" if missing else "Every reader reads all that was made before it"
     links = f"The {last} layers have {int(reads[:last].sum())} of {connections(last)} possible links"
     return describe(figure, f"{title}. {links}, the output {int(reads[last].sum())} of {last + 1}. {verdict}.")
-
-
-def _cell(axes, row, column, filled):
-    role = "input" if column == 0 else "new"
-    face, edge = (COLOURS[role], COLOURS[role]) if filled else ("white", COLOURS["wrong"])
-    axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, facecolor=face, edgecolor=edge, linewidth=1.5))
-    ink = "white" if filled and role == "new" else COLOURS["ink"] if filled else edge
-    axes.text(column, row, "✓" if filled else "–", ha="center", va="center", color=ink, fontsize=14, weight="bold")
 
 
 def _ledger_file():

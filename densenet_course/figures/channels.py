@@ -11,7 +11,7 @@ from densenet_course import accounting
 from densenet_course.config import DenseNetConfig
 from densenet_course.figures.style import COLOURS, describe, new_figure
 
-LINES = (("-", "o"), ("--", "s"), (":", "^"))  # networks differ by dash and marker, not by colour
+DASHES = (("-", "o"), ("--", "s"), (":", "^"))  # networks differ by dash and marker, not by colour
 
 
 def config_of(network):
@@ -75,11 +75,11 @@ def channels_by_depth(networks=None):
         ValueError: no network, or more than three.
     """
     networks = default_networks() if networks is None else networks
-    if not 1 <= len(networks) <= len(LINES):
-        raise ValueError(f"networks: expected 1 to {len(LINES)}, got {len(networks)}")
+    if not 1 <= len(networks) <= len(DASHES):
+        raise ValueError(f"networks: expected 1 to {len(DASHES)}, got {len(networks)}")
     figure, axes = new_figure(height=3.4)
     said = []
-    for (label, network), (line, marker) in zip(networks.items(), LINES, strict=False):
+    for (label, network), (line, marker) in zip(networks.items(), DASHES, strict=False):
         ends = draw_channels(axes, network, line=line, marker=marker)
         x, channels, _ = ends[-1]
         text = f"{label}\nends with {channels:,}"

@@ -7,7 +7,7 @@ import torch
 from densenet_course.figures.style import COLOURS, MAX_WIDTH, describe, new_figure
 from densenet_course.studies.features import maps_by_depth, reuse
 
-LINES = {  # network: colour, marker, line style
+BY_NETWORK = {  # network: colour, marker, line style
     "trained": (COLOURS["new"], "o", "-"),
     "untrained": (COLOURS["input"], "s", "--"),
 }
@@ -84,7 +84,7 @@ def probe_curves(networks, chance):
     for panel, question in zip(panels[:, 0], questions, strict=True):
         places = list(networks["trained"][0][question]["test"])
         for network, runs in networks.items():
-            colour, marker, line = LINES[network]
+            colour, marker, line = BY_NETWORK[network]
             by_place = [[100 * run[question]["test"][place] for run in runs] for place in places]
             means = [statistics.mean(values) for values in by_place]
             panel.fill_between(range(len(places)), list(map(min, by_place)), list(map(max, by_place)), color=colour,

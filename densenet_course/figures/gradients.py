@@ -7,12 +7,12 @@ from torch import nn
 from densenet_course.figures.style import COLOURS, describe, new_figure
 
 SETTINGS = ("PyTorch's weights", "He's weights", "with BatchNorm")
-LINES = {  # one colour, one marker and one line style for each way of wiring
+WIRINGS = {  # one colour, one marker and one line style for each way of wiring
     "plain": {"color": COLOURS["ink"], "marker": "s", "linestyle": ":"},
-    "residual": {"color": "#CC79A7", "marker": "^", "linestyle": "--"},
+    "residual": {"color": COLOURS["residual"], "marker": "^", "linestyle": "--"},
     "dense": {"color": COLOURS["new"], "marker": "o", "linestyle": "-"},
 }
-KINDS = tuple(LINES)
+KINDS = tuple(WIRINGS)
 
 
 def relu_conv(in_channels, out_channels, setting="PyTorch's weights"):
@@ -90,7 +90,7 @@ def gradient_norms(norms):
     for ax, (setting, by_kind) in zip(panels[0], norms.items(), strict=True):
         for kind, lengths in by_kind.items():
             layers = range(1, len(lengths) + 1)
-            ax.semilogy(layers, lengths, **LINES[kind], label=kind, markersize=4, markevery=(0, 3), linewidth=1.6)
+            ax.semilogy(layers, lengths, **WIRINGS[kind], label=kind, markersize=4, markevery=(0, 3), linewidth=1.6)
         ax.set(title=setting if len(norms) > 1 else None, xlabel="layer", xticks=[1, *ticks(len(layers))])
         ax.grid(axis="y", alpha=0.3)
     panels[0, 0].set_ylabel("length of the gradient")
@@ -110,9 +110,9 @@ def check_norms(norms):
     if not norms:
         raise ValueError("norms: expected at least one setting with its stacks, got none")
     for by_kind in norms.values():
-        unknown = set(by_kind) - set(LINES)
+        unknown = set(by_kind) - set(WIRINGS)
         if unknown or not by_kind:
-            raise ValueError(f"norms: expected stacks among {', '.join(LINES)}, got {', '.join(unknown) or 'none'}")
+            raise ValueError(f"norms: expected stacks among {', '.join(WIRINGS)}, got {', '.join(unknown) or 'none'}")
         for kind, lengths in by_kind.items():
             if not lengths:
                 raise ValueError(f"norms: no lengths for {kind}, expected one for each layer")

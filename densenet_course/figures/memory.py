@@ -5,12 +5,11 @@ import statistics
 
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from densenet_course.figures.gradients import LINES as STACKS
 from densenet_course.figures.style import COLOURS, describe, new_figure
 
 STYLES = (  # of the first curve, the second, …
     {"color": COLOURS["ink"], "marker": "s", "linestyle": ":"},
-    {"color": STACKS["residual"]["color"], "marker": "^", "linestyle": "--"},
+    {"color": COLOURS["residual"], "marker": "^", "linestyle": "--"},
     {"color": COLOURS["bottleneck"], "marker": "D", "linestyle": "-."},
     {"color": COLOURS["new"], "marker": "o", "linestyle": "-"},
 )

@@ -3,14 +3,13 @@
 import torch
 from torch import nn
 
-from densenet_course.figures.gradients import LINES
 from densenet_course.figures.style import COLOURS, describe, new_figure
 from densenet_course.layers import DenseBlock
 from densenet_course.studies.relatives import InceptionBlock, ResidualBlock
 
 PIECES = {  # what leaves a block: colour and hatch
     "x": (COLOURS["input"], ""),
-    "x + H": (LINES["residual"]["color"], "//"),
+    "x + H": (COLOURS["residual"], "//"),
     "H": (COLOURS["new"], ".."),
 }
 LAYER_LINES = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))

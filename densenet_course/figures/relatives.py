@@ -2,13 +2,12 @@
 
 import statistics
 
-from densenet_course.figures.gradients import LINES
 from densenet_course.figures.style import COLOURS, describe, new_figure
 from densenet_course.studies.families import curves, largest, points
 
 FAMILIES = {  # colour and hatch of a bar, marker and line of a curve
     "DenseNet-BC": {"color": COLOURS["new"], "hatch": "", "marker": "o", "linestyle": "-"},
-    "ResNet": {"color": LINES["residual"]["color"], "hatch": "//", "marker": "^", "linestyle": "--"},
+    "ResNet": {"color": COLOURS["residual"], "hatch": "//", "marker": "^", "linestyle": "--"},
     "Inception": {"color": COLOURS["input"], "hatch": "..", "marker": "s", "linestyle": ":"},
 }
 COSTS = (  # what a panel shows: title, unit, how to read it from a network and its step time in seconds

@@ -7,7 +7,7 @@ import torch
 from densenet_course.figures.style import COLOURS, describe, new_figure
 from densenet_course.training.schedules import one_cycle, step_decay
 
-LINES = {"train": (COLOURS["input"], "o", "--"), "test": (COLOURS["new"], "s", "-")}  # colour, marker, line style
+BY_SPLIT = {"train": (COLOURS["input"], "o", "--"), "test": (COLOURS["new"], "s", "-")}  # colour, marker, line style
 
 
 def learning_curves(history):
@@ -28,7 +28,7 @@ def learning_curves(history):
     figure, panels = new_figure(height=2.9, ncols=2)
     told = []
     for panel, measure, scale in ((panels[0], "loss", 1), (panels[1], "accuracy", 100)):
-        for split, (colour, marker, line) in LINES.items():
+        for split, (colour, marker, line) in BY_SPLIT.items():
             if f"{split}_{measure}" not in history[0]:
                 continue
             values = [scale * row[f"{split}_{measure}"] for row in history]

@@ -4,8 +4,7 @@ from textwrap import fill
 
 from matplotlib.patches import Rectangle
 
-from densenet_course.figures.blocks import _cell
-from densenet_course.figures.style import COLOURS, describe, new_figure
+from densenet_course.figures.style import COLOURS, describe, link_cell, new_figure
 
 TITLES = ("expected", "yours")
 LETTERS = 32  # in a line of a panel
@@ -32,7 +31,7 @@ def readers_beside(expected, yours):
             continue
         for row, reads in enumerate(side["reads"]):
             for column, filled in enumerate(reads[:row + 1]):
-                _cell(panel, row, column, filled)
+                link_cell(panel, row, column, filled)
         right = side["order"] == expected["order"]
         panel.set(xlim=(-0.5, last + 0.5), ylim=(last + 0.5, -0.5))
         panel.set_xticks(range(last + 1), _names(range(last + 1)), fontsize=10)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib import pyplot as plt
+from matplotlib.patches import Rectangle
 
 # One colour per role everywhere, from Okabe and Ito's palette for colour-blind readers.
 COLOURS = {
@@ -12,6 +13,7 @@ COLOURS = {
     "new": "#0072B2",
     "bottleneck": "#E69F00",
     "transition": "#009E73",
+    "residual": "#CC79A7",
     "wrong": "#D55E00",
     "ink": "#222222",
 }
@@ -36,6 +38,18 @@ def new_figure(*, width=MAX_WIDTH, height=3.2, **subplots):
         raise ValueError(f"width: expected at most {MAX_WIDTH} inches (640 px), got {width}")
     with plt.rc_context(STYLE):
         return plt.subplots(figsize=(width, height), layout="constrained", **subplots)
+
+
+def link_cell(axes, row, column, is_read):
+    """Draw one cell of a matrix of readers (rows) and sources (columns): a tick, or a dash in a red frame.
+
+    Column 0 is the input, grey; the others are new maps, blue.
+    """
+    role = "input" if column == 0 else "new"
+    face, edge = (COLOURS[role], COLOURS[role]) if is_read else ("white", COLOURS["wrong"])
+    axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, facecolor=face, edgecolor=edge, linewidth=1.5))
+    ink = "white" if is_read and role == "new" else COLOURS["ink"] if is_read else edge
+    axes.text(column, row, "✓" if is_read else "–", ha="center", va="center", color=ink, fontsize=14, weight="bold")
 
 
 def describe(figure, alt):
