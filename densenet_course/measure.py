@@ -1,10 +1,16 @@
 """Measure on a live network: parameters and multiply-adds, bytes saved for the backward pass, who reads whose maps."""
 
+import time
 from collections import Counter
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_parameters(module):
+    """Count the learned numbers of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def cost(model, *shape):
@@ -19,7 +25,7 @@ def cost(model, *shape):
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(torch.zeros(1, *shape))
-    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2  # a multiply-add is two of them
+    return count_parameters(model), counter.get_total_flops() // 2  # a multiply-add is two of them
 
 
 @torch.no_grad()
@@ -55,6 +61,30 @@ def reach(layer, in_channels, size=15):
     changed[:, :, size // 2, size // 2] += 100
     difference = (layer.eval()(maps) - layer(changed)).abs() > 1e-4  # (1, k, H, W)
     return difference.any(1).sum().item()
+
+
+def in_turns(tasks, rounds=9):
+    """Time tasks in turns on one thread, so that a machine that slows down slows all of them.
+
+    Args:
+        tasks: name → function without arguments.
+        rounds: timed calls of each; one more call of each comes first and is not timed.
+
+    Returns:
+        A dict: name → list of seconds, one for each round.
+    """
+    threads, seconds = torch.get_num_threads(), {name: [] for name in tasks}
+    torch.set_num_threads(1)  # one thread never waits for another that the system has put aside
+    try:
+        for lap in range(rounds + 1):
+            for name, task in tasks.items():
+                start = time.perf_counter()
+                task()
+                if lap:
+                    seconds[name].append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return seconds
 
 
 def saved_bytes(model, images, *, loss=None):

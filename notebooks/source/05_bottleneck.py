@@ -1,72 +1,67 @@
 # %% [markdown]
 # # 05 · The bottleneck
 #
-# **A 1×1 convolution to 4k channels before every 3×3 cuts the weights per channel read from 9·k to 4·k.**
+# **A layer deep in a block reads hundreds of channels to make twelve. Must it pay for
+# all of them?**
 #
-# Afterwards you can
-# - build `BottleneckLayer` and count its weights on paper;
-# - compute from how many input channels it pays, and where it does not;
-# - tell DenseNet, -B, -C and -BC apart, and prove by the parameter count which one you have.
+# After this lesson you can
+# - build `BottleneckLayer`, put it into a dense block, and set it beside ResNet's
+#   bottleneck;
+# - work out above how many input channels it pays, and what it does not save;
+# - tell DenseNet, -B, -C and -BC apart, and prove by the parameter count which one you
+#   have.
 #
-# About 35 minutes. Read before: [03 dense block](03_dense_block.ipynb) and [04 transition](04_transition.ipynb).
+# About 35 minutes, after [03 dense block](03_dense_block.ipynb) and [04
+# transition](04_transition.ipynb).
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already
     import subprocess
 
     course = "git+https://github.com/densenet-course/densenet-course"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "d2l==1.0.3", course], check=True)
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+    subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
 # %%
 from collections import OrderedDict
 from dataclasses import replace
+from statistics import median
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.models.resnet import Bottleneck
 
 from densenet_course import accounting
 from densenet_course.figures import channels, show
 from densenet_course.figures.explorer import explorer
-from densenet_course.layers import conv_block
+from densenet_course.layers import DenseBlock, conv_block
+from densenet_course.measure import count_parameters, in_turns
 from densenet_course.models import DenseNet, cifar_config, densenet121
 
-torch.manual_seed(0)
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
+_ = torch.manual_seed(0)
 
 # %% [markdown]
-# ## Reading much to write little
+# ## Read a lot, write a little
 #
-# Shapes are `(N, C, H, W)`; C is what a layer reads, k what it adds. The paper's DenseNet with 40 layers and k = 12
-# enters its third block with 16 + 24·12 = 304 channels. The block has 12 layers. **Predict** what the last of them
-# reads.
-
-# %% tags=["nbval-check-output"]
-accounting.layer_inputs(304, num_layers=12, growth_rate=12)
-
-# %% [markdown]
-# 304 + 11·12 = 436. The layer reads 436 channels to add 12. **Predict** the weights of its 3×3 convolution.
-
-# %% tags=["nbval-check-output"]
-conv_block(436, 12).conv1.weight.numel()
-
-# %% [markdown]
-# 9·436·12 = 47,088. Every channel that a layer reads costs 9·k weights, and the channels keep coming.
+# Shapes are `(N, C, H, W)`; C is what a layer reads, k what it appends. The paper's
+# DenseNet with 40 layers and k = 12 enters its third block with 304 channels. The last
+# of that block's 12 layers reads 304 + 11·12 = 436 channels to append 12. Its 3×3
+# convolution has 9·436·12 = 47,088 weights.
 
 # %% [markdown]
 # ## Two convolutions instead of one
 #
-# The paper puts a 1×1 convolution in front, which first gathers the C channels into 4k:
+# The paper puts a 1×1 convolution in front, which first gathers the C channels into 4k.
+# This narrow place is the **bottleneck**; we call it the waist.
 #
 # $$C \;\xrightarrow{\;1\times1\;}\; 4k \;\xrightarrow{\;3\times3\;}\; k$$
 #
-# Each convolution has BN and ReLU before it, as in lesson 02. The layer returns its k new maps only; joining stays
-# the block's work.
+# A 1×1 convolution sees no neighbouring pixel, so the 3×3 stays. Each convolution has
+# BN and ReLU before it, as in lesson 02. The layer returns its k new maps only;
+# appending them stays the block's work.
 
 # %%
 class BottleneckLayer(nn.Sequential):
@@ -75,264 +70,298 @@ class BottleneckLayer(nn.Sequential):
         super().__init__(OrderedDict(
             norm1=nn.BatchNorm2d(in_channels),
             relu1=nn.ReLU(),
-            conv1=nn.Conv2d(in_channels, width, kernel_size=1, bias=False),  # (N, 4k, H, W)
+            # (N, C, H, W) → (N, 4k, H, W)
+            conv1=nn.Conv2d(in_channels, width, kernel_size=1, bias=False),
             norm2=nn.BatchNorm2d(width),
             relu2=nn.ReLU(),
-            conv2=nn.Conv2d(width, growth_rate, kernel_size=3, padding=1, bias=False),  # (N, k, H, W)
+            # (N, 4k, H, W) → (N, k, H, W)
+            conv2=nn.Conv2d(width, growth_rate, kernel_size=3, padding=1, bias=False),
         ))
 
 
-show(channels.bottleneck_waist(BottleneckLayer(240, 12)))
-
 # %% [markdown]
-# The expensive 3×3 now reads 48 channels, however many come in. Only the 1×1 sees all 240, at one weight for each
-# pair of channels instead of nine.
-#
-# **Predict** the shapes in the smallest example: 3 channels, k = 10, 8×8 pixels.
+# **Predict** the shape after each of the six parts, for our smallest example: 3
+# channels, k = 10, 8×8 pixels. Is the waist narrow?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 maps = torch.randn(2, 3, 8, 8)
 for name, part in BottleneckLayer(3, 10).named_children():
     maps = part(maps)
     print(f"{name:5}", tuple(maps.shape))
 
 # %% [markdown]
-# 3 → 40 → 10. Here the waist is thirteen times *wider* than what comes in. A bottleneck is narrow only for a layer
-# that reads many channels, so it cannot always save.
+# 3 → 40 → 10: here the waist is thirteen times *wider* than what comes in. It is narrow
+# only where a layer reads many channels, as in this picture of C = 240 and k = 12.
+
+# %%
+show(channels.bottleneck_waist(BottleneckLayer(240, 12)))
 
 # %% [markdown]
-# ## Counting both layers
-#
-# A plain layer has 9·C·k weights, a bottleneck layer 4·C·k + 9·4k·k. **Predict** all four numbers, for C = 3 with k
-# = 10 and for C = 240 with k = 12.
+# *The 3×3 reads 48 channels, however many come in. Only the 1×1 sees all 240, with one
+# weight, not nine, for each pair of a channel read and a channel made.*
 
-# %% tags=["nbval-check-output"]
+# %% [markdown]
+# ## Where it pays
+#
+# A plain layer has 9·C·k weights. A bottleneck layer has 4·C·k in its 1×1 and 9·4k·k in
+# its 3×3.
+#
+# **Predict** above how many input channels C the bottleneck is the cheaper one. Set the
+# two counts equal; the cell tries k = 12 on both sides of your answer.
+
+# %% tags=["nbval-check-output", "hide-output"]
 def conv_weights(layer):
     return sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Conv2d))
 
 
-for c, k in ((3, 10), (240, 12)):
-    print(f"C = {c}: plain {conv_weights(conv_block(c, k)):,}, bottleneck {conv_weights(BottleneckLayer(c, k)):,}")
+for c in (3, 86, 87, 240):
+    plain = conv_weights(conv_block(c, 12))
+    narrow = conv_weights(BottleneckLayer(c, 12))
+    print(f"C = {c:3}: plain {plain:6,}, bottleneck {narrow:6,}")
 
 # %% [markdown]
-# At 3 channels the bottleneck costs fourteen times as much. At 240 it saves 36 %. Somewhere between they are equal:
+# $$9Ck = 4Ck + 36k^2 \;\Longrightarrow\; 5C = 36k \;\Longrightarrow\; C = 7.2\,k$$
 #
-# $$9Ck = 4Ck + 36k^2 \quad\Longrightarrow\quad C = \tfrac{36}{5}k = 7.2\,k$$
+# For k = 12 that is 86.4. At 3 channels the bottleneck costs 16 times as much; at 240
+# it saves 36 %.
 #
-# For k = 12 that is 86.4. **Predict** who wins at 86 channels and at 87.
-
-# %% tags=["nbval-check-output"]
-for c in (86, 87):
-    print(f"C = {c}: plain {conv_weights(conv_block(c, 12)):,}, bottleneck {conv_weights(BottleneckLayer(c, 12)):,}")
-
-# %% [markdown]
-# The plain layer wins by 24 weights at 86, the bottleneck by 36 at 87. So the crossing is where the algebra says.
-#
-# What about the work? Every weight is used once for each pixel. **Predict** the multiply-adds on maps of 32×32 by
-# multiplying; `accounting` counts them its own way.
-
-# %% tags=["nbval-check-output"]
-narrow = cifar_config(depth=100, growth_rate=12)
-plain = replace(narrow, bottleneck_factor=None)
-for c in (86, 87):
-    a, b = (accounting.layer_cost(f, c, name="layer", height=32, width=32).multiply_adds for f in (plain, narrow))
-    agree = a == 1024 * conv_weights(conv_block(c, 12)) and b == 1024 * conv_weights(BottleneckLayer(c, 12))
-    print(f"C = {c}: plain {a:,}, bottleneck {b:,}, weights × 32·32: {agree}")
-
-# %% [markdown]
-# Weights and work cross at the same place, because the maps of a block all have one size. Here is the whole range.
+# The maps of a block all have one size, so the multiply-adds cross at the same C as the
+# weights.
 
 # %%
 show(channels.cost_by_input(12))
 
 # %% [markdown]
-# Left of 86.4 the plain layer is cheaper, right of it the bottleneck, and the gap widens with every channel.
+# *Left of 86.4 channels the plain layer is cheaper, right of it the bottleneck, and the
+# gap widens with every channel.*
 #
-# How far can it widen? Divide: (4Ck + 36k²) / 9Ck = 4/9 + 4k/C. **Predict** the ratio at 240, 1,000 and 10,000
-# channels.
+# How far can it widen? Of the plain layer's weights, (4Ck + 36k²) / 9Ck = 4/9 + 4k/C
+# remain. So at least 4/9 always remain, and 5/9 is the most that a bottleneck can save.
 
 # %% tags=["nbval-check-output"]
-for c in (240, 1_000, 10_000):
-    print(f"C = {c:,}: {conv_weights(BottleneckLayer(c, 12)) / conv_weights(conv_block(c, 12)):.3f}")
+for c in (240, 1_000, 10_000, 1_000_000):
+    share = conv_weights(BottleneckLayer(c, 12)) / conv_weights(conv_block(c, 12))
+    print(f"C = {c:9,}: {share:.3f} remains")
 
 # %% [markdown]
-# It comes down towards 4/9 = 0.444 and never below. That is the most a bottleneck can save.
-#
-# The BatchNorms have parameters too: 2·C in both layers, and 2·4k more in the waist. That moves the crossing to
-# 7.2·k + 1.6. **Predict** what happens at C = 88 for k = 12.
+# **Predict**: DenseNet-121 has bottleneck layers everywhere, with k = 32. Its blocks of
+# 6, 12, 24 and 16 layers start with 64, 128, 256 and 512 channels. How many of the 58
+# layers would be cheaper without?
 
-# %% tags=["nbval-check-output"]
-count(conv_block(88, 12)), count(BottleneckLayer(88, 12))
-
-# %% [markdown]
-# A draw, to the last parameter: 7.2·12 + 1.6 = 88.
-#
-# Does a real network have layers on the wrong side? DenseNet-121 has k = 32, so the multiply-adds cross at 230.4
-# channels. Its blocks start at 64, 128, 256 and 512. **Predict** how many layers of each read fewer than 230.4.
-
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 for start, num_layers in ((64, 6), (128, 12), (256, 24), (512, 16)):
     inputs = accounting.layer_inputs(start, num_layers=num_layers, growth_rate=32)
-    below = sum(c < 230.4 for c in inputs)
-    print(f"reads {inputs[0]} to {inputs[-1]}: {below} of {num_layers} layers cheaper when plain")
+    below = sum(c < 7.2 * 32 for c in inputs)
+    print(f"reads {inputs[0]} to {inputs[-1]}: {below} of {num_layers} cheaper plain")
 
 # %% [markdown]
-# 10 of 58, among them the whole first block. The paper uses the bottleneck in every layer all the same. Saving is
-# not all it does: each layer also gets a second BN and ReLU.
+# 10 of 58, among them the whole first block. The paper uses the bottleneck in every
+# layer all the same. It does more than save: each layer also gets a second BN and ReLU.
+
+# %% [markdown]
+# ## In a dense block
+#
+# `DenseBlock` of lesson 03 takes any layer that reads C channels and returns k. Here
+# are two blocks that differ in the layer alone.
+
+# %% tags=["nbval-check-output"]
+maps = torch.randn(2, 256, 14, 14)
+for layer in (conv_block, BottleneckLayer):
+    block = DenseBlock(12, 256, growth_rate=32, layer=layer)
+    shape, weights = tuple(block(maps).shape), conv_weights(block)
+    print(f"{layer.__name__:15} {shape}, {weights:,} weights")
+
+# %% [markdown]
+# The same 256 + 12·32 channels, made of 26 % fewer weights. The wiring does not know
+# what stands inside a layer.
+
+# %% [markdown]
+# ## Beside ResNet's bottleneck
+#
+# ResNet-50 has a bottleneck, too: 1×1 down, 3×3, 1×1 up again. **Predict**: why does it
+# need the third convolution, and DenseNet does not?
+
+# %% tags=["nbval-check-output", "hide-output"]
+residual, dense = Bottleneck(256, 64), BottleneckLayer(256, 32)
+for name, layer in (("ResNet", residual), ("DenseNet", dense)):
+    steps = [m for m in layer.modules() if isinstance(m, nn.Conv2d)]
+    sides = [f"{m.kernel_size[0]}×{m.kernel_size[1]}" for m in steps]
+    path = ", ".join(f"{s} to {m.out_channels}" for s, m in zip(sides, steps, strict=True))
+    print(f"{name:8} from 256: {path}; {conv_weights(layer):,} weights")
+
+# %% [markdown]
+# ResNet *adds*: its result must have the 256 channels of what it is added to. DenseNet
+# *appends*, so k channels will do. By coincidence both have 69,632 weights. ResNet
+# spends them on changing all 256 channels, DenseNet on making 32 new ones.
+
+# %% [markdown]
+# ## What the clock says
+#
+# At C = 240 the bottleneck needs 64 % of the plain layer's multiply-adds. **Predict**:
+# does a forward and backward pass take 64 % of the time as well? Both run in turns on
+# one CPU thread.
+
+# %% tags=["hide-output"]
+maps = torch.randn(16, 240, 16, 16)
+layers = {"plain": conv_block(240, 12), "bottleneck": BottleneckLayer(240, 12)}
+steps = {name: lambda f=f: f(maps).sum().backward() for name, f in layers.items()}
+seconds = in_turns(steps, rounds=15)
+ratios = [a / b for a, b in zip(seconds["bottleneck"], seconds["plain"], strict=True)]
+print(f"time: {median(ratios):.2f} of plain ({min(ratios):.2f} to {max(ratios):.2f})")
+
+# %% [markdown]
+# Compare your machine with the 0.64. Counting leaves out the second BN and ReLU, and
+# the memory that they read and write. Weights are saved for certain; time must be
+# measured, and lesson 09 does so.
 
 # %% [markdown]
 # ## Why 4k?
 #
-# The paper chooses 4k and shows no other width. Counting says what a factor b would do. The layers are equal at $C =
-# 9bk/(9-b)$. **Predict** for b = 1, 2, 4 and 8 the weights at C = 240, k = 12. The plain layer has 25,920.
+# The paper chooses 4k and shows no other width. With a factor b, the counts are equal
+# where 9Ck = bCk + 9bk². Solved for C, that is 9bk / (9 − b).
 
 # %% tags=["nbval-check-output"]
-for b in (1, 2, 4, 8):
-    print(f"b = {b}: equal at {9 * b / (9 - b):4.1f}·k, weights {conv_weights(BottleneckLayer(240, 12, b)):,}")
+for b in (1, 2, 4, 8, 9):
+    crossing = f"{9 * b / (9 - b):4.1f}·k" if b < 9 else "never"
+    weights = conv_weights(BottleneckLayer(240, 12, b))
+    print(f"b = {b}: pays above {crossing}, weights at C = 240: {weights:,}")
 
 # %% [markdown]
-# The cost is proportional to b. With b = 8 it pays only above 72·k = 864 channels; with b = 9 it never does.
-# Counting bounds the choice from above. What a narrower waist costs in accuracy, counting cannot say.
+# With b = 9 the 1×1 alone costs as much as the plain 3×3. What a narrow waist costs in
+# accuracy, counting cannot say. At most 4k different maps reach the 3×3.
 
 # %% [markdown]
 # ## Four names
 #
-# **-B** means bottleneck layers, **-C** means θ < 1 in the transitions, and **-BC** means both. The depth L counts
-# convolutions and the classifier. That is 4 outside the blocks, then one for each plain layer and two for each
-# bottleneck layer.
+# **-B** means bottleneck layers, **-C** means θ < 1 in the transitions, and **-BC**
+# means both. The depth L counts convolutions and the classifier: stem, two transitions
+# and classifier make 4. Each plain layer counts 1, each bottleneck layer 2.
 #
-# **Predict** L for three blocks of 16 layers, plain and with bottleneck.
+# **Predict**: three blocks of 16 layers, k = 12, a stem of 16 channels. Which saves
+# more parameters, -B or -C?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 options = {
     "DenseNet": {"depth": 52, "bottleneck": False, "compression": 1.0},
     "DenseNet-C": {"depth": 52, "bottleneck": False, "compression": 0.5},
     "DenseNet-B": {"depth": 100, "bottleneck": True, "compression": 1.0},
     "DenseNet-BC": {"depth": 100, "bottleneck": True, "compression": 0.5},
 }
-family = {name: cifar_config(growth_rate=12, **chosen) for name, chosen in options.items()}
-largest = accounting.parameters(family["DenseNet"])
-for name, config in family.items():
+for name, chosen in options.items():
+    config = replace(cifar_config(growth_rate=12, **chosen), init_channels=16)
     total, depth = accounting.parameters(config), accounting.depth(config)
+    if name == "DenseNet":
+        largest = total
     saved = 1 - total / largest
-    print(f"{name:12} L = {depth:3}, k0 = {config.init_channels}: {total:>9,} parameters, {saved:3.0%} less")
+    print(f"{name:12} L = {depth:3}: {total:>9,} parameters, {saved:3.0%} less")
 
 # %% [markdown]
-# 4 + 3·16 = 52 and 4 + 6·16 = 100. With the same 48 layers, -C saves 43 % of the parameters, -B 34 %, and both
-# together 57 %.
+# -C saves more: it takes channels away from every layer behind it. Together they save
+# 58 %.
 #
-# The paper spends the saving on depth. Its two small networks are plain with L = 40 and BC with L = 100, both with
-# k = 12. **Predict** which one has more parameters.
+# The paper spends the saving on depth. Its two small networks are plain with L = 40,
+# and -BC with L = 100 and a stem of 2k; for 2k it gives no reason.
 
 # %% tags=["nbval-check-output"]
 plain40 = cifar_config(depth=40, growth_rate=12, bottleneck=False, compression=1.0)
 bc100 = cifar_config(depth=100, growth_rate=12)
 for config in (plain40, bc100):
-    formulas = accounting.parameters(config)
-    print(f"L = {accounting.depth(config)}: model {count(DenseNet(config)):,}, formulas {formulas:,}")
+    live, formulas = count_parameters(DenseNet(config)), accounting.parameters(config)
+    print(f"L = {accounting.depth(config)}: model {live:,}, formulas {formulas:,}")
 
 # %% [markdown]
-# The network of 40 layers has more: 1,019,722 against 769,162. The authors' page gives it the larger error as well:
-# 5.24 % on CIFAR-10 with augmentation, against 4.51 %.
-#
-# One more rule sits in the table above. The stem makes k0 = 16 channels, but 2k in a -BC network. **Predict:** does
-# DenseNet-BC with k0 = 16 have more or fewer parameters?
-
-# %% tags=["nbval-check-output"]
-accounting.parameters(replace(bc100, init_channels=16))
-
-# %% [markdown]
-# 14,352 fewer. When a DenseNet-BC of 100 layers counts 754,810, look at its stem.
+# The authors' page gives the shallow network the larger error, 5.24 % on CIFAR-10 with
+# augmentation against 4.51 %. These two differ in depth, stem and θ as well, so that is
+# no proof for the bottleneck. The paper's figure 4 (left) varies one thing at a time:
+# there -BC makes the fewest errors for its parameters.
 
 # %% [markdown]
 # ## Break it: a waist of k
 #
-# It is easy to overlook the factor 4. **Predict:** what does a layer with a waist of k return, and will anything
-# complain?
+# It is easy to overlook the factor 4. **Predict**: what does a layer with a waist of k
+# return, and will anything complain?
 
-# %% tags=["nbval-check-output"]
-print(tuple(BottleneckLayer(240, 12, bottleneck_factor=1)(torch.randn(2, 240, 8, 8)).shape))  # (N, k, H, W)
-print(f"{count(DenseNet(replace(bc100, bottleneck_factor=1))):,} parameters")
+# %% tags=["nbval-check-output", "hide-output"]
+narrow = BottleneckLayer(240, 12, bottleneck_factor=1)
+print(tuple(narrow(torch.randn(2, 240, 8, 8)).shape))
+print(f"{count_parameters(DenseNet(replace(bc100, bottleneck_factor=1))):,} parameters")
 
 # %% [markdown]
-# The shape is right and nothing complains. Two thirds of the parameters are gone: 261,130 instead of 769,162.
+# The shape is right and nothing complains. Two thirds of the parameters are gone:
+# 261,130 instead of 769,162. Only the count tells.
 
 # %% [markdown]
 # ## Break it: no BN and ReLU in the waist
 #
-# Without them, the two convolutions follow each other directly. **Predict:** is there a single 3×3 convolution that
-# does the same? Multiply the two weights and compare.
+# Without them, the two convolutions follow each other directly. **Predict**: is there a
+# single 3×3 convolution that does the same?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 layer, maps = BottleneckLayer(240, 12), torch.randn(2, 240, 8, 8)
-merged = torch.einsum("ombx,mc->ocbx", layer.conv2.weight, layer.conv1.weight[:, :, 0, 0])  # (12, 240, 3, 3)
+reduce = layer.conv1.weight[:, :, 0, 0]  # (waist, read)
+# o: channel made, w: channel of the waist, c: channel read, y, x: place in the window
+merged = torch.einsum("owyx,wc->ocyx", layer.conv2.weight, reduce)  # (12, 240, 3, 3)
 single = F.conv2d(maps, merged, padding=1)  # (N, k, H, W)
 print("without:", torch.allclose(layer.conv2(layer.conv1(maps)), single, atol=1e-4))
-print("with:", torch.allclose(layer.conv2(layer.relu2(layer.norm2(layer.conv1(maps)))), single, atol=1e-4))
+complete = layer.conv2(layer.relu2(layer.norm2(layer.conv1(maps))))
+print("with:", torch.allclose(complete, single, atol=1e-4))
 
 # %% [markdown]
-# Two linear steps are one linear step. What looks like two layers is a plain 3×3 convolution in disguise. A
-# nonlinear step between them prevents that.
-#
-# Again nothing raises. Each waist loses 2·48 parameters, and the network has 48 of them. **Predict** the new count.
-
-# %% tags=["nbval-check-output"]
-network = DenseNet(bc100)
-for module in network.modules():
-    if hasattr(module, "norm2"):
-        del module.norm2, module.relu2
-f"{count(network):,}"
-
-# %% [markdown]
-# 769,162 − 4,608 = 764,554. The count catches a slip that no shape shows.
+# Two linear steps are one linear step. Such a layer is a plain 3×3 convolution in
+# disguise, and not any: all that it knows of 240 channels passes through 48 weighted
+# sums. A nonlinear step between the two makes it more than that.
 
 # %% [markdown]
 # ## Break it: DenseNet-121 from plain layers
 #
-# Blocks of 6, 12, 24 and 16 layers with k = 32 look like DenseNet-121, even when the layers are plain. **Predict:**
-# more parameters than 7,978,856, or fewer? And what is L?
+# Blocks of 6, 12, 24 and 16 layers with k = 32 look like DenseNet-121, even when the
+# layers are plain. **Predict**: more parameters than 7,978,856, or fewer? And what is
+# L?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 imposter = replace(densenet121().config, bottleneck_factor=None)
-extra = count(DenseNet(imposter)) - count(densenet121())
-print(f"{accounting.parameters(imposter):,} parameters, {extra:+,}, L = {accounting.depth(imposter)}")
+extra = count_parameters(DenseNet(imposter)) - count_parameters(densenet121())
+total, depth = accounting.parameters(imposter), accounting.depth(imposter)
+print(f"{total:,} parameters, {extra:+,}, L = {depth}")
 
 # %% [markdown]
-# 2,890,240 too many, and L = 63. The 121 in the name counts two convolutions in each of the 58 layers: 116, and 5
-# outside the blocks.
+# 2,890,240 too many, and L = 63. The 121 in the name counts two convolutions in each of
+# the 58 layers: 116, and 5 outside the blocks.
 
 # %% [markdown]
 # ## Explore
 #
-# Three sliders and a switch, for images of 32×32 pixels. **Predict** before you move them: which adds more
-# parameters, doubling k to 24 or doubling the layers to 32?
+# Three sliders and a switch, for images of 32×32 pixels. Until you move something, the
+# picture shows DenseNet-BC with L = 100 and k = 12. After that a dotted line keeps this
+# start in view.
 
 # %%
 controls = explorer()
 
 # %% [markdown]
-# Until you move something, the picture shows DenseNet-BC with L = 100 and k = 12. After that a dotted line keeps
-# this start in view. Here is the answer.
+# **Predict**, then try: which adds more parameters, doubling k to 24 or doubling the
+# layers to 32 a block?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 for depth, k in ((100, 24), (196, 12)):
     total = accounting.parameters(cifar_config(depth=depth, growth_rate=k))
-    print(f"L = {depth}, k = {k}: {total:,}, {total / accounting.parameters(bc100):.2f} times as many")
+    times = total / accounting.parameters(bc100)
+    print(f"L = {depth}, k = {k}: {total:,}, {times:.2f} times as many")
 
 # %% [markdown]
-# Doubling k doubles what a layer reads and what it makes: 3.93 times. Doubling the layers means twice as many, each
-# reading about twice as much. But their 3×3 stays at 36·k² weights, so the factor is 3.25.
+# Doubling k doubles what a layer reads and what it makes: nearly four times. Twice as
+# many layers each read about twice as much, but their 3×3 keeps its 36·k² weights. So
+# that is less than four times as many.
 #
 # ## Your turn
 #
-# [Exercise 5](exercises/05_bottleneck.ipynb), *medium, 20 minutes.* Write
-# `BottleneckLayer(in_channels, growth_rate, bottleneck_factor=4)` from memory, and
-# `layer_cost(in_channels, growth_rate, height, width, bottleneck_factor=4)`, the multiply-adds of its two
-# convolutions.
+# [Exercise 5](exercises/05_bottleneck.ipynb), *medium, 20 minutes.* Write a bottleneck
+# layer and count what it costs.
 #
 # ## Shapes and parameters
 #
-# DenseNet-BC with L = 100 and k = 12, part by part on 32×32: the live model against the formulas.
+# DenseNet-BC with L = 100 and k = 12, part by part on 32×32: the live model against the
+# formulas.
 
 # %% tags=["nbval-check-output"]
 model = DenseNet(bc100)
@@ -340,26 +369,32 @@ out = torch.randn(2, 3, 32, 32)
 rows = accounting.trace(bc100, 32)[:-1]  # all but the head
 for (name, part), row in zip(model.features.named_children(), rows, strict=False):
     out = part(out)
-    agree = out.shape[1:] == (row.channels, row.height, row.width) and count(part) == row.parameters
-    print(f"{name:12} {tuple(out.shape)!s:17} {count(part):>8,} parameters, formulas agree: {agree}")
-print(f"whole network: {count(model):,}, formulas {accounting.parameters(bc100):,}")
+    counted = (*out.shape[1:], count_parameters(part))
+    agree = counted == (row.channels, row.height, row.width, row.parameters)
+    print(f"{name:12} {tuple(out.shape)!s:17} {counted[-1]:>8,}, as formulas: {agree}")
 
 # %% [markdown]
-# The three blocks have the same number of layers, yet each holds more parameters than the one before. They read
-# more: 24, 108 and 150 channels at their start.
+# The three blocks have the same number of layers, yet each holds more parameters than
+# the one before. They read more: 24, 108 and 150 channels at their start.
 #
 # ## Recap
 #
-# - A bottleneck layer is BN → ReLU → 1×1 to 4k → BN → ReLU → 3×3 to k. A channel it reads costs 4·k weights, not 9·k.
-# - It pays above 7.2·k input channels, in weights and in multiply-adds alike; below, the plain layer is cheaper.
-# - -B is the bottleneck, -C is θ < 1, -BC is both, with a stem of 2k. Most slips here are silent; the parameter
-#   count finds them.
+# - A bottleneck layer is BN → ReLU → 1×1 to 4k → BN → ReLU → 3×3 to k. A channel it
+#   reads costs 4·k weights, not 9·k.
+# - It pays above 7.2·k input channels and saves at most 5/9, in weights and
+#   multiply-adds alike. Time is another matter.
+# - -B is the bottleneck, -C is θ < 1, -BC is both. Most slips here are silent; the
+#   parameter count finds them.
 #
 # ## Sources
 #
-# - Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
-#   [arXiv 1608.06993](https://arxiv.org/abs/1608.06993), section 3, "Bottleneck layers", "Compression" and
-#   "Implementation Details".
-# - The authors' page, [liuzhuang13/DenseNet](https://github.com/liuzhuang13/DenseNet): the error rates on CIFAR-10.
+# - Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*,
+#   CVPR 2017, [arXiv 1608.06993](https://arxiv.org/abs/1608.06993), section 3,
+#   "Bottleneck layers", "Compression" and "Implementation Details"; figure 4.
+# - He, Zhang, Ren, Sun: *Deep Residual Learning for Image Recognition*, CVPR 2016,
+#   [arXiv 1512.03385](https://arxiv.org/abs/1512.03385), figure 5: ResNet's bottleneck.
+# - The authors' page, [liuzhuang13/DenseNet](https://github.com/liuzhuang13/DenseNet):
+#   the error rates on CIFAR-10.
 #
-# **Next:** [06 a small DenseNet](06_small_densenet.ipynb), where all parts come together.
+# **Next:** [06 a small DenseNet](06_small_densenet.ipynb), where all parts come
+# together.
