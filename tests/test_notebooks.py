@@ -21,7 +21,7 @@ COMPARED = {
     "02_conv_block": 13,
     "03_dense_block": 15,
     "04_transition": 18,
-    "05_bottleneck": 19,
+    "05_bottleneck": 14,
     "06_small_densenet": 18,
     "07_train_fashion_mnist": 10,
     "08_densenet121": 24,

@@ -185,9 +185,8 @@ for layer in (conv_block, BottleneckLayer):
 residual, dense = Bottleneck(256, 64), BottleneckLayer(256, 32)
 for name, layer in (("ResNet", residual), ("DenseNet", dense)):
     steps = [m for m in layer.modules() if isinstance(m, nn.Conv2d)]
-    sides = [f"{m.kernel_size[0]}×{m.kernel_size[1]}" for m in steps]
-    path = ", ".join(f"{s} to {m.out_channels}" for s, m in zip(sides, steps, strict=True))
-    print(f"{name:8} from 256: {path}; {conv_weights(layer):,} weights")
+    path = [f"{m.kernel_size[0]}×{m.kernel_size[0]} to {m.out_channels}" for m in steps]
+    print(f"{name:8} from 256: {", ".join(path)}; {conv_weights(layer):,} weights")
 
 # %% [markdown]
 # ResNet *adds*: its result must have the 256 channels of what it is added to. DenseNet
