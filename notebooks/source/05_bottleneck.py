@@ -186,7 +186,7 @@ residual, dense = Bottleneck(256, 64), BottleneckLayer(256, 32)
 for name, layer in (("ResNet", residual), ("DenseNet", dense)):
     steps = [m for m in layer.modules() if isinstance(m, nn.Conv2d)]
     path = [f"{m.kernel_size[0]}×{m.kernel_size[0]} to {m.out_channels}" for m in steps]
-    print(f"{name:8} from 256: {", ".join(path)}; {conv_weights(layer):,} weights")
+    print(f"{name:8} from 256:", *path, f"— {conv_weights(layer):,} weights")
 
 # %% [markdown]
 # ResNet *adds*: its result must have the 256 channels of what it is added to. DenseNet
