@@ -147,7 +147,8 @@ def densenet121(num_classes=1000, *, in_channels=3, weights=None, **options):
     Args:
         num_classes: outputs of the classifier.
         in_channels: channels of the images.
-        weights: None for random weights; "DEFAULT" for torchvision's ImageNet weights; or a file or URL of such.
+        weights: None for random weights; "DEFAULT", or ``torchvision.models.DenseNet121_Weights.DEFAULT``, for
+            torchvision's ImageNet weights; or a file or URL of such.
         options: further ``DenseNetConfig`` fields, for instance ``drop_rate`` or ``efficient``.
 
     Raises:
