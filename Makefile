@@ -43,11 +43,10 @@ lock:
 
 notebooks: $(addprefix run-,$(ONLY))
 
-# Text → notebook → executed notebook; the old one is replaced only when every cell has run. A stored exception is one
-# line: its traceback would hold this machine's paths. What a cell prints is one output, however it happened to arrive.
+# Text → notebook → executed notebook; the old one is replaced only when every cell has run. What a cell prints is one
+# output, however it happened to arrive.
 EXECUTE = $(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace \
-    --ExecutePreprocessor.timeout=900 --ExecutePreprocessor.record_timing=False \
-    --ExecutePreprocessor.extra_arguments=--InteractiveShell.xmode=Minimal
+    --ExecutePreprocessor.timeout=900 --ExecutePreprocessor.record_timing=False
 COALESCE = $(BIN)/jupyter nbconvert --log-level WARN --to notebook --inplace --coalesce-streams
 
 run-%: notebooks/source/%.py | $(BIN)
@@ -56,6 +55,7 @@ run-%: notebooks/source/%.py | $(BIN)
 	@$(BIN)/jupytext --quiet --to ipynb --update --set-kernel python3 --output notebooks/.draft-$*.ipynb $<
 	@$(EXECUTE) notebooks/.draft-$*.ipynb
 	@$(COALESCE) notebooks/.draft-$*.ipynb
+	@$(BIN)/python notebooks/fold.py notebooks/.draft-$*.ipynb
 	@mv notebooks/.draft-$*.ipynb notebooks/$*.ipynb
 
 # Of an exercise two notebooks are made: the student's by nbgrader, without the solution, and the solution, executed.

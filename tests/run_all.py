@@ -16,7 +16,7 @@ CELL_TIMEOUT = 600  # seconds
 WORKERS = 2  # test modules, and notebooks, side by side
 NBVAL = ["--nbval-lax", "--nbval-current-env", "-p", "tests.nbval_strict", "-n", str(WORKERS), "--dist", "loadscope"]
 PARTS = {
-    "ruff": ["ruff", "check", "densenet_course", "tests", "benchmarks", "notebooks/source", "bootstrap.py"],
+    "ruff": ["ruff", "check", "densenet_course", "tests", "benchmarks", "notebooks", "bootstrap.py"],
     "pytest": ["pytest", "tests", "--durations=10", "-n", str(WORKERS), "--dist", "loadscope"],
     "notebooks": ["pytest", *NBVAL, f"--nbval-cell-timeout={CELL_TIMEOUT}"],
 }

@@ -147,7 +147,7 @@ def test_explorer_shows_the_network_that_the_sliders_choose(monkeypatch):
     monkeypatch.setattr(IPython.display, "display", display)
     controls = figures.explorer(MEASURED)
     image, panel = first
-    assert image.format == "png" and image.alt.startswith("k = 8, (2, 2, 2), θ = 0.5: 20,000 parameters")
+    assert image.png.startswith(b"\x89PNG") and image.alt.startswith("k = 8, (2, 2, 2), θ = 0.5: 20,000 parameters")
     assert "run this cell" in panel["text/plain"] and "application/vnd.jupyter.widget-view+json" in panel
     controls["growth_rate"].value = 16
     controls["block_layers"].value = (2, 4, 4)

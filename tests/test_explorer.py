@@ -55,7 +55,7 @@ def test_extremes_of_the_controls_make_networks():
 def test_first_picture_is_an_ordinary_output_with_a_line_for_readers_without_kernel(outputs):
     explorer.explorer()
     image, panel = outputs["first"]
-    assert image.format == "png" and "769,162 parameters" in image.alt
+    assert image.png.startswith(b"\x89PNG") and "769,162 parameters" in image.alt
     assert "run this cell" in panel["text/plain"]
     assert "application/vnd.jupyter.widget-view+json" in panel
 

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "densenet_course"
 # A room is a module or a folder at the top of the package; beside it the rooms whose modules it may import.
 MAY = {
     "layers": "", "config": "", "accounting": "", "measure": "", "pretrained": "", "files": "", "results": "",
-    "fetching": "",
+    "lesson": "", "fetching": "",
     "training": "",
     "data": "fetching",
     "doctor": "fetching training",

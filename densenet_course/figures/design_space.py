@@ -4,7 +4,8 @@ import statistics
 
 from matplotlib.ticker import NullLocator
 
-from densenet_course.figures.style import COLOURS, as_image, describe, new_figure
+from densenet_course.figures.live import show_live
+from densenet_course.figures.style import COLOURS, describe, new_figure
 from densenet_course.studies.design_space import KNOBS, networks, unbeaten
 
 COSTS = (  # what a panel shows: axis label, how to read it from a network, ticks
@@ -172,23 +173,11 @@ def explorer(measured):
     Raises:
         ValueError: there is no network.
     """
-    from IPython.display import display
-    from ipywidgets import VBox
-
     controls = make_controls(measured)
     by_knobs = {tuple(getattr(n, knob) for knob in KNOBS): n for n in networks(measured)}
 
-    def current():
+    def draw():
         return landscape(measured, by_knobs[tuple(controls[knob].value for knob in KNOBS)])
 
-    handle = display(as_image(current()), display_id=True)
-
-    def redraw(_):
-        handle.update(as_image(current()))
-
-    for control in controls.values():
-        control.observe(redraw, names="value")
-    panel = VBox(list(controls.values()))._repr_mimebundle_()
-    panel["text/plain"] = "The sliders need a running kernel: run this cell."
-    display(panel, raw=True)
+    show_live(draw, controls)
     return controls

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from densenet_course import accounting
 from densenet_course.figures.channels import draw_channels
-from densenet_course.figures.style import as_image, describe, new_figure
+from densenet_course.figures.live import show_live
+from densenet_course.figures.style import describe, new_figure
 from densenet_course.models import cifar_config
 
 IMAGE_SIZE = 32  # pixels a side, as on CIFAR
@@ -88,22 +89,10 @@ def explorer():
     Returns:
         The controls by name; setting ``controls["growth_rate"].value`` redraws as the slider does.
     """
-    from IPython.display import display
-    from ipywidgets import VBox
-
     controls = make_controls()
 
-    def current():
+    def draw():
         return picture(choose(**{name: control.value for name, control in controls.items()}))
 
-    handle = display(as_image(current()), display_id=True)
-
-    def redraw(_):
-        handle.update(as_image(current()))
-
-    for control in controls.values():
-        control.observe(redraw, names="value")
-    panel = VBox(list(controls.values()))._repr_mimebundle_()
-    panel["text/plain"] = "The sliders need a running kernel: run this cell."
-    display(panel, raw=True)
+    show_live(draw, controls)
     return controls

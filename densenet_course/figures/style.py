@@ -1,5 +1,7 @@
 """What all pictures share: colours by role, alt text, showing in a notebook, saving as SVG."""
 
+import base64
+import html
 import io
 from pathlib import Path
 
@@ -26,6 +28,7 @@ STYLE = {
     "svg.fonttype": "path",
 }
 MAX_WIDTH = 6.4  # inches; 640 px in a notebook
+FRAME = "background: white; border-radius: 8px;"  # a card on a dark page, unseen on a white one
 
 
 def new_figure(*, width=MAX_WIDTH, height=3.2, **subplots):
@@ -58,6 +61,26 @@ def describe(figure, alt):
     return figure
 
 
+class Picture:
+    """A picture for a notebook: HTML whose alt text every page keeps, and the same words as plain text.
+
+    JupyterLab, nbconvert and Sphinx drop the alt text of a bare ``image/png`` output.
+
+    Args:
+        png: the file's bytes.
+        width: on the page, in px.
+        alt: what a reader who cannot see the picture should learn from it.
+    """
+
+    def __init__(self, png, *, width, alt):
+        self.png, self.width, self.alt = png, width, alt
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        about = f'alt="{html.escape(self.alt)}" width="{self.width}" style="{FRAME}"'
+        image = f'<img {about} src="data:image/png;base64,{base64.b64encode(self.png).decode()}">'
+        return {"text/html": image, "text/plain": self.alt}
+
+
 def show(figure):
     """Display a figure in a notebook as a crisp PNG with its alt text, and close it."""
     from IPython.display import display
@@ -66,15 +89,13 @@ def show(figure):
 
 
 def as_image(figure):
-    """Render a figure to an ``IPython.display.Image`` with alt text, and close it."""
-    from IPython.display import Image
-
+    """Render a figure to a ``Picture`` with its alt text, and close it."""
     buffer = io.BytesIO()
     with plt.rc_context(STYLE):
         figure.savefig(buffer, format="png", dpi=200)
     width = round(figure.get_figwidth() * 100)
     plt.close(figure)
-    return Image(buffer.getvalue(), format="png", width=width, alt=figure.alt_text)
+    return Picture(buffer.getvalue(), width=width, alt=figure.alt_text)
 
 
 def save(figure, path):

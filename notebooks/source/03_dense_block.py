@@ -10,7 +10,7 @@
 #
 # About 35 minutes, after lesson 02. Shapes are `(N, C, H, W)`: images, channels, height, width.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already
@@ -28,6 +28,7 @@ from densenet_course.accounting import channels_after, connections, conv_paramet
 from densenet_course.figures import show
 from densenet_course.figures.blocks import channel_ledger, concatenation_step, reader_matrix
 from densenet_course.layers import conv_block
+from densenet_course.lesson import expected
 
 _ = torch.manual_seed(0)
 
@@ -55,7 +56,7 @@ show(channel_ledger(layers.DenseBlock(4, 3, growth_rate=10)))
 #
 # **Predict:** how many channels are there after joining its maps to the images?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 images = torch.randn(2, 3, 8, 8)
 first = conv_block(3, 10)
 features = torch.cat([images, first(images)], dim=1)  # (2, 3 + 10, 8, 8)
@@ -65,7 +66,7 @@ tuple(features.shape)
 # 13 channels. `dim=1` is the channel axis: the maps lie behind the images like further pages of a book. The second
 # layer reads all 13. **Predict:** what comes out after it?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 second = conv_block(13, 10)
 features = torch.cat([features, second(features)], dim=1)  # (2, 13 + 10, 8, 8)
 tuple(features.shape)
@@ -96,7 +97,7 @@ class DenseBlock(nn.Module):
 #
 # **Predict** the shape that leaves a block of 2 layers.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 block = DenseBlock(2, 3, growth_rate=10)
 for name, layer in block.named_children():
     print(f"{name} reads {layer.norm1.num_features:2} channels, makes {layer.conv1.out_channels}")
@@ -106,7 +107,7 @@ print("leaves the block:", tuple(block(images).shape))  # (N, 3 + 2·10, H, W)
 # 23 again, as by hand. Now larger numbers: 3 layers, 16 channels in, growth rate 12. **Predict** what each layer
 # reads and how many channels leave. Then look.
 
-# %%
+# %% tags=["hide-output"]
 show(channel_ledger(DenseBlock(3, 16, growth_rate=12)))
 
 # %% [markdown]
@@ -126,7 +127,7 @@ torch.equal(block(images)[:, :3], images)
 # We give a block of 2 layers the weights of the first 2 layers of a block of 4. **Predict:** which channels of the
 # two outputs are equal?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 deep = DenseBlock(4, 3, growth_rate=10)
 short = DenseBlock(2, 3, growth_rate=10)
 _ = short.load_state_dict(deep.state_dict(), strict=False)  # layers 3 and 4 have no place to go
@@ -169,7 +170,7 @@ print("layer 3 notices:", not torch.allclose(before, after, atol=1e-3))
 #
 # **Predict:** how many ticks are there in the rows of 4 layers? Layer 1 has one source, layer 2 two, and so on.
 
-# %%
+# %% tags=["hide-output"]
 show(reader_matrix(deep, images, title="Dense block: who reads whose maps"))
 
 # %% [markdown]
@@ -182,7 +183,7 @@ connections(4)
 # %% [markdown]
 # A plain chain of the same four layers, for comparison. **Predict** its ticks.
 
-# %%
+# %% tags=["hide-output"]
 chain = nn.Sequential(conv_block(3, 10), conv_block(10, 10), conv_block(10, 10), conv_block(10, 10))
 show(reader_matrix(chain, images, title="Plain chain: who reads whose maps"))
 
@@ -220,7 +221,7 @@ print("sum recovered:", torch.allclose(adder(joined), older + newer))
 # The paper argues: since no map is lost, a layer need not make many. ResNet-18 has convolutions with 64 to 512
 # output maps. **Predict:** how many new maps does one layer of DenseNet-121 make?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 from torchvision.models import resnet18
 
 from densenet_course.models import densenet121
@@ -234,7 +235,7 @@ print("DenseNet-121:", densenet121().config.growth_rate)
 # What does the growth rate cost? Take 6 layers and 64 input channels. From $k = 12$ to $k = 32$ is a factor of 2.7.
 # **Predict:** do the parameters grow by less, just that, or more?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 count = {k: sum(p.numel() for p in DenseBlock(6, 64, growth_rate=k).parameters()) for k in (12, 32)}
 print(count, f"factor {count[32] / count[12]:.1f}")
 
@@ -246,7 +247,7 @@ print(count, f"factor {count[32] / count[12]:.1f}")
 # Every layer reads everything again. Summed over a block of $L$ layers that is $L·C + k·L(L-1)/2$ channels.
 # **Predict:** how does the sum change when $L$ doubles?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 for num_layers in (4, 8, 16, 32):
     wide = DenseBlock(num_layers, 3, growth_rate=10)
     read = sum(layer.norm1.num_features for layer in wide.children())
@@ -262,7 +263,7 @@ for num_layers in (4, 8, 16, 32):
 # which numbers?
 
 
-# %% tags=["raises-exception"]
+# %% tags=["hide-output"]
 class OnlyNewMaps(DenseBlock):
     def forward(self, features):
         for layer in self.children():
@@ -270,7 +271,8 @@ class OnlyNewMaps(DenseBlock):
         return features
 
 
-OnlyNewMaps(2, 3, growth_rate=10)(images)
+with expected(RuntimeError):
+    OnlyNewMaps(2, 3, growth_rate=10)(images)
 
 # %% [markdown]
 # Read it as "10 channels came, 13 were expected": layer 2 received layer 1's maps and nothing else. BN checks the
@@ -310,7 +312,7 @@ show(reader_matrix(quiet, images, title="Slip 2: the output lost its input"))
 # **Slip 3: a list on `self`.** It looks tidy, and the first call is right. **Predict** the second call.
 
 
-# %%
+# %% tags=["hide-output"]
 class LeakyBlock(DenseBlock):
     def __init__(self, num_layers, in_channels, growth_rate):
         super().__init__(num_layers, in_channels, growth_rate)
@@ -326,8 +328,9 @@ class LeakyBlock(DenseBlock):
 leaky = LeakyBlock(2, 3, growth_rate=10)
 print("first call:", tuple(leaky(images).shape))
 
-# %% tags=["raises-exception"]
-leaky(images)
+# %% tags=["hide-output"]
+with expected(RuntimeError):
+    leaky(images)
 
 # %% [markdown]
 # 26 came, 3 were expected: the list still held the 23 channels of the first call. What belongs to one call must
@@ -337,7 +340,7 @@ leaky(images)
 #
 # **Predict** the last column for layer 1: $2·3 + 9·3·10$.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 inputs = layer_inputs(3, num_layers=4, growth_rate=10)
 for (name, layer), reads in zip(deep.named_children(), inputs, strict=True):
     counted = sum(p.numel() for p in layer.parameters())
