@@ -7,7 +7,6 @@ import ipywidgets
 import pytest
 
 from densenet_course.figures import style
-from densenet_course.figures.live import show_live
 
 ALT = 'Two bars, "a" < "b".'
 
@@ -37,6 +36,6 @@ def test_controls_are_shown_by_ipywidgets_8_and_7(monkeypatch, old):
     monkeypatch.setattr(IPython.display, "display", lambda thing, **_: shown.append(thing))
     if old:
         monkeypatch.delattr(ipywidgets.Widget, "_repr_mimebundle_")
-    show_live(figure, {"k": ipywidgets.IntSlider()})
+    style.show_live(figure, {"k": ipywidgets.IntSlider()})
     _, panel = shown
     assert isinstance(panel, ipywidgets.VBox) if old else "run this cell" in panel["text/plain"]

@@ -4,8 +4,7 @@ import statistics
 
 from matplotlib.ticker import NullLocator
 
-from densenet_course.figures.live import show_live
-from densenet_course.figures.style import COLOURS, describe, new_figure
+from densenet_course.figures.style import COLOURS, describe, new_figure, show_live
 from densenet_course.studies.design_space import KNOBS, networks, unbeaten
 
 COSTS = (  # what a panel shows: axis label, how to read it from a network, ticks

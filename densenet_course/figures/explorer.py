@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from densenet_course import accounting
 from densenet_course.figures.channels import draw_channels
-from densenet_course.figures.live import show_live
-from densenet_course.figures.style import describe, new_figure
+from densenet_course.figures.style import describe, new_figure, show_live
 from densenet_course.models import cifar_config
 
 IMAGE_SIZE = 32  # pixels a side, as on CIFAR

@@ -1,4 +1,4 @@
-"""What all pictures share: colours by role, alt text, showing in a notebook, saving as SVG."""
+"""What all pictures share: colours by role, alt text, showing in a notebook, with controls or without, saving as SVG."""
 
 import base64
 import html
@@ -96,6 +96,30 @@ def as_image(figure):
     width = round(figure.get_figwidth() * 100)
     plt.close(figure)
     return Picture(buffer.getvalue(), width=width, alt=figure.alt_text)
+
+
+def show_live(draw, controls):
+    """Show a picture and, below it, the controls that redraw it.
+
+    The picture is an ordinary output, so a notebook without a kernel still shows it.
+
+    Args:
+        draw: a function without arguments that returns the figure for the controls' present values.
+        controls: ipywidgets by name.
+    """
+    from IPython.display import display
+    from ipywidgets import VBox
+
+    handle = display(as_image(draw()), display_id=True)
+    for control in controls.values():
+        control.observe(lambda _: handle.update(as_image(draw())), names="value")
+    box = VBox(list(controls.values()))
+    if not hasattr(box, "_repr_mimebundle_"):  # ipywidgets 7, which Colab has, displays itself
+        display(box)
+        return
+    panel = box._repr_mimebundle_()
+    panel["text/plain"] = "The sliders need a running kernel: run this cell."
+    display(panel, raw=True)
 
 
 def save(figure, path):
