@@ -1,4 +1,4 @@
-"""What all pictures share: colours by role, alt text, showing in a notebook, with controls or without, saving as SVG."""
+"""What all pictures share: colours by role, alt text, showing in a notebook with or without controls, saving as SVG."""
 
 import base64
 import html
