@@ -4,18 +4,25 @@ LOCK_FLAGS ?=
 BIN := .venv/bin
 ONLY ?= $(patsubst notebooks/source/%.py,%,$(wildcard notebooks/source/*.py notebooks/source/exercises/*.py))
 
-.PHONY: help setup lab test lint notebooks figures lock bench bench-full bench-gpu
+.PHONY: help setup lab test lint notebooks figures site lock bench bench-full bench-gpu
 
 help:
-	@echo "make lab        set up, prepare the data, open the first lesson in JupyterLab"
-	@echo "                (options: PYTHON=python3.12, LAB_FLAGS=\"--no-browser --port 8899\")"
-	@echo "make test       set up, prepare the data, run everything CI runs"
-	@echo "make lint       ruff only"
-	@echo "make notebooks  run the notebooks from their texts and store them (ONLY=03_dense_block for one,"
-	@echo "                ONLY=exercises/03_dense_block for an exercise)"
-	@echo "make figures    draw the pictures of README and lessons again"
-	@echo "make bench      measure speed and memory in a few minutes (bench-full: all of it; bench-gpu)"
-	@echo "make lock       bring requirements.lock up to date with pyproject.toml (LOCK_FLAGS=--upgrade for new versions)"
+	@echo "Learn"
+	@echo "  make lab        set up, prepare the data, open the first lesson in JupyterLab"
+	@echo "                  (options: PYTHON=python3.12, LAB_FLAGS=\"--no-browser --port 8899\")"
+	@echo "Edit"
+	@echo "  make notebooks  run the notebooks from their texts and store them (ONLY=03_dense_block for one,"
+	@echo "                  ONLY=exercises/03_dense_block for an exercise)"
+	@echo "  make figures    draw the pictures of README and lessons again"
+	@echo "  make site       build the website from the stored notebooks into site/"
+	@echo "Check"
+	@echo "  make test       set up, prepare the data, run everything CI runs"
+	@echo "  make lint       ruff only"
+	@echo "Measure"
+	@echo "  make bench      measure speed and memory in a few minutes (bench-full: all of it; bench-gpu)"
+	@echo "Maintain"
+	@echo "  make setup      set up .venv and the data, nothing else"
+	@echo "  make lock       bring requirements.lock up to date with pyproject.toml (LOCK_FLAGS=--upgrade for new versions)"
 
 setup:
 	@$(PYTHON) bootstrap.py
@@ -32,6 +39,11 @@ lint: | $(BIN)
 
 figures: | $(BIN)
 	$(BIN)/python -m densenet_course.figures
+
+# Stored outputs are shown, nothing is executed. Every warning is an error.
+site: setup
+	@$(BIN)/python -m sphinx -q -W --keep-going docs site
+	@echo "site/index.html"
 
 bench bench-full bench-gpu: setup
 	@$(BIN)/python benchmarks/bench.py $(patsubst bench-%,--%,$(filter-out bench,$@))

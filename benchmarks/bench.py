@@ -11,7 +11,7 @@ import sys
 import time
 
 import efficient
-import readme
+import tables
 import time_to_accuracy
 import torch
 from harness import REPOSITORY, provenance, spread
@@ -56,7 +56,7 @@ def run_all(scripts):
     for script in scripts:
         print(f"\n== {' '.join(script)}", flush=True)
         subprocess.run([sys.executable, *script], cwd=REPOSITORY / "benchmarks", check=True)
-    print("\n".join([*readme.result_table(), "", *readme.speed_table()]))
+    print("\n".join([*tables.result_table(), "", *tables.speed_table()]))
 
 
 def main():

@@ -91,9 +91,9 @@ def test_no_network_is_larger_than_the_goal_allows():
 
 @pytest.mark.usefixtures("benchmarks")
 def test_readme_reads_what_the_benchmarks_write(efficient, sooner, size):
-    import readme
+    import tables
 
-    parts = (readme.efficient_rows(efficient), readme.sooner_rows(sooner), readme.size_rows(size))
+    parts = (tables.efficient_rows(efficient), tables.sooner_rows(sooner), tables.size_rows(size))
     rows = [" ".join(row) for part in parts for row in part]
     assert any(f"{100 * size['mean']:.2f} %" in row for row in rows)
     assert any(f"{efficient['memory']['BC-100-12 times fewer']} times fewer" in row for row in rows)

@@ -1,0 +1,162 @@
+"""What the course recommends, each line with the figures that it rests on: readme.py writes them into docs/."""
+
+import statistics
+
+from densenet_course.results import read
+
+RULES = {}  # from a benchmark to the functions that read recommendations from its file
+
+
+def rule(name, lesson):
+    """Register a function: from a benchmark's results to pairs of what to do and what was measured."""
+    return lambda make: RULES.setdefault(make, (name, lesson))
+
+
+def recommendation_list(root):
+    """List what to do, what was measured, and where: the file and the lesson that reads it."""
+    lines = []
+    for make, (name, lesson) in RULES.items():
+        where = f"*`{name}.json`, [lesson {lesson[:2]}]({root}notebooks/{lesson}.ipynb)*"
+        lines += [f"- **{advice}.** {reason}. {where}" for advice, reason in make(read(name))]
+    return lines
+
+
+def points(variant, other):
+    """Say by how many percentage points one variant beats another: mean, smallest, largest over shared seeds."""
+    gaps = [100 * (variant[seed] - other[seed]) for seed in variant if seed in other]
+    mean, low, high = (f"{value:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0").replace("-", "−")
+                       for value in (statistics.mean(gaps), min(gaps), max(gaps)))
+    return f"{mean} points ({low} to {high}, {len(gaps)} seeds)"
+
+
+@rule("ablation", "07_train_fashion_mnist")
+def recipe(found):
+    """Read from the ablation of the class recipe what to keep and what to leave out."""
+    variants = {name: variant["accuracy"] for name, variant in found["variants"].items()}
+    full = variants["full recipe"]
+    short = f"In {found['epochs']} epochs, on held-out images"
+    yield "Train with momentum", f"{short}, without it {points(variants['without momentum'], full)}"
+    yield ("Let the learning rate fall to zero",
+           f"{short}: a constant rate {points(variants['constant learning rate'], full)}, "
+           f"a rate that falls in steps {points(variants['step schedule'], full)}")
+    yield ("In a short training, leave dropout and shifted crops out",
+           f"{short}: dropout 0.2 {points(variants['with dropout 0.2'], full)}, "
+           f"shifted crops {points(variants['with shift crop'], full)}")
+    yield ("In a short training, expect little of weight decay, flips and label smoothing",
+           f"{short}: without decay {points(variants['without weight decay'], full)}, "
+           f"without flips {points(variants['without flip'], full)}, "
+           f"with smoothing 0.1 {points(variants['with label smoothing 0.1'], full)}")
+
+
+@rule("techniques", "07_train_fashion_mnist")
+def techniques(found):
+    """Read from the trials of newer techniques what a learner may add to the recipe."""
+    variants = {name: variant["accuracy"] for name, variant in found["variants"].items()}
+    full, both = variants["full recipe"], variants["Muon and mirror images"]
+    yield ("For the last half point, take Muon, and average the logits of an image and its mirror image",
+           f"In {found['epochs']} epochs: Muon alone {points(variants['Muon'], full)}, "
+           f"mirror images alone {points(variants['mirror images in the test'], full)}, both {points(both, full)}")
+
+
+@rule("class_training", "07_train_fashion_mnist")
+def precision(found):
+    """Read how much time bfloat16 saves, and whether it costs accuracy."""
+    runs = {name: (statistics.median(one["seconds"].values()), statistics.mean(one["accuracy"].values()))
+            for name, one in found["precisions"].items()}
+    (half, (fast, half_accuracy)), (full, (slow, full_accuracy)) = runs.items()
+    yield ("On a processor with bf16, compute in bf16 and channels-last",
+           f"{fast:.0f} s in place of {slow:.0f} s for the class training; test accuracy {100 * half_accuracy:.2f} % "
+           f"({half}) and {100 * full_accuracy:.2f} % ({full})")
+
+
+@rule("loader", "07_train_fashion_mnist")
+def loader(found):
+    """Read what a data set costs that is small enough to stay in memory."""
+    ratio = found["augmented"]["ratio"]["dataloader with workers"]
+    yield ("Keep a data set that fits into memory there, as one tensor",
+           f"Batches come {ratio['median']:.0f} times as fast as from a DataLoader with a worker for each core")
+
+
+@rule("time_to_accuracy", "06_small_densenet")
+def sooner(found):
+    """Read where the time of d2l's recipe goes."""
+    factors = {name: factor for name, factor in found["factors"].items() if factor > 1}
+    largest = max(factors, key=factors.get)
+    yield ("Before buying a faster machine, look at resolution, epochs, and layout and dtype",
+           f"The way to 0.91 takes {found['times faster']:.0f} times as long by d2l's recipe (most of it "
+           f"extrapolated); the largest part is {largest}, a factor of {factors[largest]:.1f}")
+
+
+@rule("efficient", "09_memory_and_speed")
+def efficient(found):
+    """Read what the efficient block saves."""
+    training = found["training"]["BC-100-12 28², batch 64"]["against torchvision"]
+    (kind, ratios), *_ = training.items()
+    yield ("When memory is short, take the efficient block",
+           f"It keeps {found['memory']['BC-100-12 times fewer']:.1f} times fewer bytes for the backward pass "
+           f"(BC-100-12); its compiled form takes {ratios['native']['median']:.2f} times as many steps a second "
+           f"({kind})")
+
+
+@rule("probe", "10_what_the_layers_learn")
+def layers(found):
+    """Read which layer answers which question best."""
+    def best(question):
+        scores = [network[question]["test"] for network in found["networks"]["trained"]]
+        means = {layer: statistics.mean(score[layer] for score in scores) for layer in scores[0]}
+        layer = max(means, key=means.get)
+        return layer, means[layer], means[list(means)[-1]]
+
+    layer, classes, _ = best("classes")
+    early, edges, last = best("edge density")
+    yield ("Take features from the layer that suits the question: late for classes, early for texture",
+           f"Classes are read best after {layer} ({100 * classes:.1f} %), the amount of edge after {early} "
+           f"({edges:.2f}; after the last layer {last:.2f})")
+
+
+@rule("transfer", "11_transfer_learning")
+def transfer(found):
+    """Read when to freeze and when to fine-tune."""
+    new, old = found["pretraining"][0]["source"], found["runs"][0]["target"]
+
+    def seeds(method, images):
+        (run,) = [run for run in found["runs"] if run["method"] == method and run["per_class"] == images
+                  and run["target"] == old and run["source"] in ([], new)]
+        return {seed: one["target"] for seed, one in enumerate(run["test"])}
+
+    few, many = found["per_class"]
+    yield ("With few labelled images, start from trained weights",
+           f"{few} images a class, against training from scratch: frozen features "
+           f"{points(seeds('frozen', few), seeds('from scratch', few))}, fine-tuned "
+           f"{points(seeds('fine-tuned', few), seeds('from scratch', few))}")
+    yield ("With more of them, fine-tune all of it, or train longer from scratch",
+           f"{many} images a class: frozen {points(seeds('frozen', many), seeds('from scratch', many))}, fine-tuned "
+           f"{points(seeds('fine-tuned', many), seeds('from scratch', many))}, four times the steps from scratch "
+           f"{points(seeds('from scratch, longer', many), seeds('from scratch', many))}")
+
+
+@rule("relatives", "12_relatives")
+def relatives(found):
+    """Read where DenseNet-BC leads a ResNet of its size, and what it pays."""
+    dense, residual = ([one for one in found["networks"] if one["family"] == family][-1]
+                       for family in ("DenseNet-BC", "ResNet"))
+    seconds = {family: one["median"] for family, one in found["step_seconds"].items()}
+    yield ("Take DenseNet where parameters are scarce, ResNet where time or memory is",
+           f"At {dense['parameters']:,} and {residual['parameters']:,} parameters: accuracy "
+           f"{points(dense['accuracy'], residual['accuracy'])}, but "
+           f"{dense['multiply_adds'] / residual['multiply_adds']:.1f} times the multiply-adds, "
+           f"{dense['saved_bytes'] / residual['saved_bytes']:.1f} times the bytes and "
+           f"{seconds['DenseNet-BC'] / seconds['ResNet']:.1f} times the time of a step")
+
+
+@rule("design_space", "14_capstone")
+def design(found):
+    """Read what compression costs and saves."""
+    by_design = {(one["growth_rate"], tuple(one["block_layers"]), one["compression"]): one
+                 for one in found["networks"]}
+    pairs = [(one, by_design[k, layers, 1.0]) for (k, layers, theta), one in by_design.items() if theta == 0.5]
+    gaps = [100 * (statistics.mean(a["accuracy"].values()) - statistics.mean(b["accuracy"].values())) for a, b in pairs]
+    saved = statistics.mean(1 - a["parameters"] / b["parameters"] for a, b in pairs)
+    yield ("Compress at the transitions when parameters count",
+           f"Over {len(pairs)} pairs of designs, θ = 0.5 saves {100 * saved:.0f} % of the parameters and changes the "
+           f"accuracy by {statistics.mean(gaps):+.2f} points".replace("-", "−"))
