@@ -1,0 +1,96 @@
+"""Look at a page in a browser: what is wrong with it, kind by kind."""
+
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urldefrag
+
+from axe_playwright_python.sync_playwright import Axe
+
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+LINKS = "[...document.querySelectorAll('a[href], img[src]')].map(e => e.href || e.src)"
+NAMES = "[...document.querySelectorAll('[id], [name]')].map(e => e.id || e.name)"
+PICTURES = "[...document.querySelectorAll('main img')].map(e => [e.getAttribute('src').slice(0, 60), e.alt])"
+# What sticks out to the right, and stands in no box that scrolls by itself.
+WIDE = """() => {
+  const width = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth <= width) return [];
+  return [`the page is ${document.documentElement.scrollWidth} px wide`,
+          ...[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > width + 1)
+             .slice(0, 3).map(e => e.outerHTML.slice(0, 80))];
+}"""
+
+
+@dataclass
+class Look:
+    """What a browser found on one page."""
+
+    errors: list = field(default_factory=list)  # of the console, of scripts, and requests that failed
+    outside: list = field(default_factory=list)  # what was asked of another server
+    links: list = field(default_factory=list)
+    names: list = field(default_factory=list)  # what a link may point to
+    pictures: list = field(default_factory=list)  # (address, alt text)
+    wide: list = field(default_factory=list)  # what scrolls sideways on a phone
+    rules: dict = field(default_factory=dict)  # axe's rules that are broken, and where
+
+
+def look(browser, url, *, colours="light"):
+    """Open a page and look at it.
+
+    Args:
+        browser: of Playwright.
+        url: of the page.
+        colours: "light" or "dark", what the reader's system asks for.
+
+    Returns:
+        A ``Look``.
+    """
+    found = Look()
+    page = browser.new_page(viewport=DESK, color_scheme=colours)
+    page.on("console", lambda message: message.type == "error" and found.errors.append(message.text))
+    page.on("pageerror", lambda error: found.errors.append(str(error)))
+    page.on("requestfailed", lambda request: found.errors.append(f"no answer from {request.url}"))
+    page.on("request", lambda request: is_outside(request.url) and found.outside.append(request.url))
+    page.goto(url, wait_until="load")
+    page.wait_for_function("() => !window.MathJax || !MathJax.startup || !MathJax.startup.promise || "
+                           "MathJax.startup.promise.then(() => true)")
+    found.links, found.names, found.pictures = page.evaluate(LINKS), page.evaluate(NAMES), page.evaluate(PICTURES)
+    found.rules = broken_rules(page)
+    page.set_viewport_size(PHONE)
+    found.wide = page.evaluate(WIDE)
+    page.close()
+    return found
+
+
+def is_outside(url):
+    """Say whether an address leaves this machine."""
+    return not url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+
+
+def broken_rules(page):
+    """Return axe's rules that a page breaks, each with the first places."""
+    result = Axe().run(page, options={"resultTypes": ["violations"]})
+    return {rule["id"]: [node["html"][:100] for node in rule["nodes"][:3]] for rule in result.response["violations"]}
+
+
+def broken_links(looks, folder, base):
+    """List links within a site that lead nowhere.
+
+    Args:
+        looks: name of a page → ``Look``.
+        folder: where the site's files lie.
+        base: address of that folder.
+
+    Returns:
+        "page: link" for each.
+    """
+    broken = set()
+    for name, found in looks.items():
+        for link in found.links:
+            address, fragment = urldefrag(link)
+            if not address.startswith(base):
+                continue
+            target = unquote(address.removeprefix(base).partition("?")[0]) or "index.html"
+            there = (folder / target).is_file()
+            if not there or (fragment and target in looks and unquote(fragment) not in looks[target].names):
+                broken.add(f"{name}: {link.removeprefix(base)}")
+    return sorted(broken)
