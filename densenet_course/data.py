@@ -116,6 +116,9 @@ class ResidentBatches:
         if not drop_last and len(labels) % batch_size % ranks:
             raise ValueError(f"drop_last: expected True, because {ranks} ranks cannot share a last batch of "
                              f"{len(labels) % batch_size} images evenly")
+        if drop_last and batch_size > len(labels):
+            raise ValueError(f"batch_size: expected at most {len(labels):,}, the number of images, because drop_last "
+                             f"leaves out what fills no batch; got {batch_size:,}")
         if augment not in AUGMENTATIONS:
             raise ValueError(f"augment: expected one of {AUGMENTATIONS}, got {augment!r}")
         self.images, self.labels = images.to(device), labels.to(device)
@@ -141,7 +144,7 @@ class ResidentBatches:
 
     def __iter__(self):
         epoch, self.epoch = self.epoch, self.epoch + 1
-        return self._batches(torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63))
+        return self._batches(torch.Generator().manual_seed(epoch_seed(self.seed, epoch)))
 
     def _batches(self, generator):
         n, device = min(self.num_images, len(self) * self.batch_size), self.images.device
@@ -161,6 +164,11 @@ class ResidentBatches:
                 images = flip_and_shift(images, flip[part], shift[part])
             images, labels = normalise(images, self.memory_format), self.labels[order[part]]
             yield from zip(images.split(self.share), labels.split(self.share), strict=True)
+
+
+def epoch_seed(seed, epoch):
+    """Mix a seed and the number of an epoch: neighbouring seeds share no epoch, and the result fits a generator."""
+    return (seed * 1_000_003 + epoch) % 2**63
 
 
 def share_of(batch_size, *, rank, ranks):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from densenet_course import cli, data, doctor
-from densenet_course.cli import train
+from densenet_course.cli import job, train
 from densenet_course.data import Location
 from densenet_course.training import loop as training
 
@@ -64,20 +64,48 @@ def test_train_builds_the_network_asked_for(options, efficient):
     parser = argparse.ArgumentParser()
     train.add_options(parser)
     options = parser.parse_args([*options, "--drop-rate", "0.1"])
-    train.fill_in(options)
-    config = train.build_model(options, 10, torch.device("cpu")).config
+    config = job.build_model(train.completed(options), 10, torch.device("cpu")).config
     assert (config.efficient, config.drop_rate) == (efficient, 0.1)
 
 
 @pytest.mark.parametrize("wrong, message", [
-    (["--epochs", "0"], "epochs: expected at least 1, got 0"),
+    (["--epochs", "0"], "epochs: expected a whole number of at least 1, got 0"),
     (["--batch-size", "0"], "batch_size: expected a whole number of at least 1, got 0"),
     (["--drop-rate", "1"], "drop_rate: expected 0 ≤ p < 1, got 1.0"),
+    (["--drop-rate", "nan"], "drop_rate: expected 0 ≤ p < 1, got nan"),
+    (["--batch-size", "100000"], "batch_size: expected at most 256, the number of images"),
+    (["--batch-size", "100000"], "got 100,000"),
+    (["--peak-rate", "nan"], "peak_rate: expected a finite number above 0, got nan"),
+    (["--peak-rate", "inf"], "peak_rate: expected a finite number above 0, got inf"),
+    (["--peak-rate", "-0.1"], "peak_rate: expected a finite number above 0, got -0.1"),
+    (["--weight-decay", "nan"], "weight_decay: expected a finite number of at least 0, got nan"),
+    (["--seed", "-1"], "seed: expected 0 ≤ seed < 2**63, got -1"),
+    (["--seed", str(2**64)], "seed: expected 0 ≤ seed < 2**63"),
+    (["--out", "file"], "expected a folder, but file is a file. Name another folder"),
+    (["--out", "file/run"], "cannot write into file/run: Not a directory. Name another folder"),
+    (["--fresh", "--out", "file"], "expected a folder, but file is a file. Name another folder"),
 ])
-def test_train_refuses_bad_settings_in_one_line(few_images, capsys, wrong, message):
+def test_train_refuses_bad_settings_in_one_line_before_the_first_step(few_images, capsys, wrong, message, monkeypatch):
+    (few_images / "file").touch()
+    monkeypatch.setattr(training, "train_one_epoch", lambda *a, **k: pytest.fail("an epoch was trained"))
     assert cli.main(["train", *wrong]) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_a_full_disk_is_named_in_one_line(few_images, capsys, monkeypatch):
+    def save(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 95552 vs 95448")
+
+    monkeypatch.setattr(torch, "save", save)  # what it raises where the disk is full
+    assert cli.main(["train", "--epochs", "1", "--batch-size", "64", "--out", "run"]) == 1
+    error = capsys.readouterr().err
+    assert "could not write run/checkpoint.pt" in error and "MB are free there" in error and error.count("\n") == 1
+
+
+def test_options_are_read_without_torch():
+    line = "import sys, densenet_course.cli as c; c._parser().parse_args(['train']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", line]).returncode == 0
 
 
 def test_data_says_where_it_came_from(monkeypatch, capsys, tmp_path):

@@ -1,6 +1,7 @@
 """Folders of images: which image comes when and how, whoever reads it, and what is refused."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from PIL import Image
 
 from densenet_course import cli
 from densenet_course.cli import train
-from densenet_course.cli.folders import MEAN, STD, FolderBatches, UnreadableImageError, open_splits
+from densenet_course.cli.folders import IMAGENET_MEAN, IMAGENET_STD, FolderBatches, UnreadableImageError, open_splits
+from densenet_course.recipe import IMAGENET, Recipe
 
 OPTIONS = {"image_size": 32, "batch_size": 8}
 
@@ -55,7 +57,7 @@ def test_training_batches_are_full_and_shuffled_and_every_image_comes_at_most_on
 def test_labels_belong_to_their_images(root):
     for split, training in (("train", True), ("val", False)):
         images, labels = epoch(FolderBatches(root / split, training=training, **OPTIONS))
-        colours = images * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+        colours = images * torch.tensor(IMAGENET_STD).view(3, 1, 1) + torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
         assert torch.equal(colours.mean((2, 3)).argmax(1), labels)
 
 
@@ -70,7 +72,7 @@ def test_evaluation_cuts_out_the_middle_of_every_image_in_order(root):
     small = picture.resize((width, side), Image.Resampling.BILINEAR)
     left, top = round((width - 32) / 2), round((side - 32) / 2)
     middle = torch.from_numpy(np.array(small.crop((left, top, left + 32, top + 32)))).permute(2, 0, 1) / 255
-    expected = (middle - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    expected = (middle - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
     torch.testing.assert_close(images[4], expected)
 
 
@@ -104,6 +106,20 @@ def test_order_and_crops_change_with_epoch_and_seed(root):
         assert list(changed) != list(crops[0])
         both = crops[0].keys() & changed.keys()
         assert sum(torch.equal(crops[0][image], changed[image]) for image in both) < len(both) / 4
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63 + 1, 10**30])
+def test_every_whole_number_is_a_seed(root, seed):
+    images, _ = epoch(FolderBatches(root / "train", training=True, **OPTIONS, seed=seed))
+    assert not torch.equal(images, epoch(FolderBatches(root / "train", training=True, **OPTIONS))[0])
+
+
+def test_a_file_beside_the_classes_that_is_no_image_is_no_matter(tmp_path):
+    root = make_images(tmp_path)
+    (root / "train/labels.csv").touch()
+    (root / "train/.DS_Store").touch()
+    (root / "train/bee/notes.txt").touch()
+    assert open_splits(root, **OPTIONS)[0].num_images == 30
 
 
 def test_crops_and_flips_differ_between_images_and_epochs(tmp_path):
@@ -149,6 +165,11 @@ def test_an_unreadable_image_is_named_in_one_line(tmp_path, workers):
     assert "\n" not in message
 
 
+def copy(image, path):
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(image.read_bytes())
+
+
 def remove(path):
     for file in path.iterdir():
         file.unlink()
@@ -160,10 +181,25 @@ def remove(path):
     (lambda root: remove(root / "val/bee"), [], "expected the same classes in {root}/train and {root}/val; only one of "
                                                 "them has bee"),
     (lambda root: [file.unlink() for file in (root / "train/ant").iterdir()], [],
-     "Found no valid file for the classes ant"),
+     "{root}/train/ant: expected images (.jpg, "),
+    (lambda root: (root / "train/.ipynb_checkpoints").mkdir(), [],
+     "{root}/train: expected a folder for each class, found .ipynb_checkpoints, which Jupyter or the system has made. "
+     "Take it away"),
+    (lambda root: [(root / "val" / name).mkdir() for name in ("__MACOSX", "@eaDir")], [],
+     "{root}/val: expected a folder for each class, found @eaDir, __MACOSX"),
+    (lambda root: copy(root / "train/bee/3.png", root / "train/bee/.ipynb_checkpoints/3-checkpoint.png"), [],
+     "{root}/train/bee/.ipynb_checkpoints/3-checkpoint.png is hidden"),
+    (lambda root: copy(root / "val/cat/1.png", root / "val/cat/._1.png"), [], "{root}/val/cat/._1.png is hidden"),
+    (lambda root: copy(root / "train/bee/3.png", root / "train/3.png"), [],
+     "{root}/train: expected a folder for each class with its images inside, found 1 images outside of any, 3.png"),
+    (lambda root: None, ["--images", "{root}/train"], "found no {root}/train/train. Give {root}"),
+    (lambda root: None, ["--images", "{root}/.."], "/../train. Give "),
+    (lambda root: None, ["--images", "{root}/nowhere"], "found no {root}/nowhere/train. Give {root}"),
+    (lambda root: (root / "val").rename(root / "valid"), [], "found no {root}/val. Rename {root}/valid to val"),
     (lambda root: [remove(root / split / name) for split in ("train", "val") for name in ("bee", "cat")], [],
      "expected at least 2 classes, found only ant"),
-    (lambda root: [remove(path) for path in (root / "train").iterdir()], [], "Couldn't find any class folder"),
+    (lambda root: [remove(path) for path in (root / "train").iterdir()], [],
+     "{root}/train: expected a folder for each class with its images inside, found no folder"),
     (lambda root: None, ["--batch-size", "64"], "{root}/train: expected at least 64 images, a batch, found 30"),
     (lambda root: None, ["--image-size", "0"], "image_size: expected at least 1 pixel, got 0"),
     (lambda root: None, ["--image-size", "24", "--network", "densenet121"], "images of 24×24 pixels are too small"),
@@ -176,7 +212,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(tmp_path, monkeypatch, capsy
     damage(root)
     command = ["train", "--images", str(root), "--batch-size", "8", "--image-size", "32", "--workers", "0",
                "--network", "class", "--out", str(tmp_path / "out")]
-    assert cli.main([*command, *options]) == 1
+    assert cli.main([*command, *(option.format(root=root) for option in options)]) == 1
     error = capsys.readouterr().err
     assert message.format(root=root) in error and error.count("\n") == 1
 
@@ -200,10 +236,10 @@ def test_defaults_are_the_recipe_of_the_data():
     parser = argparse.ArgumentParser()
     train.add_options(parser)
     fashion_mnist, folder = parser.parse_args([]), parser.parse_args(["--images", "folder", "--epochs", "7"])
-    train.fill_in(fashion_mnist)
-    train.fill_in(folder)
+    fashion_mnist, folder = train.completed(fashion_mnist), train.completed(folder)
     names = ("network", "epochs", "batch_size", "peak_rate", "schedule", "weight_decay", "image_size", "out")
     assert [getattr(fashion_mnist, name) for name in names] == [
         "class", 6, 128, 0.2, "one_cycle", 5e-4, None, Path("runs/class")]
     assert [getattr(folder, name) for name in names] == [
         "densenet121", 7, 256, 0.1, "imagenet", 1e-4, 224, Path("runs/densenet121")]
+    assert (fashion_mnist.recipe, folder.recipe) == (Recipe(), replace(IMAGENET, epochs=7))

@@ -12,9 +12,9 @@ from densenet_course import results
 PACKAGE = Path(__file__).resolve().parents[1] / "densenet_course"
 # A room is a module or a folder at the top of the package; beside it the rooms whose modules it may import.
 MAY = {
-    "layers": "", "config": "", "accounting": "", "measure": "", "pretrained": "", "files": "", "results": "",
-    "lesson": "", "fetching": "",
-    "training": "",
+    "layers": "", "config": "", "accounting": "", "measure": "", "pretrained": "", "files": "", "recipe": "",
+    "results": "", "lesson": "", "fetching": "",
+    "training": "recipe",
     "data": "fetching",
     "doctor": "fetching training",
     "efficient": "layers",
@@ -22,7 +22,7 @@ MAY = {
     "studies": "layers models accounting",
     "figures": "layers config models accounting measure training studies",
     "checks": "files layers config models accounting measure training data figures",
-    "cli": "files models training data doctor figures checks",
+    "cli": "recipe files models training data doctor figures checks",
 }
 
 

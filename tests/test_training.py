@@ -5,13 +5,16 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from densenet_course.data import ResidentBatches
 from densenet_course.models import class_densenet
+from densenet_course.recipe import Recipe
 from densenet_course.training import evaluate, fit, make_optimizer, predict, train_one_epoch
 from densenet_course.training.checkpoint import load_checkpoint, save_checkpoint
 from densenet_course.training.precision import BF16, FP32, FP32_CHANNELS_LAST, choose_precision, has_bf16
@@ -90,10 +93,73 @@ def test_fit_learns_and_reports_plain_data():
 
 
 def test_fit_refuses_bad_settings():
-    with pytest.raises(ValueError, match="epochs: expected at least 1, got 0"):
-        fit(tiny_network(), small_data(), epochs=0)
+    for name, value in (("epochs", 0), ("epochs", 1.5), ("epochs", True), ("peak_rate", float("nan")), ("peak_rate", 0),
+                        ("peak_rate", float("inf")), ("peak_rate", "0.1"), ("momentum", 1), ("momentum", -0.1),
+                        ("weight_decay", -1), ("weight_decay", float("nan")), ("label_smoothing", 1.5)):
+        with pytest.raises(ValueError, match=rf"^{name}: expected .*, got {value!r}$"):
+            fit(tiny_network(), small_data(), **{name: value})
+    with pytest.raises(ValueError, match=r"optimizer: expected one of sgd, muon, got 'adam'"):
+        fit(tiny_network(), small_data(), optimizer="adam")
+    with pytest.raises(ValueError, match=r"data: expected at least one batch, got none"):
+        fit(tiny_network(), [])
     with pytest.raises(ValueError, match=r"schedule: expected one of .* got 'cosine'"):
         fit(tiny_network(), small_data(), schedule="cosine")
+
+
+def test_a_recipe_is_what_fit_trains_by_and_single_settings_change_it():
+    recipe = Recipe(epochs=1, peak_rate=0.05, label_smoothing=0.1, momentum=0.8)
+    first, second = tiny_network(), tiny_network()
+    torch.manual_seed(0)
+    history = fit(first, small_data(), recipe=replace(recipe, epochs=2), device=CPU)
+    torch.manual_seed(0)
+    fit(second, small_data(), epochs=2, peak_rate=0.05, label_smoothing=0.1, momentum=0.8, device=CPU)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    third = tiny_network()
+    torch.manual_seed(0)
+    changed = fit(third, small_data(), recipe=recipe, epochs=2, device=CPU)
+    assert [row["train_loss"] for row in changed] == [row["train_loss"] for row in history]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'lr'"):
+        fit(tiny_network(), small_data(), lr=0.1)
+
+
+def test_a_checkpoint_keeps_the_recipe_as_plain_values(tmp_path):
+    recipe = Recipe(epochs=np.int64(1), peak_rate=np.float64(0.05))
+    fit(tiny_network(), small_data(), recipe=recipe, device=CPU, checkpoint=tmp_path / "run.pt")
+    settings = load_checkpoint(tmp_path / "run.pt")["settings"]
+    assert Recipe(**{name: settings[name] for name in asdict(recipe)}) == recipe
+    assert type(settings["peak_rate"]) is float
+
+
+@pytest.mark.parametrize("path, message", [
+    ("file/run.pt", "expected a folder, but .*file is a file"), ("file/deep/run.pt", "cannot write into .*file/deep"),
+])
+def test_where_no_checkpoint_can_be_written_nothing_is_trained(tmp_path, path, message, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("densenet_course.training.loop.train_one_epoch", lambda *a, **k: pytest.fail("trained"))
+    with pytest.raises(OSError, match=message):
+        fit(tiny_network(), small_data(), epochs=1, device=CPU, checkpoint=tmp_path / path)
+
+
+FULL_DISK = """
+import resource, signal, sys, torch
+from densenet_course.training.checkpoint import save_checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as a full disk: a file cannot grow further
+try:
+    save_checkpoint(sys.argv[1], {"weights": torch.zeros(100_000)})
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no RLIMIT_FSIZE")
+def test_a_checkpoint_that_cannot_grow_is_named_and_the_old_one_kept(tmp_path):
+    path = tmp_path / "run.pt"
+    save_checkpoint(path, {"value": 1})
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True)
+    assert done.stdout.startswith(f"could not write {path} (") and "MB are free there" in done.stdout, done.stderr
+    assert load_checkpoint(path) == {"value": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["run.pt"]
 
 
 def test_schedules():

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from densenet_course import cli, data
-from densenet_course.cli import train
+from densenet_course.cli import job, train
 from densenet_course.models import class_densenet
 from densenet_course.training import checkpoint, distributed
 from densenet_course.training import loop as training
@@ -140,8 +140,7 @@ def command(folder):
     few = {split: [part[:count] for part in data.load(split)] for split, count in (("train", 128), ("test", 33))}
     data.load = lambda split, location=None: few[split]
     options = cli._parser().parse_args(["train", "--epochs", "1", "--batch-size", "32", "--out", str(folder / "run")])
-    train.fill_in(options)
-    return train._train(options)
+    return job.train(train.completed(options))
 
 
 CASES = [frozen, frozen_efficient, batchnorm, batchnorm_efficient, interrupted, go_on_from_one, whole_with_dropout,

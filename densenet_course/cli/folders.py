@@ -1,17 +1,20 @@
 """Images in folders, as ImageNet comes: ``train/CLASS/IMAGE`` and ``val/CLASS/IMAGE``, cropped, flipped and batched."""
 
+import os
 import signal
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import default_loader
+from torchvision.datasets.folder import IMG_EXTENSIONS, default_loader, has_file_allowed_extension
 from torchvision.transforms import v2
 
-from densenet_course.data import share_of
+from densenet_course.data import epoch_seed, share_of
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, in 0…1
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # in 0…1
+
+NO_CLASSES = ("__MACOSX", "__pycache__", "@eaDir", "lost+found")  # what systems leave in folders
 
 
 class UnreadableImageError(ValueError):
@@ -35,17 +38,45 @@ def leave_interrupts(worker):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def check_classes(folder):
+    """Refuse what lies beside the class folders of a split by mistake, and a class without images.
+
+    Raises:
+        ValueError: what is in the way, and what to do.
+    """
+    entries = sorted(folder.iterdir())
+    classes = [entry for entry in entries if entry.is_dir()]
+    strays = [entry.name for entry in classes if entry.name.startswith(".") or entry.name in NO_CLASSES]
+    if strays:
+        raise ValueError(f"{folder}: expected a folder for each class, found {', '.join(strays)}, which Jupyter or the "
+                         "system has made. Take it away")
+    loose = [entry.name for entry in entries if has_file_allowed_extension(entry.name, IMG_EXTENSIONS)
+             and not entry.is_dir()]
+    if loose or not classes:
+        what = f"{len(loose):,} images outside of any, {loose[0]} the first" if loose else "no folder"
+        raise ValueError(f"{folder}: expected a folder for each class with its images inside, found {what}")
+    for entry in classes:
+        if not any(has_file_allowed_extension(str(path), IMG_EXTENSIONS) for path in entry.rglob("*")):
+            raise ValueError(f"{entry}: expected images ({', '.join(IMG_EXTENSIONS)}), found none. Put them there, or "
+                             "take the folder away")
+
+
 class Images(ImageFolder):
     """The images of one split; how each is cropped and flipped depends on (seed, epoch, image) alone."""
 
     def __init__(self, folder, transform, *, seed=0):
+        check_classes(Path(folder))
         super().__init__(folder, transform, loader=read_image)
+        hidden = next((path for path, _ in self.samples if f"{os.sep}." in path.removeprefix(str(folder))), None)
+        if hidden:
+            raise ValueError(f"{hidden} is hidden: a copy that Jupyter or macOS has made, and no image of its class. "
+                             f"Take away what is hidden: find {folder} -mindepth 1 -name '.*'")
         self.seed, self.epoch = seed, 0
 
     def __getitem__(self, index):
         with torch.random.fork_rng(devices=[]):
-            epoch = self.seed * 1_000_003 + self.epoch
-            torch.random.default_generator.manual_seed((epoch * len(self) + index) % 2**63)
+            image_seed = (epoch_seed(self.seed, self.epoch) * len(self) + index) % 2**63
+            torch.random.default_generator.manual_seed(image_seed)
             return super().__getitem__(index)
 
 
@@ -85,15 +116,15 @@ class FolderBatches:
             raise ValueError(f"{folder}: expected at least {needed} images, {'a batch' if training else 'one a rank'}, "
                              f"found {len(self.images)}")
         if training:
-            # It shuffles by seed + epoch: far apart, or the second epoch of seed 0 would be the first of seed 1.
-            far = seed * 1_000_003 % 2**62
-            sampler = DistributedSampler(self.images, ranks, rank, shuffle=True, seed=far, drop_last=True)
+            # It shuffles by seed + epoch: were seeds not far apart, epoch 2 of seed 0 would be epoch 1 of seed 1.
+            sampler = DistributedSampler(self.images, ranks, rank, shuffle=True, seed=epoch_seed(seed, 0),
+                                         drop_last=True)
         else:
             sampler = range(rank, len(self.images), ranks)  # DistributedSampler would repeat images to fill up
         self.loader = DataLoader(
             self.images, share, sampler=sampler, drop_last=training, num_workers=workers,
-            pin_memory=torch.device(device).type == "cuda", generator=torch.Generator().manual_seed(seed),
-            worker_init_fn=leave_interrupts,
+            worker_init_fn=leave_interrupts, pin_memory=torch.device(device).type == "cuda",
+            generator=torch.Generator().manual_seed(epoch_seed(seed, 0)),
         )
         self.training, self.device, self.epoch = training, device, 0
         self.settings = {"training": training, "image_size": image_size, "batch_size": batch_size, "seed": seed}
@@ -140,7 +171,17 @@ def make_transform(image_size, *, training):
         crop = [v2.RandomResizedCrop(image_size), v2.RandomHorizontalFlip()]
     else:
         crop = [v2.Resize(round(image_size * 256 / 224)), v2.CenterCrop(image_size)]
-    return v2.Compose([*crop, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
+    to_numbers = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+    return v2.Compose([*crop, *to_numbers])
+
+
+def _advice(root):
+    """Guess what a folder without ``train`` or ``val`` is: one level off, or with another name for ``val``."""
+    for near in (root.absolute().parent, *(sorted(root.iterdir()) if root.is_dir() else ())):
+        if (near / "train").is_dir() and (near / "val").is_dir():
+            return f". Give {near}"
+    others = [name for name in ("valid", "validation", "test") if (root / name).is_dir()]
+    return f". Rename {root / others[0]} to val" if others and (root / "train").is_dir() else ""
 
 
 def open_splits(root, **options):
@@ -158,7 +199,8 @@ def open_splits(root, **options):
     """
     for folder in (Path(root) / "train", Path(root) / "val"):
         if not folder.is_dir():
-            raise ValueError(f"images: expected folders {root}/train/CLASS and {root}/val/CLASS, found no {folder}")
+            raise ValueError(f"images: expected folders {root}/train/CLASS and {root}/val/CLASS, found no {folder}"
+                             f"{_advice(Path(root))}")
     train = FolderBatches(Path(root) / "train", training=True, **options)
     val = FolderBatches(Path(root) / "val", training=False, **options)
     if train.class_names != val.class_names:

@@ -5,6 +5,7 @@ every step), ``precision`` (device and number format), ``checkpoint`` (stop and 
 processes, started by torchrun).
 """
 
+from densenet_course.recipe import Recipe
 from densenet_course.training.loop import evaluate, fit, make_scheduler, predict, train_one_epoch
 from densenet_course.training.optimizers import make_optimizer, orthogonalise
 from densenet_course.training.precision import (
@@ -19,8 +20,7 @@ from densenet_course.training.precision import (
 from densenet_course.training.schedules import constant, one_cycle, step_decay
 
 __all__ = [
-    "BF16", "FP32", "FP32_CHANNELS_LAST", "Precision", "choose_device", "choose_precision", "constant", "evaluate",
-    "fit",
-    "has_bf16", "make_optimizer", "make_scheduler", "one_cycle", "orthogonalise", "predict", "step_decay",
-    "train_one_epoch",
+    "BF16", "FP32", "FP32_CHANNELS_LAST", "Precision", "Recipe", "choose_device", "choose_precision", "constant",
+    "evaluate", "fit", "has_bf16", "make_optimizer", "make_scheduler", "one_cycle", "orthogonalise", "predict",
+    "step_decay", "train_one_epoch",
 ]

@@ -1,11 +1,31 @@
 """Save a training run in one step, and read it back."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import torch
 
 from densenet_course.training.distributed import gathered, on_rank_0, rank
+
+
+def try_folder(folder):
+    """Make a folder and write into it, before hours of training depend on it.
+
+    Raises:
+        OSError: what is in the way, and what to do.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"expected a folder, but {folder} is a file. Name another folder, or move the file")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise OSError(f"cannot write into {folder}: {error.strerror}. Name another folder, or make this one writable "
+                      "and its disk not full") from error
 
 
 def save_checkpoint(path, state):
@@ -14,6 +34,9 @@ def save_checkpoint(path, state):
     Args:
         path: the checkpoint; its folder is made if missing.
         state: a dict of tensors, numbers, strings, lists and dicts.
+
+    Raises:
+        OSError: the file cannot be written, on a full disk for instance.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +47,10 @@ def save_checkpoint(path, state):
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's writer meets a full disk with a RuntimeError
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(f"could not write {path} ({str(error).splitlines()[0]}): {free / 1e6:,.0f} MB are free there; "
+                      "your quota may allow less. Make room, or name another folder, and run it again") from error
     finally:
         draft.unlink(missing_ok=True)
 
@@ -78,9 +105,11 @@ class Run:
 
         Raises:
             ValueError: the checkpoint is damaged, or belongs to other settings or to another network.
+            OSError: no checkpoint could be written.
         """
         if self.path is None:
             return []
+        on_rank_0(lambda: try_folder(Path(self.path).parent))
         state = on_rank_0(lambda: load_checkpoint(self.path) if Path(self.path).exists() else None)
         if state is None:
             return []

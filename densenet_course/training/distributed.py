@@ -90,7 +90,7 @@ def _patient(task):
 
 
 def _join():
-    """Take a GPU of one's own where there are any, and meet the others: by NCCL on GPUs, by Gloo on CPUs."""
+    """Take this process's own GPU where there are any, and join the others: by NCCL on GPUs, by Gloo on CPUs."""
     if not torch.cuda.is_available():
         dist.init_process_group("gloo")
         return

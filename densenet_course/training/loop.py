@@ -3,10 +3,12 @@
 import math
 import sys
 import time
+from dataclasses import asdict, replace
 
 import torch
 import torch.nn.functional as F
 
+from densenet_course.recipe import Recipe
 from densenet_course.training import distributed
 from densenet_course.training.checkpoint import Run
 from densenet_course.training.optimizers import OPTIMIZERS
@@ -122,10 +124,7 @@ def evaluate(model, batches, *, precision=FP32, flip=False):
     return loss_sum / count, hits / count
 
 
-def fit(
-    model, data, *, test=None, epochs=6, peak_rate=0.2, momentum=0.9, weight_decay=5e-4, schedule="one_cycle",
-    label_smoothing=0.0, optimizer="sgd", device=None, precision=None, checkpoint=None, progress=True,
-):
+def fit(model, data, *, test=None, recipe=None, device=None, precision=None, checkpoint=None, progress=True, **changes):
     """Train a classifier, and report each epoch as plain data.
 
     Under torchrun, inside ``distributed.run``, all ranks train one model: see ``distributed``. Then ``data`` yields the
@@ -135,51 +134,48 @@ def fit(
         model: a classifier, moved to the device in place.
         data: ``ResidentBatches`` or another sized iterable of (images, labels) with ``set_epoch``.
         test: batches to evaluate on after each epoch, if given.
-        epochs: passes over the data.
-        peak_rate: highest learning rate.
-        momentum: Nesterov momentum.
-        weight_decay: on convolutions and linear weights only.
-        schedule: "one_cycle", "step", "imagenet" or "constant".
-        label_smoothing: share of the target spread over all classes.
-        optimizer: "sgd", or "muon": see ``optimizers``.
+        recipe: a ``Recipe``; by default that of lesson 07.
         device: where to train; by default the fastest of this machine.
         precision: a ``Precision``; by default bf16 with channels-last where the device has bf16 units.
         checkpoint: a file written after every epoch; if it is there already, training resumes from it.
         progress: False for no progress bar; the bar shows in notebooks and terminals only.
+        changes: fields of ``Recipe`` that differ from the recipe's: ``epochs=1, peak_rate=0.1``.
 
     Returns:
         A list with a dict for each epoch: epoch, seconds, learning_rate, train_loss, train_accuracy and, with ``test``,
         test_loss, test_accuracy. An interrupt (Ctrl-C, the stop button) ends the training and keeps what was trained.
 
     Raises:
-        ValueError: a setting is out of range, or the checkpoint belongs to other settings.
+        ValueError: a setting is out of range, there is no batch, or the checkpoint belongs to other settings.
+        OSError: the checkpoint cannot be written, which is tried before the first epoch.
         KeyboardInterrupt: an interrupt in one of several ranks; what counts then is the checkpoint.
     """
-    if epochs < 1:
-        raise ValueError(f"epochs: expected at least 1, got {epochs}")
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
+    recipe = replace(recipe or Recipe(), **changes)
+    if recipe.optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {recipe.optimizer!r}")
+    if not len(data):
+        raise ValueError(f"data: expected at least one batch, got none from {data}")
     device = device or choose_device()
     precision = precision or choose_precision(device)
     model.to(device=device, memory_format=precision.memory_format)
-    total_steps = epochs * len(data)
-    settings = {
-        "epochs": epochs, "steps": total_steps, "peak_rate": peak_rate, "momentum": momentum,
-        "weight_decay": weight_decay, "schedule": schedule, "label_smoothing": label_smoothing, "optimizer": optimizer,
-        "data": str(data), "network": str(getattr(model, "config", type(model).__name__)),
+    total_steps = recipe.epochs * len(data)
+    belongs_to = asdict(recipe) | {
+        "steps": total_steps, "data": str(data), "network": str(getattr(model, "config", type(model).__name__)),
     }
-    optimizer = OPTIMIZERS[optimizer](model, peak_rate=peak_rate, momentum=momentum, weight_decay=weight_decay)
-    scheduler = make_scheduler(optimizer, schedule, total_steps)
+    optimizer = OPTIMIZERS[recipe.optimizer](
+        model, peak_rate=recipe.peak_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
+    scheduler = make_scheduler(optimizer, recipe.schedule, total_steps)
     distributed.separate_random_streams()
-    run = Run(checkpoint, settings, model=model, optimizer=optimizer, scheduler=scheduler)
+    run = Run(checkpoint, belongs_to, model=model, optimizer=optimizer, scheduler=scheduler)
     history = run.resume()
     replica = distributed.data_parallel(model)
     with _progress_bar(total_steps, done=len(history) * len(data), show=progress) as bar:
         try:
-            for epoch in range(len(history), epochs):
+            for epoch in range(len(history), recipe.epochs):
                 data.set_epoch(epoch)
                 row = {"epoch": epoch + 1, "learning_rate": optimizer.param_groups[0]["lr"]}
-                row |= _timed_epoch(replica, data, optimizer, scheduler, precision, label_smoothing, bar)
+                row |= _timed_epoch(replica, data, optimizer, scheduler, precision, recipe.label_smoothing, bar)
                 distributed.share_buffers(model)
                 if test is not None:
                     row["test_loss"], row["test_accuracy"] = evaluate(model, test, precision=precision)
@@ -189,7 +185,8 @@ def fit(
         except KeyboardInterrupt:
             if distributed.ranks() > 1:  # the ranks stopped in different steps
                 raise
-            bar.write(f"interrupted in epoch {len(history) + 1} of {epochs}: the weights trained so far are kept")
+            epoch = f"epoch {len(history) + 1} of {recipe.epochs}"
+            bar.write(f"interrupted in {epoch}: the weights trained so far are kept")
     return history
 
 
