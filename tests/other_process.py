@@ -40,7 +40,7 @@ class OtherProcess:
         send(self.process.stdin, {"probe": name, "request": request})
         reply = receive(self.process.stdout)
         if "error" in reply:
-            raise AnswerError(reply["error"])
+            raise AnswerError(**reply["error"])
         return reply["value"]
 
 

@@ -6,16 +6,15 @@ from densenet_course import layers
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError, InProcess
 from densenet_course.checks.engine.expect import rehearse
-from densenet_course.checks.engine.explain import explain
-from densenet_course.checks.engine.judge import Draw, Wrong
+from densenet_course.checks.engine.explain import BLOCK, TRANSITION, Explaining
+from densenet_course.checks.engine.judge import Draw
 from densenet_course.checks.engine.report import NOT_ATTEMPTED
 from densenet_course.checks.engine.state import preserved
+from densenet_course.checks.engine.wrong import Complaint
 from densenet_course.checks.exercises.dense_block import connectivity
-from densenet_course.checks.exercises.dense_block import mistakes as dense_mistakes
-from densenet_course.checks.exercises.transition import mistakes as transition_mistakes
+from densenet_course.checks.exercises.dense_block.mistakes import MISFIT
 
-BLOCK = (4, 3, 10)  # num_layers, in_channels, growth_rate, as in lesson 03
-EXPLANATIONS = (dense_mistakes.misfit, *dense_mistakes.HINTS)
+SIZES = (4, 3, 10)  # num_layers, in_channels, growth_rate, as in lesson 03
 CALLS = (((8,), (2, 8, 8, 8)), ((11, 0.5), (2, 11, 7, 9)), ((12, 0.75), (2, 12, 6, 6)))
 
 
@@ -53,9 +52,9 @@ def dense_block(answer):
 
     judges = InProcess({"DenseBlock": layers.DenseBlock})
     with preserved():
-        expected = connectivity.measure(judges, "DenseBlock", BLOCK, Draw())
-        yours = _attempt(answer, "DenseBlock", lambda: connectivity.measure(answer, "DenseBlock", BLOCK, Draw()),
-                         EXPLANATIONS)
+        expected = connectivity.measure(judges, "DenseBlock", SIZES, Draw())
+        explaining = Explaining(answer, (*MISFIT, *BLOCK))
+        yours = _attempt(answer, "DenseBlock", lambda: connectivity.measure(explaining, "DenseBlock", SIZES, Draw()))
     return readers_beside(expected, yours)
 
 
@@ -69,7 +68,8 @@ def transition(answer):
         expected = [_shape(rehearse(layers.transition(*arguments), script))
                     for (arguments, _), script in zip(CALLS, scripts, strict=True)]
         yours = _attempt(answer, "transition", lambda: [
-            _shape_or_message(answer, arguments, script) for (arguments, _), script in zip(CALLS, scripts, strict=True)
+            _shape_or_message(Explaining(answer, TRANSITION), arguments, script)
+            for (arguments, _), script in zip(CALLS, scripts, strict=True)
         ])
     calls = [(f"transition({', '.join(map(str, arguments))})", shape) for arguments, shape in CALLS]
     if not isinstance(yours, str) and all(isinstance(shape, str) for shape in yours):
@@ -85,24 +85,18 @@ def _shape_or_message(answer, arguments, script):
     try:
         return _shape(answer.ask(probes.play, name="transition", arguments=arguments, script=script))
     except AnswerError as error:
-        return _brief(str(error), transition_mistakes.HINTS)
+        return error.cause or error.statement  # without the call, which the picture names
 
 
-def _brief(error, explanations):
-    """Return what an error means where that is known, else the error without the call that the picture names."""
-    text = explain(error, explanations)
-    return text.split(": ", 1)[-1] if text == error else text.rsplit("': ", 1)[-1]
-
-
-def _attempt(answer, name, measure, explanations=()):
+def _attempt(answer, name, measure):
     """Measure, or say in a text why there is nothing to draw."""
     try:
         state = answer.ask(probes.status, name=name)
         if state != probes.READY:
             return NOT_ATTEMPTED if state == probes.STUB else f"{name} is not defined"
         return measure()
-    except (AnswerError, Wrong) as error:
-        return explain(str(error), explanations)
+    except Complaint as complaint:
+        return str(complaint)
     except Exception as error:  # an answer so strange that the measuring stumbled
         return f"this could not be drawn ({type(error).__name__}: {error})"
 

@@ -15,13 +15,14 @@ import torch
 
 from densenet_course.checks.engine.state import ordinary, preserved
 from densenet_course.checks.engine.timelimit import CPU_SECONDS, WALL_SECONDS, OutOfTime, call_with_limit
+from densenet_course.checks.engine.wrong import Complaint
 
 PROBES = {}
 TIME_BUDGET = 12.0  # seconds that all endless loops of one answer may cost together
 
 
-class AnswerError(Exception):
-    """The answer's side could not do what was asked; the message is for the learner."""
+class AnswerError(Complaint):
+    """The answer's side could not do what was asked."""
 
 
 class Answer(Protocol):
@@ -57,17 +58,17 @@ def perform(objects, probe, request):
         request: its arguments, plain values.
 
     Returns:
-        {"value": …} or {"error": message}, plain values.
+        {"value": …} or {"error": the fields of an ``AnswerError``}, plain values.
     """
     try:
         with ordinary():
             return {"value": plain(probe(objects, **request))}
     except AnswerError as error:
-        return {"error": str(error)}
+        return {"error": error.fields}
     except OutOfTime:
-        return {"error": "it ran out of time"}
+        return {"error": {"raised": "it ran out of time"}}
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: raised by the answer, not by the learner
-        return {"error": describe(error)}
+        return {"error": raised(error)}
 
 
 class InProcess:
@@ -101,16 +102,17 @@ class InProcess:
             self.time_left -= time.monotonic() - started
             raise AnswerError(f"{name} did not come back: is there a loop that never ends?") from None
         if "error" in reply:
-            raise AnswerError(f"{_call(request)}{reply['error']}")
+            what = ": ".join(filter(None, [_call(request), reply["error"].get("what")]))
+            raise AnswerError(**reply["error"] | {"what": what})
         return reply["value"]
 
 
 def _call(request):
-    """Write what was called, where short enough, as the beginning of a message."""
+    """Write what was called, where short enough."""
     if not isinstance(request.get("arguments"), list | tuple):
         return ""
     text = f"{request['name']}({', '.join(map(repr, request['arguments']))})"
-    return f"{text}: " if len(text) <= 80 else f"{request['name']}(…): "
+    return text if len(text) <= 80 else f"{request['name']}(…)"
 
 
 def plain(value):
@@ -147,18 +149,27 @@ def kind_of(value):
 
 
 def describe(error):
-    """Say what an answer raised, and in which of its lines."""
+    """Say in one text what an answer raised, and in which of its lines."""
+    return str(AnswerError(**raised(error)))
+
+
+def raised(error):
+    """Say what an answer raised, and in which of its lines: two fields of a ``Complaint``."""
     try:
         text = " ".join(str(error).split())
     except Exception:  # an exception of the learner's that cannot be written
         text = ""
     text = text if len(text) <= 160 else text[:157] + "..."
+    return {"raised": f"it raised {type(error).__name__}{': ' if text else ''}{text}", "line": _line(error)}
+
+
+def _line(error):
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         if not _is_library(frame.filename):
             line = (linecache.getline(frame.filename, frame.lineno) or "").strip()
-            where = f" (line {frame.lineno} of your cell: {line})" if line else ""
-    return f"it raised {type(error).__name__}{': ' if text else ''}{text}{where}"
+            where = f"line {frame.lineno} of your cell: {line}" if line else ""
+    return where
 
 
 def _is_library(filename):

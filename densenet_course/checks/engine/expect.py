@@ -3,7 +3,7 @@
 import torch
 
 from densenet_course.checks.engine import probes
-from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.engine.wrong import Wrong
 
 TOLERANCE = 2e-4  # of the largest expected value; float32 sums in another order differ by some 1e-6
 
@@ -23,8 +23,8 @@ def expect(what, expected, got, *, because="", suspects=()):
     """
     if type(expected) is type(got) and expected == got:
         return
-    cause = next((f" {message}" for value, message in suspects if value == got and value != expected), "")
-    raise Wrong(f"{what}: expected {expected}{' ' + because if because else ''}, got {got}.{cause}")
+    cause = next((message for value, message in suspects if value == got and value != expected), "")
+    raise Wrong(what, f"{expected} {because}".rstrip(), f"{got}", cause)
 
 
 def expect_close(what, expected, got, *, suspects=(), tolerance=TOLERANCE):
@@ -44,20 +44,20 @@ def expect_close(what, expected, got, *, suspects=(), tolerance=TOLERANCE):
         expected = torch.tensor(expected, dtype=torch.float64)
         got = torch.tensor(got, dtype=torch.float64)
     if not isinstance(got, torch.Tensor):
-        raise Wrong(f"{what}: expected a tensor of shape {tuple(expected.shape)}, got {got!r}.")
+        raise Wrong(what, f"a tensor of shape {tuple(expected.shape)}", repr(got))
     if got.shape != expected.shape:
-        cause = next((f" {m}" for value, m in suspects if value.shape == got.shape), "")
-        raise Wrong(f"{what}: expected shape {tuple(expected.shape)}, got {tuple(got.shape)}.{cause}")
+        cause = next((message for value, message in suspects if value.shape == got.shape), "")
+        raise Wrong(what, f"shape {tuple(expected.shape)}", f"{tuple(got.shape)}", cause)
     if got.dtype != expected.dtype:
-        raise Wrong(f"{what}: expected {expected.dtype}, got {got.dtype}.")
+        raise Wrong(what, str(expected.dtype), str(got.dtype))
     if close(expected, got, tolerance=tolerance):
         return
     if not torch.isfinite(got).all() and torch.isfinite(expected).all():
-        raise Wrong(f"{what}: {int((~torch.isfinite(got)).sum())} values are NaN or infinite.")
+        raise Wrong(what, cause=f"{int((~torch.isfinite(got)).sum())} values are NaN or infinite.")
     for value, message in suspects:
         if value.shape == got.shape and close(value, got, tolerance=tolerance):
-            raise Wrong(f"{what}: {message}")
-    raise Wrong(f"{what}: {difference(expected, got)}")
+            raise Wrong(what, cause=message)
+    raise difference(what, expected, got)
 
 
 def close(expected, got, *, tolerance=TOLERANCE):
@@ -69,17 +69,15 @@ def close(expected, got, *, tolerance=TOLERANCE):
     return worst <= tolerance * max(scale, 1e-12)  # false for NaN
 
 
-def difference(expected, got):
-    """Say how far two tensors are apart."""
+def difference(what, expected, got):
+    """Return a ``Wrong`` that says how far two tensors are apart."""
     if expected.ndim == 0:
-        return f"expected {expected.item():.6g}, got {got.item():.6g}."
+        return Wrong(what, f"{expected.item():.6g}", f"{got.item():.6g}")
     apart = (expected.double() - got.double()).abs()
     place = tuple(int(i) for i in torch.unravel_index(apart.argmax(), apart.shape))
     share = (apart > TOLERANCE * expected.double().abs().max()).double().mean().item()
-    return (
-        f"{share:.0%} of the values differ; the largest difference is at {place}: "
-        f"expected {expected[place].item():.4g}, got {got[place].item():.4g}."
-    )
+    where = f"{share:.0%} of the values differ; the largest difference is at {place}"
+    return Wrong(what, f"{expected[place].item():.4g}", f"{got[place].item():.4g}", where=where)
 
 
 def rehearse(module, script):
@@ -113,8 +111,8 @@ def expect_parameters(expected, got, *, notes=None):
     if not missing and not extra:
         return
     parts = [f"missing {_listed(missing)}"] * bool(missing) + [f"too many {_listed(extra)}"] * bool(extra)
-    cause = next((f" {note}" for shape, note in (notes or {}).items() if shape in extra or shape in missing), "")
-    raise Wrong(f"parameters by shape: {'; '.join(parts)}.{cause}")
+    cause = next((note for shape, note in (notes or {}).items() if shape in extra or shape in missing), "")
+    raise Wrong("parameters by shape", where="; ".join(parts), cause=cause)
 
 
 def _without(shapes, others):

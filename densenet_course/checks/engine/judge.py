@@ -9,10 +9,7 @@ from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError
 from densenet_course.checks.engine.report import NOT_ATTEMPTED, Finding, Report
 from densenet_course.checks.engine.state import preserved
-
-
-class Wrong(Exception):
-    """The answer is wrong in what a finding looks at; the message is for the learner."""
+from densenet_course.checks.engine.wrong import Complaint
 
 
 class Exercise:
@@ -34,7 +31,8 @@ class Exercise:
 
         Args:
             name: what it looks at, in a word or two.
-            points: what it earns; it earns nothing by raising ``Wrong`` or ``AnswerError``.
+            points: what it earns; it earns nothing by raising a ``Complaint``, or by returning a function that
+                returns one when all findings have been looked for.
             of: which of the learner's names it needs; by default all.
         """
 
@@ -56,12 +54,16 @@ class Draw:
 
     Args:
         seed: for a report that can be repeated; by default another one each time.
+
+    Attributes:
+        explanations: what is known of the answer's mistakes so far, kept by ``mistakes.Solution``.
     """
 
     def __init__(self, seed=None):
         self.seed = secrets.randbits(31) if seed is None else seed
         self.random = random.Random(self.seed)
         self.generator = torch.Generator().manual_seed(self.seed)
+        self.explanations = {}
 
     def integer(self, low, high):
         """Return a whole number, low ≤ n ≤ high."""
@@ -90,8 +92,9 @@ def judge(exercise, answer, seed=None):
     draw = Draw(seed)
     with preserved():
         states = {name: _status(answer, name) for name in exercise.names}
-        findings = tuple(_look(part, answer, draw, states) for part in exercise.parts)
-    return Report(exercise.name, findings)
+        outcomes = [_look(part, answer, draw, states) for part in exercise.parts]
+    findings = (_finding(*part[:2], outcome) for part, outcome in zip(exercise.parts, outcomes, strict=True))
+    return Report(exercise.name, tuple(findings))
 
 
 def _status(answer, name):
@@ -102,17 +105,29 @@ def _status(answer, name):
 
 
 def _look(part, answer, draw, states):
-    name, points, needs, function = part
-    message = _absence(needs, states)
-    if message is None:
-        try:
-            function(answer, draw)
-            return Finding(name, True, points, points, "")
-        except (Wrong, AnswerError) as error:
-            message = str(error)
-        except Exception as error:  # an answer so strange that the judge stumbled; it is wrong in any case
-            message = f"this could not be read as an answer ({type(error).__name__}: {error})"
-    return Finding(name, False, 0.0, points, message)
+    """Look for one finding.
+
+    Returns:
+        None where the answer is right in it, else a ``Complaint``, or a function that gives one of the two when all
+        findings have been looked for.
+    """
+    *_, needs, function = part
+    absence = _absence(needs, states)
+    if absence is not None:
+        return Complaint(absence)
+    try:
+        return function(answer, draw)
+    except Complaint as complaint:
+        return complaint
+    except Exception as error:  # an answer so strange that the judge stumbled; it is wrong in any case
+        return Complaint(f"this could not be read as an answer ({type(error).__name__}: {error})")
+
+
+def _finding(name, points, outcome):
+    complaint = outcome() if callable(outcome) else outcome
+    if complaint is None:
+        return Finding(name, True, points, points, "")
+    return Finding(name, False, 0.0, points, str(complaint), complaint.cause or complaint.statement)
 
 
 def _absence(needs, states):

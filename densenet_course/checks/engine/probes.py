@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from densenet_course.checks.engine.answer import AnswerError, kind_of, probe
+from densenet_course.checks.engine.explain import returned_nothing
 
 READY, STUB, MISSING = "ready", "stub", "missing"
 
@@ -96,7 +97,7 @@ def as_int(value):
     try:
         number = float(None if isinstance(value, str | bytes) else value)
     except Exception:
-        raise AnswerError(f"expected a whole number (int), got {_shown(value)}. {_cause(value)}".rstrip()) from None
+        raise AnswerError("", "a whole number (int)", _shown(value), returned_nothing(value)) from None
     if not math.isfinite(number):
         raise AnswerError(f"expected a whole number (int), got {number}.")
     if number == math.floor(number):
@@ -115,7 +116,7 @@ def as_float(value):
     try:
         return float(value)
     except Exception:
-        raise AnswerError(f"expected one number (float), got {_shown(value)}. {_cause(value)}".rstrip()) from None
+        raise AnswerError("", "one number (float)", _shown(value), returned_nothing(value)) from None
 
 
 def as_ints(value):
@@ -125,8 +126,8 @@ def as_ints(value):
         AnswerError: it is none.
     """
     if not isinstance(value, list | tuple):
-        hint = "Wrap it in list(...)." if inspect.isgenerator(value) else _cause(value)
-        raise AnswerError(f"expected a list of whole numbers, got {_shown(value)}. {hint}".rstrip())
+        hint = "Wrap it in list(...)." if inspect.isgenerator(value) else returned_nothing(value)
+        raise AnswerError("", "a list of whole numbers", _shown(value), hint)
     return [as_int(item) for item in value]
 
 
@@ -135,10 +136,6 @@ RESULTS = {"int": as_int, "float": as_float, "ints": as_ints}
 
 def _shown(value):
     return kind_of(value) if value is None or value is ... or not isinstance(value, int | float | str) else repr(value)
-
-
-def _cause(value):
-    return "Is there a return?" if value is None else ""
 
 
 @probe
@@ -172,7 +169,7 @@ def build(objects, name, arguments, keywords=None):
     if isinstance(module, type):
         raise AnswerError(f"{name} gave {kind_of(module)} itself. Did you forget the brackets that make an instance?")
     if not isinstance(module, nn.Module):
-        raise AnswerError(f"{name} gave {kind_of(module)}; expected an nn.Module. {_cause(module)}".rstrip())
+        raise AnswerError(f"what {name} gave", "an nn.Module", kind_of(module), returned_nothing(module))
     return module
 
 
@@ -246,7 +243,7 @@ def _run(module, images, train=False, upstream=None):
     before = given.detach().clone()
     output = module(given)
     if not isinstance(output, torch.Tensor):
-        raise AnswerError(f"the forward pass gave {kind_of(output)}; expected a tensor. {_cause(output)}".rstrip())
+        raise AnswerError("the forward pass", "a tensor", kind_of(output), returned_nothing(output))
     reply = {
         "output": output, "requires_grad": output.requires_grad, "training": module.training,
         "input_changed": not torch.equal(given.detach(), before),

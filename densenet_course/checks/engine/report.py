@@ -17,6 +17,7 @@ class Finding:
         points: what it earns, 0 … max_points.
         max_points: what it can earn.
         message: what was expected, what came, and the likely cause; empty when passed.
+        cause: the part of the message that is said only once; by default the message.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Finding:
     points: float
     max_points: float
     message: str
+    cause: str = ""
 
     @property
     def attempted(self):
@@ -83,7 +85,7 @@ class Report:
         said = set()
         for finding in self.findings:
             sign = "✓" if finding.passed else "✗" if finding.attempted else "·"
-            cause = finding.message.split(": ", 1)[-1]  # without what was compared
+            cause = finding.cause or finding.message
             message = "the same as above" if finding.attempted and cause in said else finding.message
             said.add(cause or None)
             score = f"{number(finding.points)}/{number(finding.max_points)}"

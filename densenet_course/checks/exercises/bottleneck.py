@@ -9,8 +9,9 @@ from densenet_course import layers
 from densenet_course.accounting import conv_multiply_adds
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.expect import expect
+from densenet_course.checks.engine.explain import NETWORK, Explaining
 from densenet_course.checks.engine.judge import Exercise
-from densenet_course.checks.kinds.networks import BATCH, MISFIT, RUNNING, Explaining, NetworkCase, always
+from densenet_course.checks.kinds.networks import BATCH, MISFIT, RUNNING, NetworkCase, always
 
 EXERCISE = Exercise(
     "bottleneck", names=["BottleneckLayer", "layer_cost"], title="The bottleneck layer", lesson="05_bottleneck"
@@ -157,8 +158,9 @@ def shape(answer, draw):
     keywords = {"growth_rate": growth_rate, "bottleneck_factor": 3}
     script = [{"do": "run", "images": draw.normal(2, in_channels, 5, 5)}]
     script.insert(0, script[0] | {"do": "warm up"})
-    got = Explaining(answer).ask(probes.play, name="BottleneckLayer", arguments=[in_channels], keywords=keywords,
-                                 script=script)
+    got = Explaining(answer, NETWORK).ask(
+        probes.play, name="BottleneckLayer", arguments=[in_channels], keywords=keywords, script=script,
+    )
     expect("output shape", (2, growth_rate, 5, 5), tuple(got[1]["output"].shape))
 
 

@@ -5,7 +5,8 @@ import math
 import torch
 
 from densenet_course.checks.engine.answer import probe
-from densenet_course.checks.engine.judge import Exercise, Wrong
+from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.kinds.functions import expect_values, real, shown
 
 NAME = "learning_rate"
@@ -204,9 +205,9 @@ def one_number(answer, draw):
         call = f"{NAME}({step}, {total}, {peak})"
         first, second = (real(answer, NAME, (step, total, peak)) for _ in range(2))
         if not math.isfinite(first):
-            raise Wrong(f"{call}: expected a finite number, got {shown(first)}.")
+            raise Wrong(call, cause=f"expected a finite number, got {shown(first)}.")
         if first != second:
-            raise Wrong(f"{call}: called twice, it gave {shown(first)} and then {shown(second)}. "
+            raise Wrong(call, cause=f"called twice, it gave {shown(first)} and then {shown(second)}. "
                         "Is something kept between calls?")
         if answer.ask(needs_gradient, name=NAME, arguments=[step, total, peak]):
-            raise Wrong(f"{call}: expected a float, got a tensor that requires gradients. A rate needs none.")
+            raise Wrong(call, cause="expected a float, got a tensor that requires gradients. A rate needs none.")

@@ -4,7 +4,7 @@ import math
 
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError
-from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.engine.wrong import Wrong
 
 
 def whole(answer, name, arguments):
@@ -57,12 +57,12 @@ def expect_values(answer, name, cases, oracle, *, ask=whole, same=None, because=
         what = f"{name}({', '.join(map(repr, case))})"
         again = ask(answer, name, case)
         if shown(again) != shown(value):
-            raise Wrong(f"{what}: called twice, it gave {shown(value)} and then {shown(again)}. "
+            raise Wrong(what, cause=f"called twice, it gave {shown(value)} and then {shown(again)}. "
                         "Is something kept between calls?")
-        reason = f" {because(*case)}".rstrip() if because else ""
+        reason = because(*case) if because else ""
         seen = [*zip(cases, got, strict=True), *_context(answer, name, context, ask)]
         cause = _cause(seen, same, suspects)
-        raise Wrong(f"{what}: expected {shown(oracle(*case))}{reason}, got {shown(value)}.{cause}")
+        raise Wrong(what, f"{shown(oracle(*case))} {reason}".rstrip(), shown(value), cause)
 
 
 def _context(answer, name, cases, ask):
@@ -78,9 +78,9 @@ def _context(answer, name, cases, ask):
 def _cause(seen, same, suspects):
     for function, message in suspects:
         if all(_fits(function, case, value, same) for case, value in seen):
-            return f" {message}"
+            return message
     if len(seen) > 1 and len({value for _, value in seen}) == 1 and math.isfinite(seen[0][1]):
-        return " All inputs that were tried gave the same."
+        return "All inputs that were tried gave the same."
     return ""
 
 
@@ -92,7 +92,7 @@ def _fits(function, case, value, same):
 
 
 def shown(value):
-    """Write a number shortly."""
+    """Write a number in short."""
     if isinstance(value, int):
         return str(value) if abs(value) < 10**15 else "a number of more than 15 digits"
     return f"{value:.6g}"

@@ -8,7 +8,7 @@ import torch
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError, probe
 from densenet_course.checks.engine.expect import TOLERANCE, close, expect, expect_close, expect_parameters, rehearse
-from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.engine.wrong import Wrong
 
 
 def _no_notes(*arguments):
@@ -86,7 +86,8 @@ class ModuleCase:
         expect_parameters(expected, got, notes=self.notes(*arguments))
         frozen = [name for name, _, trained in got if not trained]
         if frozen:
-            raise Wrong(f"parameters: expected all of them to be trained, but {', '.join(frozen[:3])} are frozen.")
+            raise Wrong("parameters",
+                        cause=f"expected all of them to be trained, but {', '.join(frozen[:3])} are frozen.")
 
     def shape(self, answer, draw):
         """The output has the right shape, for three sizes of batch and image."""
@@ -119,12 +120,14 @@ class ModuleCase:
         """The gradients reach the input and every parameter, with the right values."""
         (expected,), (got,), wrong = self.play(answer, draw, {"do": "run", "train": True, "upstream": True})
         if not got["requires_grad"] or got["input_gradient"] is None:
-            raise Wrong("gradients: no gradient comes back to the input. Is there a detach(), no_grad() or .data on "
-                        "the way?")
+            raise Wrong("gradients",
+                        cause="no gradient comes back to the input. Is there a detach(), no_grad() or .data on "
+                              "the way?")
         self._hold("output in train mode", expected, got, [(w[0], message) for w, message in wrong])
         for shape, value in expected["gradients"].items():
             if shape not in got["gradients"]:
-                raise Wrong(f"gradients: none reaches the parameter of shape {shape}. Is it used, and not detached?")
+                raise Wrong("gradients",
+                            cause=f"none reaches the parameter of shape {shape}. Is it used, and not detached?")
             expect_close(f"gradient of the parameters of shape {shape}", value, got["gradients"][shape],
                          tolerance=10 * self.tolerance)
         expect_close("gradient of the input", expected["input_gradient"], got["input_gradient"],
@@ -138,12 +141,13 @@ class ModuleCase:
         script = [{"do": "warm up", "images": first["images"]}, first, other, alike, first]
         replies = answer.ask(probes.play, name=self.name, arguments=arguments, script=script)[1:]
         if any(reply["input_changed"] for reply in replies):
-            raise Wrong("input: the call changed the caller's tensor. Is there an in-place operation, such as "
+            raise Wrong("input", cause="the call changed the caller's tensor. Is there an in-place operation, such as "
                         "ReLU(inplace=True) or +=, on the input itself?")
         before, *_, after = (reply["output"] for reply in replies)
         if before.shape != after.shape or not close(before, after, tolerance=1e-6):
-            raise Wrong(f"second call: the same input gave {tuple(before.shape)} first and {tuple(after.shape)} later, "
-                        "or other values. Is something kept on self between calls, or random in eval mode?")
+            raise Wrong("second call",
+                        cause=f"the same input gave {tuple(before.shape)} first and {tuple(after.shape)} later, "
+                              "or other values. Is something kept on self between calls, or random in eval mode?")
 
     def fresh(self, answer, draw):
         """Two calls build two modules: nothing shared, start values drawn anew."""

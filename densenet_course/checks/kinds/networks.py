@@ -6,21 +6,11 @@ import torch
 from torch import nn
 
 from densenet_course.checks.engine import probes
-from densenet_course.checks.engine.answer import AnswerError, probe
-from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.engine.answer import probe
+from densenet_course.checks.engine.explain import NETWORK, Explaining
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.kinds.modules import ModuleCase
 
-CHANNELS = ("Channels do not fit. Does the stem take in_channels, does each layer join its new maps to all before it, "
-            "is the count updated after a block and after a transition?")
-HINTS = (  # what PyTorch says, and what lies behind it in a DenseNet
-    ("mat1 and mat2", "The classifier gets another number of values than it reads. Average every map to one number; "
-                      "then any image size passes."),
-    ("Sizes of tensors must match", "Maps are joined along the channels (dim=1); a 3×3 convolution needs padding=1."),
-    ("should contain", CHANNELS),
-    ("channels, but got", CHANNELS),
-    ("Output size is too small", "The maps are halved too often: only transitions between blocks halve them."),
-    ("unexpected keyword", "The names of the arguments are part of the task."),
-)
 MISFIT = "the check's weights do not fit into your parameters. Mend “parameters” first."
 DROPOUT = "the same images gave two different outputs. Is a Dropout left in?"
 RUNNING = "BatchNorm uses its running statistics in train mode too; expected the batch's."
@@ -33,17 +23,17 @@ class NetworkCase(ModuleCase):
 
     def play(self, answer, draw, *steps, load=True):
         """Play a script as ``ModuleCase.play`` does, on both sides without the convolutions' biases."""
-        return super().play(Explaining(answer, mended=True), draw, *steps, load=load)
+        return super().play(Mended(answer), draw, *steps, load=load)
 
     def repeatable(self, answer, draw):
-        """In train mode too the output hangs on the images alone: no dropout, nothing else left to chance."""
+        """In train mode too the output depends on the images alone: no dropout, nothing else left to chance."""
         images = self.images(draw, arguments := self.arguments(draw))
         run = {"do": "run", "images": images, "train": True}
         case = replace(self, arguments=lambda draw: arguments, suspects=())
         _, (first, second), _ = case.play(answer, draw, run, run)
         first, second = first["output"], second["output"]
         if first.shape == second.shape and torch.isfinite(first).all() and not torch.equal(first, second):
-            raise Wrong(f"output in train mode: {DROPOUT}")
+            raise Wrong("output in train mode", cause=DROPOUT)
 
     def finding(self, *methods):
         """Make a finding of some methods: known mistakes are tried only where something is wrong, to save time."""
@@ -65,14 +55,13 @@ class NetworkCase(ModuleCase):
         else:
             if method == "gradients":  # rounding has switched a ReLU, which changes a gradient a lot
                 return
-        if "of the values differ" in str(error) and self._misfit(answer, draw):
-            what = str(error).split(": ")[0]
-            raise Wrong(f"{what}: {MISFIT}")
+        if error.where and not error.cause and self._misfit(answer, draw):
+            raise Wrong(error.what, cause=MISFIT)
         raise error
 
     def _misfit(self, answer, draw):
         try:
-            self.parameters(Explaining(answer, mended=True), draw)
+            self.parameters(Mended(answer), draw)
         except Wrong:
             return True
         return False
@@ -92,27 +81,19 @@ def always(build, *, training):
     return Always
 
 
-class Explaining:
-    """An answer whose errors are explained, as far as a DenseNet can explain them.
+class Mended(Explaining):
+    """An answer whose modules are played with ``play_mended``, and whose errors are explained.
 
     Args:
         answer: an ``Answer``.
-        mended: True to play with ``play_mended``.
     """
 
-    def __init__(self, answer, *, mended=False):
-        self.answer, self.mended = answer, mended
+    def __init__(self, answer):
+        super().__init__(answer, NETWORK)
 
     def ask(self, probe, **request):
         """See ``Answer.ask``."""
-        if probe is probes.play and self.mended:
-            probe = play_mended
-        try:
-            return self.answer.ask(probe, **request)
-        except AnswerError as error:
-            text = str(error)
-        hint = next((f". {hint}" for said, hint in HINTS if said in text), "")
-        raise AnswerError(text + hint)
+        return super().ask(play_mended if probe is probes.play else probe, **request)
 
 
 @probe

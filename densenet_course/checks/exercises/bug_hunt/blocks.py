@@ -9,8 +9,9 @@ from densenet_course import layers
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError, plain, probe
 from densenet_course.checks.engine.expect import close, expect
-from densenet_course.checks.engine.judge import Wrong
-from densenet_course.checks.exercises.bug_hunt.traces import explained, held_tensors
+from densenet_course.checks.engine.explain import Explaining
+from densenet_course.checks.engine.wrong import Wrong
+from densenet_course.checks.exercises.bug_hunt.traces import held_tensors
 from densenet_course.checks.kinds.modules import ModuleCase
 
 RUN = {"do": "run"}
@@ -74,21 +75,18 @@ HEAD = ModuleCase(
     ),
     notes=head_notes,
 )
+HEAD_MISFIT = (("mat1 and mat2", "The head counts other channels than the block returns."),)
 
 
 def head_fits(answer, draw):
     """The head takes what the block returns."""
-    with explained(("mat1 and mat2", "The head counts other channels than the block returns")):
-        HEAD.shape(answer, draw)
+    HEAD.shape(Explaining(answer, HEAD_MISFIT), draw)
 
 
 def head_reads_all(answer, draw):
     """The head reads the input's maps and the new ones."""
-    with explained(("mat1 and mat2", "The head counts other channels than the block returns")):
-        HEAD.parameters(answer, draw)
-        HEAD.values_in_eval(answer, draw)
-        HEAD.values_in_training(answer, draw)
-        HEAD.gradients(answer, draw)
+    for look in (HEAD.parameters, HEAD.values_in_eval, HEAD.values_in_training, HEAD.gradients):
+        look(Explaining(answer, HEAD_MISFIT), draw)
 
 
 # Bug 2: a list of features that stays on self between the calls
@@ -134,9 +132,9 @@ def nothing_is_kept(answer, draw):
 
 def _hold(expected, got, when, cause):
     if isinstance(got[when], str):
-        raise Wrong(f"{when}: the block raised {got[when]}. {cause}")
+        raise Wrong(when, cause=f"the block raised {got[when]}. {cause}")
     if got[when].shape != expected[when].shape or not close(expected[when], got[when]):
-        raise Wrong(f"{when}: the block gave other values. {cause}")
+        raise Wrong(when, cause=f"the block gave other values. {cause}")
 
 
 @probe

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 
 from densenet_course.checks.engine.answer import AnswerError, kind_of, probe
 from densenet_course.checks.engine.expect import expect_close
-from densenet_course.checks.engine.judge import Wrong
-from densenet_course.checks.exercises.bug_hunt.traces import explained
+from densenet_course.checks.engine.explain import Explaining, returned_nothing
+from densenet_course.checks.engine.wrong import Wrong
 
 LOSSES = (
     (lambda logits, y: F.binary_cross_entropy_with_logits(logits, y),
@@ -54,15 +54,15 @@ def loss_is_cross_entropy(answer, draw):
         batch, classes = draw.integer(21, 30), draw.integer(5, 12)
         logits, labels = draw.normal(batch, classes, scale=scale), _one_hot(draw, batch, classes)
         labels = labels.float() if kind == "floats" else labels
-        with explained(during=f"one-hot labels as {kind}"):
-            got = answer.ask(loss_and_gradient, name="one_hot_loss", logits=logits, labels=labels)
+        asked = Explaining(answer, what=f"one-hot labels as {kind}")
+        got = asked.ask(loss_and_gradient, name="one_hot_loss", logits=logits, labels=labels)
         what = f"loss, one-hot {kind}" + (", logits of some hundreds" if scale > 100 else "")
         if got["loss"].numel() == 1 and not torch.isfinite(got["loss"]).all():
-            raise Wrong(f"{what}: it is {got['loss'].item()}. A softmax that rounds to 0 has no logarithm.")
+            raise Wrong(what, cause=f"it is {got['loss'].item()}. A softmax that rounds to 0 has no logarithm.")
         expect_close(what, F.cross_entropy(logits, labels.argmax(1)), got["loss"],
                      suspects=_suspected(logits, labels.float()))
         if got["gradient"] is None:
-            raise Wrong("gradient: none reaches the logits. Is there a detach(), or an argmax of the logits?")
+            raise Wrong("gradient", cause="none reaches the logits. Is there a detach(), or an argmax of the logits?")
         expect_close(f"gradient, {what}", (logits.softmax(1) - labels) / batch, got["gradient"])
 
 
@@ -72,8 +72,8 @@ def loss_and_gradient(objects, name, logits, labels):
     leaf = logits.clone().requires_grad_()
     loss = objects[name](leaf, labels.clone())
     if not isinstance(loss, torch.Tensor):
-        cause = "A plain number carries no gradient." if isinstance(loss, int | float) else "Is there a return?"
-        raise AnswerError(f"{name} gave {kind_of(loss)}; expected a tensor with one number. {cause}")
+        cause = "A plain number carries no gradient." if isinstance(loss, int | float) else returned_nothing(loss)
+        raise AnswerError(f"what {name} gave", "a tensor with one number", kind_of(loss), cause)
     if loss.numel() == 1 and loss.requires_grad:
         loss.sum().backward()
     return {"loss": loss, "gradient": leaf.grad}

@@ -9,8 +9,8 @@ from densenet_course import layers, models
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError
 from densenet_course.checks.engine.expect import expect
-from densenet_course.checks.engine.judge import Wrong
-from densenet_course.checks.exercises.bug_hunt.traces import explained
+from densenet_course.checks.engine.explain import Explaining
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.kinds.modules import ModuleCase
 from densenet_course.config import DenseNetConfig
 
@@ -192,14 +192,15 @@ STEM = ModuleCase(
 )
 
 
+TOO_SMALL = ((r"Output size is too small|xpected more than 1 spatial", "The stem and the transitions left one pixel."),)
+
+
 def small_images_pass(answer, draw):
     """Images of 28×28 pixels pass through four blocks."""
     arguments = four_blocks(draw)
     images = draw.normal(3, 1, 28, 28)
     script = [{"do": "warm up", "images": images}, {"do": "run", "images": images}]
-    with explained(("Output size is too small", "The stem and the first transitions left one pixel"),
-                   ("xpected more than 1 spatial", "The stem and the transitions left one pixel")):
-        got = answer.ask(probes.play, name="densenet_28", arguments=arguments, script=script)[1]
+    got = Explaining(answer, TOO_SMALL).ask(probes.play, name="densenet_28", arguments=arguments, script=script)[1]
     expect("output shape", (3, arguments[2]), tuple(got["output"].shape))
 
 
@@ -210,6 +211,6 @@ def stem_keeps_the_size(answer, draw):
         STEM.values_in_eval(answer, draw)
         STEM.values_in_training(answer, draw)
     except AnswerError as error:
-        if "Output size is too small" not in str(error):
+        if "Output size is too small" not in error.raised:
             raise
         raise Wrong("the stem still leaves too few pixels for three transitions.") from None

@@ -9,7 +9,7 @@ from densenet_course import layers
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import plain, probe
 from densenet_course.checks.engine.expect import close, expect, expect_close
-from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.kinds.modules import ModuleCase
 from densenet_course.measure import saved_bytes
 
@@ -89,8 +89,9 @@ def memory_is_saved(answer, draw):
         _compare_stage(expected, got, suspects, stage)
     SAVING.values_in_training(answer, draw)
     if got["bytes"] > 0.75 * expected["bytes"]:
-        raise Wrong(f"saved for the backward pass: {got['bytes']} bytes, and {expected['bytes']} by the plain layer. "
-                    "Expected about half: the input, and nothing that can be computed again from it.")
+        raise Wrong("saved for the backward pass",
+                    cause=f"{got['bytes']} bytes, and {expected['bytes']} by the plain layer. "
+                          "Expected about half: the input, and nothing that can be computed again from it.")
 
 
 def _followed(answer, draw):
@@ -113,7 +114,8 @@ def _compare_stage(expected, got, suspects, stage):
     expect(f"output shape in eval mode after {stage}", tuple(wanted["output"].shape), tuple(came["output"].shape))
     outputs = [(reply[stage]["output"], message) for reply, message in suspects]
     if not close(wanted["output"], came["output"]) and not close(expected["before"], got["before"]):
-        raise Wrong("output in eval mode: other values than BN → ReLU → convolution gives, before any training.")
+        raise Wrong("output in eval mode",
+                    cause="other values than BN → ReLU → convolution gives, before any training.")
     expect_close(f"output in eval mode after {stage}", wanted["output"], came["output"],
                  suspects=[*outputs, (came["output"], f"{STAGES[stage]}.")])
     for count in came["counts"]:

@@ -6,8 +6,8 @@ import torch
 
 from densenet_course.checks.engine.answer import AnswerError, kind_of, probe
 from densenet_course.checks.engine.expect import close, expect, expect_close
-from densenet_course.checks.engine.judge import Wrong
-from densenet_course.checks.exercises.bug_hunt.traces import explained
+from densenet_course.checks.engine.explain import Explaining, returned_nothing
+from densenet_course.checks.engine.wrong import Wrong
 
 # Bug 6: list(model.children())[:-1] as if it were a list of blocks
 
@@ -80,9 +80,9 @@ def _ask_for_maps(answer, draw, count):
     with torch.no_grad():
         expected = expected_maps(model, images)
         logits = model(images)
-    with explained(during=f"a network of {count} dense blocks"):
-        got = answer.ask(maps_of_blocks, name="block_maps", options=options, state=dict(model.state_dict()),
-                         images=images)
+    got = Explaining(answer, what=f"a network of {count} dense blocks").ask(
+        maps_of_blocks, name="block_maps", options=options, state=dict(model.state_dict()), images=images,
+    )
     expect(f"maps from a network of {count} dense blocks", count, len(got["maps"]), suspects=[
         (1, "list(model.children()) has two entries, features and classifier: its [:-1] is the whole trunk."),
         (len(model.features), "That is one for each part of features: stem and transitions too."),
@@ -137,7 +137,7 @@ def checkpoint_is_read_by_name(answer, draw):
     lost = draw.random.choice([key for key in keys if ".norm.2." in key or ".conv.1." in key])
     rest = {key: old[key] for key in old if key != lost}
     if not kept:
-        raise Wrong("checkpoint: the call changed the caller's dictionary. Build a new one.")
+        raise Wrong("checkpoint", cause="the call changed the caller's dictionary. Build a new one.")
     if not answer.ask(refuses, name="load_old", options=options, checkpoint=rest):
         raise Wrong(f"a checkpoint without {lost} was loaded without a word, and that tensor stays random. "
                     "Leave out strict=False.")
@@ -145,13 +145,13 @@ def checkpoint_is_read_by_name(answer, draw):
 
 def _check_loaded(answer, draw, options, model, checkpoint, what):
     images = draw.normal(2, 3, 64, 64)
-    with explained(during=what):
-        got = answer.ask(load_checkpoint, name="load_old", options=options, checkpoint=checkpoint, images=images)
+    got = Explaining(answer, what=what).ask(load_checkpoint, name="load_old", options=options, checkpoint=checkpoint,
+                                            images=images)
     expected = {key: tensor for key, tensor in model.state_dict().items() if tensor.is_floating_point()}
     wrong = [key for key, tensor in expected.items()
              if not isinstance(got["state"].get(key), torch.Tensor) or not close(tensor, got["state"][key])]
     if wrong:
-        raise Wrong(f"{what}: {len(wrong)} of {len(expected)} tensors were not loaded, for instance "
+        raise Wrong(what, cause=f"{len(wrong)} of {len(expected)} tensors were not loaded, for instance "
                     f"{wrong[0]}.{_not_loaded(wrong, expected)}")
     with torch.no_grad():
         expect_close(f"logits after loading {what}", model(images), got["logits"])
@@ -175,8 +175,7 @@ def load_checkpoint(objects, name, options, checkpoint, images):
     given = {key: tensor.clone() for key, tensor in checkpoint.items()}
     model = objects[name](torchvision_network(options), given)
     if not isinstance(model, torch.nn.Module):
-        raise AnswerError(f"{name} gave {kind_of(model)}; expected the model. "
-                          f"{'Is there a return?' if model is None else ''}".rstrip())
+        raise AnswerError(f"what {name} gave", "the model", kind_of(model), returned_nothing(model))
     kept = list(given) == list(checkpoint) and all(torch.equal(given[key], checkpoint[key]) for key in checkpoint)
     with torch.no_grad():
         logits = model.eval()(images)

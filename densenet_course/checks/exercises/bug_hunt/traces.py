@@ -1,12 +1,9 @@
-"""Bug hunt: what a call leaves behind, looked for on the answer's side; what it raised, told on the judge's."""
+"""Bug hunt: what a call leaves behind, looked for on the answer's side."""
 
-import contextlib
 from collections import deque
 
 import torch
 from torch import nn
-
-from densenet_course.checks.engine.answer import AnswerError
 
 _OWN = frozenset(vars(nn.Module()))  # parameters, buffers, hooks: not what a forward pass leaves
 
@@ -27,13 +24,3 @@ def _count(value):
     if isinstance(value, dict):
         value = list(value.values())
     return sum(map(_count, value)) if isinstance(value, list | tuple | set | deque) else 0
-
-
-@contextlib.contextmanager
-def explained(*causes, during=""):
-    """Say when an answer raised an error, and its likely cause, from pairs (part of the error, cause)."""
-    try:
-        yield
-    except AnswerError as error:
-        cause = next((f". {cause}." for part, cause in causes if part in str(error)), "")
-        raise AnswerError(f"{during}{': ' if during else ''}{error}{cause}") from None

@@ -7,8 +7,9 @@ import weakref
 import torch
 
 from densenet_course.checks.engine.answer import AnswerError
-from densenet_course.checks.engine.judge import Exercise, Wrong
+from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.engine.probes import prepare
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.capstone.training import BATCH_SIZE, count, examine, train_and_predict
 
 EXERCISE = Exercise(
@@ -84,9 +85,9 @@ def affordable(answer, draw):
     total = sum(sums.values())
     if total > MAX_PARAMETERS:
         parts = [f" {sums[kind]:,} of them {words}" for kind, words in OVER.items() if sums[kind]]
-        raise Wrong(f"parameters: expected at most {MAX_PARAMETERS:,}, got {total:,}.{''.join(parts)}")
+        raise Wrong("parameters", cause=f"expected at most {MAX_PARAMETERS:,}, got {total:,}.{''.join(parts)}")
     if not sums["trained"]:
-        raise Wrong("parameters: expected some that are trained, got none.")
+        raise Wrong("parameters", cause="expected some that are trained, got none.")
     return total
 
 
@@ -128,12 +129,12 @@ def expect_logits(output, images):
             cause = " Maps must be averaged, and classified by a Linear layer."
         elif output.ndim == 2 and len(output) == images:
             cause = f" FashionMNIST has {CLASSES} classes."
-        raise Wrong(f"output for {images} image{'s' * (images > 1)}: expected shape {(images, CLASSES)}, "
+        raise Wrong(f"output for {images} image{'s' * (images > 1)}", cause=f"expected shape {(images, CLASSES)}, "
                     f"got {tuple(output.shape)}.{cause}")
     if not output.is_floating_point():
-        raise Wrong(f"output: expected floating-point logits, got {output.dtype}. Leave out the argmax.")
+        raise Wrong("output", cause=f"expected floating-point logits, got {output.dtype}. Leave out the argmax.")
     if not torch.isfinite(output).all():
-        raise Wrong("output: some logits of the fresh network are NaN or infinite.")
+        raise Wrong("output", cause="some logits of the fresh network are NaN or infinite.")
 
 
 def _is_constant(logits):
@@ -159,15 +160,18 @@ def trained(answer, draw):
     )
     logits, seconds = reply["logits"], reply["seconds"]
     if logits.shape != (len(unseen), CLASSES) or not torch.isfinite(logits).all():
-        raise Wrong(f"after the training: expected {len(unseen):,} rows of {CLASSES} finite logits; some are NaN, "
-                    "infinite or missing.")
+        raise Wrong("after the training",
+                    cause=f"expected {len(unseen):,} rows of {CLASSES} finite logits; some are NaN, "
+                          "infinite or missing.")
     grown = sum(by_kind(reply["holdings"]).values())
     if grown > MAX_PARAMETERS:
-        raise Wrong(f"after the training: the network holds {grown:,} numbers, before it held {parameters:,}. Keep "
-                    "nothing on self between calls.")
+        raise Wrong("after the training",
+                    cause=f"the network holds {grown:,} numbers, before it held {parameters:,}. Keep "
+                          "nothing on self between calls.")
     if seconds > 1.5 * CPU_SECONDS:
-        raise Wrong(f"training: it took {seconds:.0f} CPU seconds instead of {CPU_SECONDS:g}, because one step is so "
-                    "long. The network needs fewer multiply-adds.")
+        raise Wrong("training",
+                    cause=f"it took {seconds:.0f} CPU seconds instead of {CPU_SECONDS:g}, because one step is so "
+                          "long. The network needs fewer multiply-adds.")
     accuracy = accuracy_of(logits, targets)
     LAST_RESULT.update(accuracy=accuracy, parameters=grown, cpu_seconds=seconds, images_seen=reply["images_seen"],
                        held_back=len(unseen), sample=is_sample)
@@ -197,8 +201,9 @@ def budget(answer, draw):
     affordable(answer, draw)
     lost = numbers(answer, draw)["lost"]
     if lost:
-        raise Wrong(f"parameters: {lost:,} of them lie in layers in a plain list or dict, where no optimizer finds "
-                    "them. Use nn.ModuleList or nn.ModuleDict.")
+        raise Wrong("parameters",
+                    cause=f"{lost:,} of them lie in layers in a plain list or dict, where no optimizer finds "
+                          "them. Use nn.ModuleList or nn.ModuleDict.")
 
 
 @EXERCISE.finding("logits", points=2)
@@ -207,21 +212,24 @@ def logits(answer, draw):
     reply = tried(answer, draw)
     output = reply["logits"]
     if output.min() >= 0 and (output.sum(1) - 1).abs().max() < 1e-3:
-        raise Wrong("output: these are probabilities. Return logits: cross-entropy takes the softmax itself, and "
-                    "learns slowly from a second one.")
+        raise Wrong("output",
+                    cause="these are probabilities. Return logits: cross-entropy takes the softmax itself, and "
+                          "learns slowly from a second one.")
     if reply["reached"] < 0.5:
         raise Wrong(f"gradients reach only {reply['reached']:.0%} of the parameters. Is there a detach() or no_grad() "
                     "on the way, or are layers not used?")
     if reply["input_changed"]:
-        raise Wrong("input: the call changed the caller's images. Is there an in-place operation on the input itself?")
+        raise Wrong("input",
+                    cause="the call changed the caller's images. Is there an in-place operation on the input itself?")
 
 
 def _reach(level, answer, draw):
     result = trained(answer, draw)
     if result["accuracy"] < LEVELS[level]:
         first = level == 0 or result["accuracy"] >= LEVELS[level - 1]
-        raise Wrong(f"accuracy on {result['held_back']:,} held-back images: expected at least {LEVELS[level]:.0%}, got "
-                    f"{result['accuracy']:.1%}.{result['because'] if first else ''}")
+        raise Wrong(f"accuracy on {result['held_back']:,} held-back images",
+                    cause=f"expected at least {LEVELS[level]:.0%}, got "
+                          f"{result['accuracy']:.1%}.{result['because'] if first else ''}")
 
 
 for number, percent in enumerate(LEVELS):

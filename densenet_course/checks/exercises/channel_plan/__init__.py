@@ -3,7 +3,8 @@
 import math
 from typing import NamedTuple
 
-from densenet_course.checks.engine.judge import Exercise, Wrong
+from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.channel_plan.plan import NAME, ask, listed, read, truth, written
 from densenet_course.checks.kinds.functions import shown
 
@@ -74,7 +75,7 @@ def rows_of_blocks(items, blocks, rest):
             (start, layers, growth_rate, old, stem, blocks[0]),
         ))
     if not rows:
-        raise Wrong(f"{written(blocks, rest)}: the list {listed(items)} holds no channels after a block.")
+        raise Wrong(f"{written(blocks, rest)}", cause=f"the list {listed(items)} holds no channels after a block.")
     return rows
 
 
@@ -93,7 +94,7 @@ def rows_of_transitions(items, blocks, rest):
         reason = f"= {theta}·{shown(leaves)}" if down == exactly else f"= ⌊{theta}·{shown(leaves)}⌋"
         rows.append(Row(f"{written(blocks, rest)}: transition {number}", down, reason, got, (theta, leaves, before)))
     if not rows:
-        raise Wrong(f"{written(blocks, rest)}: the list {listed(items)} holds no channels after a transition.")
+        raise Wrong(f"{written(blocks, rest)}", cause=f"the list {listed(items)} holds no channels after a transition.")
     return rows
 
 
@@ -119,7 +120,7 @@ def order(answer, draw):
         items, right = ask(answer, blocks, rest)["items"], truth(blocks, rest)
         found, message = read(items, blocks, rest)
         if message:
-            raise Wrong(f"{written(blocks, rest)}: expected {listed(right)}, got {listed(items)}. {message}")
+            raise Wrong(f"{written(blocks, rest)}", cause=f"expected {listed(right)}, got {listed(items)}. {message}")
         growth_rate, stem = rest
         if found["stem", 0] != stem:
             cause = {2 * growth_rate: "2·growth_rate is a common choice, but here init_channels says it.",
@@ -183,15 +184,17 @@ def any_sequence(answer, draw):
     blocks, rest = [start, start + step, start + 2 * step], draw.sample(13, 64, 2)
     reply = ask(answer, blocks, rest)
     if reply["after"] != blocks:
-        raise Wrong(f"{written(blocks, rest)}: the caller's list became {reply['after']}. Read it, or change a copy.")
+        raise Wrong(f"{written(blocks, rest)}",
+                    cause=f"the caller's list became {reply['after']}. Read it, or change a copy.")
     for kind in ("tuple", "range"):
         try:
             items = ask(answer, blocks, rest, kind)["items"]
         except Wrong as error:
             raise Wrong(f"{error} A {kind} must do as well.") from None
         if items != reply["items"]:
-            raise Wrong(f"{written(blocks, rest, kind)}: expected the same as for a list, {listed(reply['items'])}, "
-                        f"got {listed(items)}.")
+            raise Wrong(f"{written(blocks, rest, kind)}",
+                        cause=f"expected the same as for a list, {listed(reply['items'])}, "
+                              f"got {listed(items)}.")
 
 
 @EXERCISE.finding("a list of whole numbers", points=1)
@@ -200,7 +203,8 @@ def a_list_of_whole_numbers(answer, draw):
     blocks, rest = sizes(draw, 3, is_even)
     reply, call = ask(answer, blocks, rest), written(blocks, rest)
     if not reply["is_list"]:
-        raise Wrong(f"{call}: expected a list, got {reply['kind']}. Wrap it in list(...).")
+        raise Wrong(call, cause=f"expected a list, got {reply['kind']}. Wrap it in list(...).")
     for place, item in enumerate(reply["items"]):
         if not isinstance(item, int):
-            raise Wrong(f"{call}: entry {place} is the float {item}; expected a whole number. int(...) cuts it off.")
+            raise Wrong(call,
+                        cause=f"entry {place} is the float {item}; expected a whole number. int(...) cuts it off.")

@@ -7,7 +7,8 @@ import torch
 
 from densenet_course import accounting
 from densenet_course.checks.engine.answer import AnswerError, kind_of, probe
-from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.engine.explain import returned_nothing
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.kinds.functions import shown
 
 NAME = "channel_plan"
@@ -47,8 +48,7 @@ def numbers(value):
     """
     value = value.tolist() if isinstance(value, torch.Tensor) else value
     if isinstance(value, str | bytes | dict | set | frozenset) or not hasattr(value, "__iter__"):
-        cause = " Is there a return?" if value is None else ""
-        raise AnswerError(f"expected a list of whole numbers, got {kind_of(value)}.{cause}")
+        raise AnswerError("", "a list of whole numbers", kind_of(value), returned_nothing(value))
     return [_number(item, place) for place, item in enumerate(itertools.islice(value, LONGEST))]
 
 
@@ -72,9 +72,9 @@ def ask(answer, blocks, rest, kind="list"):
     try:
         reply = answer.ask(plan, name=NAME, blocks=list(blocks), rest=list(rest), kind=kind)
     except AnswerError as error:
-        raise Wrong(f"{written(blocks, rest, kind)}: {error}") from None
+        raise Wrong(**error.fields | {"what": written(blocks, rest, kind)}) from None
     if list(map(repr, reply["items"])) != list(map(repr, reply["again"])):
-        raise Wrong(f"{written(blocks, rest, kind)}: called twice, it gave {listed(reply['items'])} and then "
+        raise Wrong(f"{written(blocks, rest, kind)}", cause=f"called twice, it gave {listed(reply['items'])} and then "
                     f"{listed(reply['again'])}. Is a list kept between calls, as a default argument is?")
     return reply
 
@@ -132,7 +132,7 @@ def read(items, blocks, rest):
     if not fitting:
         every_layer = 0 <= len(items) - sum(blocks) <= len(blocks) + 1
         cause = " Is there a number for every layer? One for the whole block is asked." if every_layer else ""
-        raise Wrong(f"{written(blocks, rest)}: expected {len(right)} numbers, {listed(right)}, "
+        raise Wrong(f"{written(blocks, rest)}", cause=f"expected {len(right)} numbers, {listed(right)}, "
                     f"got {len(items)}, {listed(items)}.{cause}")
     known = dict(zip(full, right, strict=True))
     layout, message = max(

@@ -7,15 +7,16 @@ from densenet_course import layers
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError
 from densenet_course.checks.engine.expect import expect, expect_close, rehearse
-from densenet_course.checks.engine.explain import explained
-from densenet_course.checks.engine.judge import Exercise, Wrong
+from densenet_course.checks.engine.explain import BLOCK, explained
+from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises import conv_block
 from densenet_course.checks.exercises.dense_block import connectivity
-from densenet_course.checks.exercises.dense_block.mistakes import HINTS, SLIPS, SUSPECTS, misfit, notes, slips
+from densenet_course.checks.exercises.dense_block.mistakes import MISFIT, SLIPS, SUSPECTS, notes, slips
 from densenet_course.checks.kinds.modules import ModuleCase
 
 EXERCISE = Exercise("dense_block", names=["DenseBlock"], title="The dense block", lesson="03_dense_block")
-EXPLAINED = explained(misfit, *HINTS)
+EXPLAINED = explained((*MISFIT, *BLOCK))
 
 
 def arguments(draw, num_layers=None):
@@ -52,9 +53,10 @@ def comparable(finding):
         _, got, reply = ask(answer, sizes, *script)
         _, expected, wanted = rehearse(layers.DenseBlock(*sizes), script)
         if reply["output"].shape != wanted["output"].shape:
-            raise Wrong("values: they cannot be compared while the output has another shape.")
+            raise Wrong("values", cause="they cannot be compared while the output has another shape.")
         if not {shape for _, shape, _ in expected if len(shape) > 1} <= {shape for _, shape, _ in got}:
-            raise Wrong("values: they cannot be compared while the convolutions have other weights; see parameters.")
+            raise Wrong("values",
+                        cause="they cannot be compared while the convolutions have other weights; see parameters.")
         finding(answer, draw)
 
     return look
@@ -80,7 +82,7 @@ def parameters(answer, draw):
     """Each layer has the parameters of one conv block, and PyTorch finds them all."""
     sizes = arguments(draw)
     if not ask(answer, sizes, {"do": "warm up", "images": images(draw, sizes)}, {"do": "parameters"})[1]:
-        raise Wrong("parameters: the block has none. Are its layers in a plain Python list? Use nn.ModuleList.")
+        raise Wrong("parameters", cause="the block has none. Are its layers in a plain Python list? Use nn.ModuleList.")
     CASE.parameters(answer, draw)
 
 
@@ -92,10 +94,10 @@ def who_reads_whom(answer, draw):
     rows = found["reads"][:-1]
     missing = [(i, j) for i, row in enumerate(rows) for j in range(i + 1) if not row[j]]
     if missing:
-        raise Wrong(f"connections: {_told(missing)}.{_cause(missing, len(rows))}")
+        raise Wrong("connections", cause=f"{_told(missing)}.{_cause(missing, len(rows))}")
     expected = sorted(found["order"])  # a lost input is told under "shape"
     if found["order"] != expected:
-        raise Wrong(f"order in the output: expected {connectivity.named(expected)}; "
+        raise Wrong("order in the output", cause=f"expected {connectivity.named(expected)}; "
                     f"got {connectivity.named(found['order'])}. Join as torch.cat([features, new_maps], dim=1).")
 
 
@@ -132,8 +134,9 @@ def call_after_call(finding, answer, draw):
     except AnswerError:
         sizes = arguments(draw)
         ask(answer, sizes, {"do": "run", "images": images(draw, sizes), "train": True})  # raises if a single call does
-        raise Wrong("second call: the first one works, the next one raises. Is a list of maps kept on self? Make it a "
-                    "local variable of forward.") from None
+        raise Wrong("second call",
+                    cause="the first one works, the next one raises. Is a list of maps kept on self? Make it a "
+                          "local variable of forward.") from None
 
 
 @EXERCISE.finding("training", points=1)
@@ -154,10 +157,11 @@ def gradients(answer, draw):
     expect_close("output in train mode", expected["output"], got["output"],
                  suspects=[(reply["output"], message) for reply, message in replies])
     if got["input_gradient"] is None:
-        raise Wrong("gradients: none comes back to the input. Is there a detach(), no_grad() or .data on the way?")
+        raise Wrong("gradients",
+                    cause="none comes back to the input. Is there a detach(), no_grad() or .data on the way?")
     lost = [shape for shape in expected["gradients"] if shape not in got["gradients"]]
     if lost:
-        raise Wrong(f"gradients: none reaches the parameter of shape {lost[0]}. Is it used, and not detached?")
+        raise Wrong("gradients", cause=f"none reaches the parameter of shape {lost[0]}. Is it used, and not detached?")
     expect_close("gradient of the input", expected["input_gradient"], got["input_gradient"], tolerance=2e-3,
                  suspects=[(r["input_gradient"], message) for r, message in replies if r["input_gradient"] is not None])
     for shape, value in expected["gradients"].items():

@@ -4,7 +4,7 @@ import torch
 
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError, probe
-from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.engine.wrong import Wrong
 
 SIZE = 6  # height and width of the images
 MOST_WEIGHTS = 30
@@ -64,11 +64,13 @@ def measure(answer, name, arguments, draw):
     num_layers, in_channels, _ = arguments
     weights, groups = [index for index, _ in layers], [channels for _, channels in layers]
     if sum(map(len, groups)) > len(set().union(*groups)):
-        raise Wrong("connections: several convolutions put their maps into the same channels. Are maps added instead "
-                    "of joined? Use torch.cat.")
+        raise Wrong("connections",
+                    cause="several convolutions put their maps into the same channels. Are maps added instead "
+                          "of joined? Use torch.cat.")
     if len(layers) != num_layers:
-        raise Wrong(f"connections: expected the output to hold the maps of {num_layers} layers, found {len(layers)}."
-                    f"{' Did you return only the last maps?' if len(layers) == 1 else ''}")
+        raise Wrong("connections",
+                    cause=f"expected the output to hold the maps of {num_layers} layers, found {len(layers)}."
+                          f"{' Did you return only the last maps?' if len(layers) == 1 else ''}")
     pairs = [(reader, source) for reader in range(num_layers) for source in range(-1, reader)]
     moved = block.compare([(
         (0, between := dict.fromkeys(weights[source + 1:reader], OFF)),
@@ -103,10 +105,11 @@ class _Block:
         for index in self.weights:
             self.values[index] = [torch.zeros(shapes[index]), *(draw.normal(*shapes[index]) for _ in (ON, OTHER))]
         if not self.weights:
-            raise Wrong("connections: the block has no weights to try. Are its layers in a plain Python list? Use "
-                        "nn.ModuleList.")
+            raise Wrong("connections",
+                        cause="the block has no weights to try. Are its layers in a plain Python list? Use "
+                              "nn.ModuleList.")
         if len(self.weights) > MOST_WEIGHTS:
-            raise Wrong(f"connections: expected {arguments[0]} convolutions, got {len(self.weights)} weights.")
+            raise Wrong("connections", cause=f"expected {arguments[0]} convolutions, got {len(self.weights)} weights.")
         self.silent = dict.fromkeys(self.weights, OFF)
 
     def compare(self, pairs):
@@ -128,7 +131,7 @@ class _Block:
 def _moved(before, after):
     """Return the channels in which two outputs differ."""
     if before.ndim != 4 or before.shape != after.shape:
-        raise Wrong(f"output shape: expected (N, C, H, W), got {tuple(before.shape)} and {tuple(after.shape)}.")
+        raise Wrong("output shape", cause=f"expected (N, C, H, W), got {tuple(before.shape)} and {tuple(after.shape)}.")
     apart = (after.double() - before.double()).abs().amax(dim=(0, 2, 3))
     scale = before.double().abs().amax(dim=(0, 2, 3))
     return {channel for channel in range(len(apart)) if apart[channel] > 1e-5 * scale[channel] + 1e-12}

@@ -1,6 +1,5 @@
 """Known mistakes in a dense block: what comes out of them, and what to say."""
 
-import re
 from functools import partial
 
 import torch
@@ -151,30 +150,19 @@ def notes(num_layers, in_channels, growth_rate):
     }
 
 
-def misfit(error):
-    """Say why a layer of a dense block got another number of channels; "" where the error is another one."""
-    call = re.match(r"DenseBlock\((\d+), (\d+), (\d+)\)", error)
-    wrong = next(filter(None, (re.search(pattern, error) for pattern in MISFITS)), None)
-    if not call or not wrong:
-        return ""
-    (_, c, k), got, built = map(int, call.groups()), int(wrong["got"]), int(wrong["built"])
+def misfit(got, built, arguments):
+    """Say why a layer built for some channels got others."""
+    _, c, k = arguments
     cause = "layer i, counted from 0, reads in_channels + i·growth_rate channels."
     if (got, built) == (c, k):
         cause = "are in_channels and growth_rate swapped?"
     elif got == k:
         cause = ("it got only the maps of the layer before. Join them to all that was there: "
                  "torch.cat([features, new_maps], dim=1).")
-    return f"{call[0]}, a layer built for {built} channels got {got}: {cause}"
+    return f"A layer built for {built} channels got {got}: {cause}"
 
 
-MISFITS = (
-    r"should contain (?P<got>\d+) elements not (?P<built>\d+)",
-    r"to have (?P<built>\d+) channels, but got (?P<got>\d+)",
-)
-HINTS = (
-    (r"must match except in dimension [023]", "maps are joined along the channels, dim=1."),
-    (r"must match except in dimension 1", "do all maps keep height and width? A 3×3 convolution needs padding=1."),
-    (r"modified by an inplace operation", "the gradients still need what was overwritten. Is there an in-place "
-     "operation on the input, or are maps written into a tensor that a layer has read? Use torch.cat."),
-    (r"must match the size of tensor", "maps are joined with torch.cat, not added."),
+MISFIT = (
+    (r"should contain (\d+) elements not (\d+)", lambda found, call: misfit(int(found[1]), int(found[2]), call)),
+    (r"to have (\d+) channels, but got (\d+)", lambda found, call: misfit(int(found[2]), int(found[1]), call)),
 )

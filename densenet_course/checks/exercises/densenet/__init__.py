@@ -6,9 +6,11 @@ from math import prod
 from densenet_course import accounting
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.expect import expect
-from densenet_course.checks.engine.judge import Exercise, Wrong
+from densenet_course.checks.engine.explain import NETWORK, Explaining
+from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.densenet.mistakes import SLIPS, config, network
-from densenet_course.checks.kinds.networks import Explaining, NetworkCase
+from densenet_course.checks.kinds.networks import NetworkCase
 
 EXERCISE = Exercise("densenet", names=["DenseNet"], title="A whole DenseNet", lesson="06_small_densenet")
 GOLDEN = ((16, 16, 16), 12, 24, 10, 3)
@@ -110,10 +112,10 @@ def shape(answer, draw):
 @EXERCISE.finding("parameters", points=2)
 def parameters(answer, draw):
     """The parameters have the right shapes, and DenseNet-BC with L = 100 and k = 12 has as many as the paper's."""
-    DEFAULT.parameters(Explaining(answer), draw)
-    CASE.parameters(Explaining(answer), draw)
+    DEFAULT.parameters(Explaining(answer, NETWORK), draw)
+    CASE.parameters(Explaining(answer, NETWORK), draw)
     script = [{"do": "warm up", "images": draw.normal(2, 3, 8, 8)}, {"do": "parameters"}]
-    got = Explaining(answer).ask(probes.play, name="DenseNet", arguments=list(GOLDEN), script=script)[1]
+    got = Explaining(answer, NETWORK).ask(probes.play, name="DenseNet", arguments=list(GOLDEN), script=script)[1]
     expected = accounting.parameters(config(*GOLDEN))
     expect(f"parameters of DenseNet{GOLDEN}", expected, sum(prod(shape) for _, shape, _ in got))
 
@@ -133,7 +135,7 @@ def sizes(answer, draw):
         pictures = images(draw, chosen, side)
         script = [{"do": "warm up", "images": pictures}, {"do": "parameters"}, {"do": "run", "images": pictures}]
         keywords = dict(zip(("in_channels", "compression"), chosen[4:], strict=False))
-        got = Explaining(answer).ask(
+        got = Explaining(answer, NETWORK).ask(
             probes.play, name="DenseNet", arguments=list(chosen[:4]), keywords=keywords, script=script
         )
         plan = accounting.channel_plan(
@@ -142,7 +144,7 @@ def sizes(answer, draw):
         what = f"block_layers={chosen[0]}, images of {pictures.shape[2]}×{pictures.shape[2]} pixels"
         expect(f"output shape for {what}", (len(pictures), chosen[3]), tuple(got[2]["output"].shape))
         if (chosen[3], plan[-1]) not in [shape for _, shape, _ in got[1]]:
-            raise Wrong(f"channels for {what}: expected {' → '.join(map(str, plan))}, but no classifier reads "
+            raise Wrong(f"channels for {what}", cause=f"expected {' → '.join(map(str, plan))}, but no classifier reads "
                         f"{plan[-1]}. One block has no transition; ⌊compression·C⌋ is rounded down.")
 
 

@@ -7,11 +7,13 @@ import torch
 from torch import nn
 
 from densenet_course.checks.engine.expect import close, expect, expect_close, expect_parameters, rehearse
-from densenet_course.checks.engine.judge import Exercise, Wrong
+from densenet_course.checks.engine.explain import NETWORK, Explaining
+from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.densenet121.mistakes import SLIPS, cause, count
 from densenet_course.checks.exercises.densenet121.probe import play
 from densenet_course.checks.kinds import modules
-from densenet_course.checks.kinds.networks import DROPOUT, MISFIT, Explaining
+from densenet_course.checks.kinds.networks import DROPOUT, MISFIT
 
 EXERCISE = Exercise("densenet121", names=["densenet121"], title="DenseNet-121", lesson="08_densenet121")
 TOLERANCE = 2e-4  # of the largest logit; another order of summation differs by some 1e-6
@@ -49,11 +51,12 @@ def asked(answer, arguments, script, weights=None):
     Raises:
         Wrong: it is not the learner's own.
     """
-    reply = Explaining(answer).ask(play, name="densenet121", arguments=arguments, script=script, weights=weights,
-                                   cpu_seconds=SECONDS)
+    reply = Explaining(answer, NETWORK).ask(
+        play, name="densenet121", arguments=arguments, script=script, weights=weights, cpu_seconds=SECONDS,
+    )
     if reply["foreign"]:
         whose = reply["foreign"][0].partition(".__")[0]
-        raise Wrong(f"own work: your network holds {whose}. It is a good one, but here you write it "
+        raise Wrong("own work", cause=f"your network holds {whose}. It is a good one, but here you write it "
                     "yourself: use torch.nn and classes of your own.")
     return reply
 
@@ -71,7 +74,7 @@ def hold(answer, draw, num_classes, steps):
     script = [step for _, step in steps]
     reply = asked(answer, [num_classes] if num_classes else [], script, weights_of(oracle))
     if reply["misfits"]:
-        raise Wrong(f"{steps[0][0]}: {MISFIT}")
+        raise Wrong(f"{steps[0][0]}", cause=MISFIT)
     expected = rehearse(copy.deepcopy(oracle), script)
     for i, (what, _) in enumerate(steps):
         right, got = expected[i]["output"], reply["replies"][i]["output"]
@@ -86,7 +89,7 @@ def name_chance(answer, num_classes, step):
     """Raise ``Wrong`` where the same step gives two different outputs."""
     first, second = asked(answer, [num_classes] if num_classes else [], [step, step])["replies"]
     if step.get("train") and not torch.equal(first["output"], second["output"]):
-        raise Wrong(f"logits in train mode: {DROPOUT}")
+        raise Wrong("logits in train mode", cause=DROPOUT)
 
 
 def name_slip(what, oracle, script, got):
@@ -99,14 +102,14 @@ def name_slip(what, oracle, script, got):
         except RuntimeError:  # images of this size are too small for it
             continue
         if close(output, got, tolerance=TOLERANCE):
-            raise Wrong(f"{what}: {message}")
+            raise Wrong(what, cause=message)
 
 
 def name_order(what, oracle, parameters):
     """Raise ``Wrong`` where the parameters are registered in another order than torchvision's."""
     for (theirs, value), (name, shape, _) in zip(oracle.named_parameters(), parameters, strict=False):
         if tuple(value.shape) != shape:
-            raise Wrong(f"{what}: the weights are loaded in order of registration, but your {name} {shape} stands "
+            raise Wrong(what, cause=f"the weights are loaded in order of registration, but your {name} {shape} stands "
                         f"where torchvision has {theirs} {tuple(value.shape)}. Make the parts in the forward's order.")
 
 
@@ -140,14 +143,15 @@ def parameters(answer, draw):
         call = f"parameters of densenet121({', '.join(map(str, arguments))})"
         if number != right:
             why = cause(number, num_classes) or "The table of lesson 08 says how many each part has."
-            raise Wrong(f"{call}: expected {right:,}, got {number:,} ({number - right:+,}). {why}")
+            raise Wrong(call, cause=f"expected {right:,}, got {number:,} ({number - right:+,}). {why}")
         with torch.device("meta"):
             expected = [(name, tuple(p.shape), True) for name, p in
                         densenet121(num_classes=num_classes).named_parameters()]
         expect_parameters(expected, got)
         frozen = [name for name, _, trained in got if not trained]
         if frozen:
-            raise Wrong(f"parameters: expected all of them to be trained, but {', '.join(frozen[:3])} are frozen.")
+            raise Wrong("parameters",
+                        cause=f"expected all of them to be trained, but {', '.join(frozen[:3])} are frozen.")
 
 
 @EXERCISE.finding("eval mode", points=3)
@@ -181,10 +185,11 @@ def clean(answer, draw):
         reply = asked(answer, [chosen], script)
     _gradients(rehearse(oracle, script[:1])[0], reply["replies"][0])
     if any(one["input_changed"] for one in reply["replies"]):
-        raise Wrong("images: the call changed the caller's tensor. Is there an in-place operation on them?")
+        raise Wrong("images", cause="the call changed the caller's tensor. Is there an in-place operation on them?")
     if not close(reply["replies"][0]["output"], reply["replies"][2]["output"], tolerance=1e-5):
-        raise Wrong("second call: the same images gave other logits. Is something kept on self between calls, or "
-                    "random in eval mode?")
+        raise Wrong("second call",
+                    cause="the same images gave other logits. Is something kept on self between calls, or "
+                          "random in eval mode?")
     shared, equal = answer.ask(modules.build_twice, name="densenet121", arguments=[chosen], images=first,
                                cpu_seconds=SECONDS)
     if shared:
@@ -195,12 +200,14 @@ def clean(answer, draw):
 
 def _gradients(expected, got):
     if not got["requires_grad"] or got["input_gradient"] is None:
-        raise Wrong("gradients: none comes back to the images. Is there a detach(), no_grad() or .data on the way?")
+        raise Wrong("gradients",
+                    cause="none comes back to the images. Is there a detach(), no_grad() or .data on the way?")
     if not close(expected["output"], got["output"], tolerance=TOLERANCE):
         return  # another finding's business
     for shape, value in expected["gradients"].items():
         if shape not in got["gradients"]:
-            raise Wrong(f"gradients: none reaches the parameters of shape {shape}. Are they used, and not detached?")
+            raise Wrong("gradients",
+                        cause=f"none reaches the parameters of shape {shape}. Are they used, and not detached?")
         _near(f"gradient of the parameters of shape {shape}", value, got["gradients"][shape])
     _near("gradient of the images", expected["input_gradient"], got["input_gradient"])
 
@@ -209,4 +216,4 @@ def _near(what, expected, got):
     """Compare two gradients as a whole: rounding may switch a ReLU, which changes a few of their values a lot."""
     apart = ((expected - got).norm() / expected.norm()).item()
     if not apart < APART:
-        raise Wrong(f"{what}: it is {apart:.0%} away from the right one. Is there a detach(), no_grad() or .data?")
+        raise Wrong(what, cause=f"it is {apart:.0%} away from the right one. Is there a detach(), no_grad() or .data?")

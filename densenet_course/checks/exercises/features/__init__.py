@@ -6,7 +6,9 @@ import torch
 from torch.nn.modules import module as torch_module
 
 from densenet_course.checks.engine.answer import AnswerError, describe, kind_of, probe
-from densenet_course.checks.engine.judge import Exercise, Wrong
+from densenet_course.checks.engine.explain import returned_nothing
+from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.features.outputs import draw_layers, hold, hold_names, module_names, short
 from densenet_course.checks.kinds import given
 
@@ -83,8 +85,7 @@ def _reported(result):
     if isinstance(result, Exception):
         return [[kind.__name__ for kind in type(result).__mro__], describe(result)]
     if not isinstance(result, Mapping):
-        hint = " Is there a return?" if result is None else ""
-        raise AnswerError(f"{NAME}: expected a dict of tensors by layer name, got {kind_of(result)}.{hint}")
+        raise AnswerError(NAME, "a dict of tensors by layer name", kind_of(result), returned_nothing(result))
     odd = [key for key in result if not isinstance(key, str)]
     if odd:
         raise AnswerError(f"{NAME}: expected the names of the layers as keys, got {kind_of(odd[0])} as a key.")
@@ -147,11 +148,13 @@ def in_eval_mode(answer, draw):
     changed = [key for key in before if key not in after or not torch.equal(before[key], after[key])]
     if changed:
         hint = " A forward pass ran in train mode. Put the network into eval mode before the first one."
-        raise Wrong(f"network: the call changed {short(changed)}.{hint * any('running' in key for key in changed)}")
+        raise Wrong("network",
+                    cause=f"the call changed {short(changed)}.{hint * any('running' in key for key in changed)}")
     if reply["before"]["trained"] != reply["after"]["trained"]:
-        raise Wrong("network: the call froze its parameters (requires_grad). Leave the caller's network as it was.")
+        raise Wrong("network",
+                    cause="the call froze its parameters (requires_grad). Leave the caller's network as it was.")
     if reply["images_changed"]:
-        raise Wrong("images: the call changed the caller's images.")
+        raise Wrong("images", cause="the call changed the caller's images.")
     hold(recipe, images, layers, reply["results"][0], title="network given in train mode")
 
 
@@ -167,7 +170,7 @@ def modes_restored(answer, draw):
         hold_names(["features.conv0"], reply["results"][0], "modes")
         replies.append(reply)
     if [set(reply["after"]["modes"].values()) for reply in replies] == [{True}, {False}]:
-        raise Wrong("modes: all modules have the network's own mode after the call; before, some were in train "
+        raise Wrong("modes", cause="all modules have the network's own mode after the call; before, some were in train "
                     "mode and some in eval mode. train(mode) reaches all inside: remember each module's mode.")
     for reply in replies:
         hold_modes(reply, "some modules were in train mode, some in eval mode")
@@ -179,7 +182,7 @@ def hold_modes(reply, given_as):
     wrong = [key for key in before if before[key] != after.get(key)]
     if wrong:
         now = {frozenset({False}): "All are in eval mode now. ", frozenset({True}): "All are in train mode now. "}
-        raise Wrong(f"modes: {given_as}; {len(wrong)} of {len(before)} have another mode after the call. "
+        raise Wrong("modes", cause=f"{given_as}; {len(wrong)} of {len(before)} have another mode after the call. "
                     f"{now.get(frozenset(after.values()), '')}Give each module its own mode back.")
 
 
@@ -195,13 +198,14 @@ def hooks_clean(answer, draw):
     hold_names(layers, reply["results"][0], "hooks")
     gone = [key for key in hooked if reply["heard"][key] == 0]
     if gone:
-        raise Wrong(f"hooks: the caller's own hook on {gone[0]} is gone. Remove only yours: handle.remove().")
+        raise Wrong("hooks", cause=f"the caller's own hook on {gone[0]} is gone. Remove only yours: handle.remove().")
     hold_hooks(reply, "after the call")
     kinds = [reply[when]["kinds"] for when in ("before", "after")]
     if kinds[0] != kinds[1]:
         other = next(key for key in (*kinds[0], *kinds[1]) if kinds[0].get(key) != kinds[1].get(key))
-        raise Wrong(f"network: after the call {other or 'the network'} is a {kinds[1].get(other)}, before it was a "
-                    f"{kinds[0].get(other)}. Leave the caller's network as it was.")
+        raise Wrong("network",
+                    cause=f"after the call {other or 'the network'} is a {kinds[1].get(other)}, before it was a "
+                          f"{kinds[0].get(other)}. Leave the caller's network as it was.")
 
 
 def hold_hooks(reply, when):
@@ -210,8 +214,9 @@ def hold_hooks(reply, when):
     left = [key for key in after if after[key] > before.get(key, 0)]
     if left:
         count = sum(after[key] - before.get(key, 0) for key in left)
-        raise Wrong(f"hooks: {when} {count} of yours {'is' if count == 1 else 'are'} left, for instance on {left[0]}. "
-                    f"{'Remove every handle' if 'error' not in when else 'Put remove() into finally'}.")
+        raise Wrong("hooks",
+                    cause=f"{when} {count} of yours {'is' if count == 1 else 'are'} left, for instance on {left[0]}. "
+                          f"{'Remove every handle' if 'error' not in when else 'Put remove() into finally'}.")
 
 
 @EXERCISE.finding("after an error", points=1)
@@ -229,8 +234,9 @@ def after_an_error(answer, draw):
         reply = answer.ask(extract, name=NAME, recipe=recipe, calls=calls, train=everything)
         hold_names(good, reply["results"][0], "before the error")
         if sent is not images and not isinstance(reply["results"][1], list):
-            raise Wrong(f"error: for images of shape {tuple(sent.shape)} the forward pass fails, but {NAME} returned "
-                        "a dict. Let the error through to the caller.")
+            raise Wrong("error",
+                        cause=f"for images of shape {tuple(sent.shape)} the forward pass fails, but {NAME} returned "
+                              "a dict. Let the error through to the caller.")
         hold_hooks(reply, f"after {when}")
         hold_modes(reply, f"all modules were in train mode, then came {when}")
 
@@ -251,4 +257,4 @@ def unknown_names(answer, draw):
         if raised[:1] == ["AttributeError"]:
             hint = " get_submodule and getattr raise it; dict(model.named_modules())[name] raises KeyError."
         got = raised[0] if raised else f"a dict with {short(list(result)) or 'nothing in it'}"
-        raise Wrong(f'unknown name "{key}": expected KeyError or ValueError, got {got}.{hint}')
+        raise Wrong(f'unknown name "{key}"', cause=f'expected KeyError or ValueError, got {got}.{hint}')

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from densenet_course.checks.engine.expect import close, expect_close
-from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.kinds import given
 
 
@@ -69,21 +69,21 @@ def hold(recipe, images, layers, result, *, title, exactly=False, later=None):
         value = result[layer]
         if isinstance(value, str):
             hint = " A hook gets (module, inputs, output)." if "tuple" in value or "list" in value else ""
-            raise Wrong(f"{title}, {layer}: expected a tensor, got {value}.{hint}")
+            raise Wrong(f"{title}, {layer}", cause=f"expected a tensor, got {value}.{hint}")
         if value.dtype == expected[layer].dtype and _same(expected[layer], value):
             continue
         cause = diagnose(recipe, images, layer, value)
         if later is not None and _same(record(recipe, later, [layer])[layer], value):
             cause = "a second call wrote over this result. Is a hook left, or one dict used for all calls?"
         if cause:
-            raise Wrong(f"{title}, {layer}: {cause}")
+            raise Wrong(f"{title}, {layer}", cause=cause)
         expect_close(f"{title}, {layer}", expected[layer], value)
 
 
 def hold_names(layers, result, title, *, exactly=False):
     """Raise ``Wrong`` unless a result has the names asked for; ``exactly`` these, where others are a mistake too."""
     if isinstance(result, list):  # what was raised, and where
-        raise Wrong(f"{title}: {result[1]}")
+        raise Wrong(title, cause=f"{result[1]}")
     missing = [key for key in layers if key not in result]
     extra = [key for key in result if key not in layers] if exactly or missing else []
     if not missing and not extra:

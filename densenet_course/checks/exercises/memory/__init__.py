@@ -4,8 +4,10 @@ import torch
 
 from densenet_course.checks.engine.answer import plain
 from densenet_course.checks.engine.expect import close, expect_close
-from densenet_course.checks.engine.judge import Exercise, Wrong
+from densenet_course.checks.engine.explain import RECOMPUTING, expect_no_error
+from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.engine.probes import prepare
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.memory.probes import count_bytes, describe_module, use
 from densenet_course.checks.exercises.memory.wrappers import (
     NAME,
@@ -36,21 +38,6 @@ def where(item):
     return f"{mode} mode" if item["needs"] else f"{mode} mode, input without requires_grad"
 
 
-SAME = " The second pass must save what the first one did: keep BatchNorm's mode and buffers."
-HINTS = {
-    "number of tensors was saved": SAME,
-    "different metadata": SAME,
-    "a second time": " Is an output or a graph kept between calls?",
-}
-
-
-def expect_no_error(reply, what):
-    """Refuse a step that raised."""
-    if reply["raised"]:
-        hint = next((hint for words, hint in HINTS.items() if words in reply["raised"]), "")
-        raise Wrong(f"{what}: {reply['raised']}{hint}")
-
-
 # --- findings ---------------------------------------------------------------------------------------------------------
 
 OUTPUTS = (
@@ -68,12 +55,12 @@ def outputs(answer, draw):
     wrong = [(rehearse(wrapper, layer, steps), message) for wrapper, message in OUTPUTS]
     for i, (item, got, expected) in enumerate(zip(steps, ask(answer, layer, steps), rehearse(Plain, layer, steps),
                                                   strict=True)):
-        expect_no_error(got, where(item))
+        expect_no_error(got["raised"], RECOMPUTING, where(item))
         suspects = [(replies[i]["outputs"][0], message) for replies, message in wrong]
         under = "" if item["grad"] else ", under no_grad"
         expect_close(f"output in {where(item)}{under}", expected["outputs"][0], got["outputs"][0], suspects=suspects)
         if got["input_changed"]:
-            raise Wrong("input: the call changed the caller's tensor. Is there an in-place operation on it?")
+            raise Wrong("input", cause="the call changed the caller's tensor. Is there an in-place operation on it?")
 
 
 @EXERCISE.finding("gradients", points=1.5)
@@ -84,7 +71,7 @@ def gradients(answer, draw):
     expected, wrong = rehearse(Plain, layer, steps), rehearse(RecomputedInEval, layer, steps)
     message = "this is the gradient of eval mode. Recompute in the mode of the forward pass, only without its updates."
     for item, got, right, other in zip(steps, ask(answer, layer, steps), expected, wrong, strict=True):
-        expect_no_error(got, where(item))
+        expect_no_error(got["raised"], RECOMPUTING, where(item))
         expect_gradients(where(item), item, right, got, [(other, message)] * item["train"])
 
 
@@ -93,7 +80,7 @@ def expect_gradients(what, item, expected, got, wrong=()):
     if not got["requires_grad"]:
         cause = ("The parameters need theirs. use_reentrant=True looks at the input only; use_reentrant=False does not."
                  if not item["needs"] else "Is there a no_grad() or detach() on the way?")
-        raise Wrong(f"{what}: no gradient comes back through the output. {cause}")
+        raise Wrong(what, cause=f"no gradient comes back through the output. {cause}")
     pairs = [(f"gradient of {key}", expected["gradients"][key], got["gradients"][key],
               [(reply["gradients"][key], message) for reply, message in wrong]) for key in expected["gradients"]]
     for i, (right, value) in enumerate(zip(expected["input_gradients"], got["input_gradients"], strict=True)):
@@ -103,7 +90,7 @@ def expect_gradients(what, item, expected, got, wrong=()):
     for name, right, value, suspects in pairs:
         if value is None:
             hint = "" if "input" in name else " Is the layer copied, or are its parameters no inputs of your Function?"
-            raise Wrong(f"{what}: no {name} arrives.{hint}")
+            raise Wrong(what, cause=f"no {name} arrives.{hint}")
         expect_close(f"{name} in {what}", right, value, suspects=suspects, tolerance=LOOSE)
 
 
@@ -141,17 +128,19 @@ def expect_fewer(answer, draw, *, train):
     got, plainly, request = bytes_kept(answer, draw, train=train)
     mode = "train" if train else "eval"
     if not got["reaches"]:
-        raise Wrong(f"{mode} mode: no gradient comes back through the layer, so there is nothing to save for.")
+        raise Wrong(f"{mode} mode", cause="no gradient comes back through the layer, so there is nothing to save for.")
     if got["saved"] >= 0.95 * plainly["saved"]:
         cause = ("Is the layer called by torch.utils.checkpoint, or in a Function of your own?" if train else
                  "The input needs gradients here too, so recompute in both modes.")
-        raise Wrong(f"{mode} mode: autograd saves {got['saved']:,} bytes, the plain layer {plainly['saved']:,}; "
-                    f"expected fewer. {cause}")
+        raise Wrong(f"{mode} mode",
+                    cause=f"autograd saves {got['saved']:,} bytes, the plain layer {plainly['saved']:,}; "
+                          f"expected fewer. {cause}")
     if got["alive"] >= 0.95 * plainly["alive"]:
         got = answer.ask(count_bytes, name=NAME, **request, collect=True)
     if got["alive"] >= 0.95 * plainly["alive"]:
-        raise Wrong(f"{mode} mode: autograd saves less, but {got['alive']:,} bytes stay alive elsewhere (plain layer "
-                    f"{plainly['alive']:,}). Is something kept on self, on ctx or in a hook?")
+        raise Wrong(f"{mode} mode",
+                    cause=f"autograd saves less, but {got['alive']:,} bytes stay alive elsewhere (plain layer "
+                          f"{plainly['alive']:,}). Is something kept on self, on ctx or in a hook?")
 
 
 @EXERCISE.finding("statistics", points=2.5)
@@ -164,7 +153,7 @@ def statistics(answer, draw):
     replies = zip(steps, ask(answer, layer, steps), rehearse(Plain, layer, steps), rehearse(Twice, layer, steps),
                   strict=True)
     for item, got, expected, twice in replies:
-        expect_no_error(got, where(item))
+        expect_no_error(got["raised"], RECOMPUTING, where(item))
         expect_statistics(where(item), layer, expected["buffers"], got["buffers"], twice["buffers"])
 
 
@@ -176,13 +165,13 @@ def expect_statistics(what, layer, expected, got, twice):
         if torch.equal(right, value) if counter else close(right, value):
             continue
         if counter:
-            raise Wrong(f"{what}: {key} went from {before} to {value}, expected {right}. {_counter(before, value)}")
+            raise Wrong(what, cause=f"{key} went from {before} to {value}, expected {right}. {_counter(before, value)}")
         causes = [(before, "it never moves. Freeze BatchNorm while recomputing only."),
                   (twice[key], "it moved twice. The recomputation updates it once more.")]
         cause = next((message for wrong, message in causes if close(wrong, value)), None)
         if cause is None and close(right, before):
             cause = "it moved, though eval mode leaves it alone."
-        raise Wrong(f"{what}: {key} after one step: {cause or 'other values than those of one update.'}")
+        raise Wrong(what, cause=f"{key} after one step: {cause or 'other values than those of one update.'}")
 
 
 def _counter(before, value):
@@ -201,7 +190,7 @@ def several_calls(answer, draw):
     expected, got = rehearse(Plain, layer, steps), ask(answer, layer, steps, fresh=False)
     orders = [expected[1]["buffers"], rehearse(Plain, layer, [backwards])[0]["buffers"]]  # an update may wait
     for what, item, right, value in zip(words, steps, expected, got, strict=True):
-        expect_no_error(value, what)
+        expect_no_error(value["raised"], RECOMPUTING, what)
         for a, b in zip(right["outputs"], value["outputs"], strict=True):
             expect_close(f"output of {what}", a, b, suspects=[
                 (other, "this belongs to another call. Is an output or a graph kept between calls?")
@@ -213,8 +202,9 @@ def several_calls(answer, draw):
         for what, right, value in ((words[3], [expected[3]["buffers"]], got[3]), (words[1], orders, got[1]),
                                    (words[4], orders, got[4])):
             if not any(_same_statistics(buffers, value["buffers"]) for buffers in right):
-                raise Wrong(f"{what}: BatchNorm's statistics are not those of one update for each call. Is a flag or a "
-                            "saved state shared by the calls?")
+                raise Wrong(what,
+                            cause="BatchNorm's statistics are not those of one update for each call. Is a flag or a "
+                                  "saved state shared by the calls?")
 
 
 def _once(expected, got):
@@ -243,7 +233,7 @@ def whole_module(answer, draw):
         raise Wrong(f"{mode}() on your module does not reach the layer's BatchNorm. Is train() overwritten?")
     steps = [step(draw, layer, train=train) for train in (True, False)]
     for item, got, expected in zip(steps, ask(answer, layer, steps), rehearse(Plain, layer, steps), strict=True):
-        expect_no_error(got, where(item))
+        expect_no_error(got["raised"], RECOMPUTING, where(item))
         _expect_settings(where(item), expected["settings"], got["settings"])
 
 
@@ -251,5 +241,6 @@ def _expect_settings(what, expected, got):
     after = {(place, key): value for place, key, value in got}
     for place, key, value in expected:
         if after.get((place, key), value) != value:
-            raise Wrong(f"after a step in {what}: {key} of {place} is {after[place, key]}, before it was {value}. "
-                        "Put it back, in a finally: recomputing may end early by an exception.")
+            raise Wrong(f"after a step in {what}",
+                        cause=f"{key} of {place} is {after[place, key]}, before it was {value}. "
+                              "Put it back, in a finally: recomputing may end early by an exception.")

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from densenet_course.checks.engine import probes
-from densenet_course.checks.engine.answer import AnswerError, describe, kind_of, probe
+from densenet_course.checks.engine.answer import AnswerError, kind_of, probe, raised
+from densenet_course.checks.engine.explain import returned_nothing
 from densenet_course.layers import BottleneckLayer
 
 
@@ -46,8 +47,7 @@ class Subject:
         """Call the wrapped layer; refuse what is no tensor."""
         output = self.wrapped(images)
         if not isinstance(output, torch.Tensor):
-            hint = " Is there a return?" if output is None else ""
-            raise AnswerError(f"the forward pass gave {kind_of(output)}; expected a tensor.{hint}")
+            raise AnswerError("the forward pass", "a tensor", kind_of(output), returned_nothing(output))
         return output
 
 
@@ -69,7 +69,7 @@ def use(objects, name, layer, steps, fresh=True):
         fresh: wrap a new layer for every step.
 
     Returns:
-        One reply for each step, see ``_step``; {"raised": message} where it raised.
+        One reply for each step, see ``_step``; {"raised": fields of a complaint} where it raised.
     """
     subject, replies = None, []
     for step in steps:
@@ -78,9 +78,9 @@ def use(objects, name, layer, steps, fresh=True):
         try:
             replies.append({"raised": None} | _step(subject, **step))
         except AnswerError as error:
-            replies.append({"raised": str(error)})
+            replies.append({"raised": error.fields})
         except Exception as error:
-            replies.append({"raised": describe(error)})
+            replies.append({"raised": raised(error)})
     return replies
 
 

@@ -3,10 +3,12 @@
 import torch
 
 from densenet_course.checks.engine.expect import close
-from densenet_course.checks.engine.judge import Exercise, Wrong
+from densenet_course.checks.engine.explain import LOOP, expect_no_error
+from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.engine.probes import prepare
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.train_epoch.classifier import Classifier, train
-from densenet_course.checks.exercises.train_epoch.evaluation import accuracy, expect_no_error, no_traces
+from densenet_course.checks.exercises.train_epoch.evaluation import accuracy, no_traces
 from densenet_course.checks.exercises.train_epoch.mistakes import (
     ACCUMULATED,
     KEPT,
@@ -69,12 +71,12 @@ def batches_once(answer, draw):
     for one_shot in (True, False):
         start, batches, settings = case(draw)
         reply = ask_training(answer, start, batches, settings, one_shot=one_shot)
-        expect_no_error(reply)
+        expect_no_error(reply["raised"], LOOP)
         calls, wanted = reply["gradient calls"], list(range(len(batches)))
         got = [call["batch"] for call in calls]
         if got != wanted:
             what = f"{len(batches)} batches in a {'generator' if one_shot else 'list'}"
-            raise Wrong(f"{what}: {_batch_mistake(got, wanted, calls, batches)}")
+            raise Wrong(what, cause=f"{_batch_mistake(got, wanted, calls, batches)}")
 
 
 def _batch_mistake(got, wanted, calls, batches):
@@ -101,7 +103,7 @@ def train_mode(answer, draw):
     for training in (False, True):
         start, batches, settings = case(draw)
         reply = ask_training(answer, start, batches, settings, training=training)
-        expect_no_error(reply)
+        expect_no_error(reply["raised"], LOOP)
         if not reply["modes"]:
             raise Wrong("the model was never called to train.")
         if reply["modes"] != {"train"}:
@@ -126,7 +128,7 @@ def update(answer, draw):
     """Two epochs from clean gradients move the weights as the optimizer says."""
     data = case(draw)
     reply = ask_training(answer, *data, epochs=2)
-    expect_no_error(reply)
+    expect_no_error(reply["raised"], LOOP)
     half = len(reply["seen"]) // 2
     first = reply | {"seen": reply["seen"][:half]} if reply["known"] else reply
     got = moved(data[0], reply["after"])
@@ -134,7 +136,7 @@ def update(answer, draw):
         if close(moved(data[0], rehearse(data, first, epochs=2, zero=zero)[0]), got, tolerance=SAME):
             return
     expected = moved(data[0], rehearse(data, first, epochs=2)[0])
-    raise Wrong(f"weights after two epochs: {_update_mistake(data, first, expected, got)}")
+    raise Wrong("weights after two epochs", cause=f"{_update_mistake(data, first, expected, got)}")
 
 
 def _update_mistake(data, reply, expected, got):
@@ -156,15 +158,15 @@ def old_gradients(answer, draw):
     data = case(draw)
     garbage = stale(draw, data[0])
     reply = ask_training(answer, *data, stale=garbage)
-    expect_no_error(reply)
+    expect_no_error(reply["raised"], LOOP)
     got = moved(data[0], reply["after"])
     if close(moved(data[0], rehearse(data, reply)[0]), got, tolerance=SAME):
         return
     if not got.any() or not torch.isfinite(got).all():
-        raise Wrong(f"weights: {UNMOVED if not got.any() else 'some are NaN or infinite.'}")
+        raise Wrong("weights", cause=f"{UNMOVED if not got.any() else 'some are NaN or infinite.'}")
     for zero, message in (("between", UNMOVED), ("never", ACCUMULATED), ("once", ACCUMULATED), ("after", STALE)):
         if close(moved(data[0], rehearse(data, reply, zero=zero, stale=garbage)[0]), got, tolerance=SAME):
-            raise Wrong(f"weights: {message}")
+            raise Wrong("weights", cause=message)
     _compare_with_itself(answer, data, garbage, got)
 
 
@@ -172,13 +174,13 @@ def _compare_with_itself(answer, data, garbage, got):
     """Look for old gradients where the update is wrong for another reason: the answer is held against itself."""
     start, batches, settings = data
     clean = ask_training(answer, start, batches, settings)
-    expect_no_error(clean)
+    expect_no_error(clean["raised"], LOOP)
     if not close(moved(start, clean["after"]), got, tolerance=SAME):
-        raise Wrong(f"weights: {STALE}")
+        raise Wrong("weights", cause=STALE)
     apart = ask_training(answer, start, batches, settings, apart=True)
-    expect_no_error(apart)
+    expect_no_error(apart["raised"], LOOP)
     if not close(moved(start, apart["after"]), got, tolerance=SAME):
-        raise Wrong("weights: an epoch of several batches ends elsewhere than the same batches one by one. "
+        raise Wrong("weights", cause="an epoch of several batches ends elsewhere than the same batches one by one. "
                     "Is there one zero_grad(), backward(), step() for every batch, by the optimizer that is given?")
 
 
@@ -201,16 +203,16 @@ def loss(answer, draw):
 
 
 def _returned(reply):
-    expect_no_error(reply)
+    expect_no_error(reply["raised"], LOOP)
     if reply["problem"]:
-        raise Wrong(f"returned loss: {reply['problem']}")
+        raise Wrong("returned loss", cause=f"{reply['problem']}")
     return reply["returned"]
 
 
 def _expect_loss(answer, data, reply):
     got = _returned(reply)[0]
     if moved(data[0], reply["after"]).any():
-        raise Wrong("returned loss: with learning rate 0 the weights moved. Use the optimizer that is given.")
+        raise Wrong("returned loss", cause="with learning rate 0 the weights moved. Use the optimizer that is given.")
     sizes = [len(data[1][i][1]) for i in reply["seen"]]
     losses = rehearse(data, reply)[1][0]
     suspects = loss_suspects(losses, sizes)

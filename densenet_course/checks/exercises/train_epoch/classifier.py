@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from densenet_course.checks.engine.answer import AnswerError, describe, probe
+from densenet_course.checks.engine.answer import AnswerError, probe, raised
 from densenet_course.checks.engine.probes import as_float
 
 
@@ -77,7 +77,7 @@ def _attempt(function, convert):
     try:
         value = function()
     except Exception as error:
-        return None, None, describe(error)
+        return None, None, raised(error)
     try:
         return convert(value), None, None
     except AnswerError as error:

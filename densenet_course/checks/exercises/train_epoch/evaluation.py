@@ -3,7 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.engine.explain import LOOP, expect_no_error
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.train_epoch.classifier import Classifier, evaluate
 from densenet_course.checks.exercises.train_epoch.mistakes import (
     KEPT,
@@ -13,27 +14,6 @@ from densenet_course.checks.exercises.train_epoch.mistakes import (
     mean_over_samples,
     same_number,
 )
-
-
-def expect_no_error(reply):
-    """Refuse a call that raised."""
-    if reply["raised"] and "modified by an inplace operation" in reply["raised"]:  # torch's own words are long
-        raise Wrong("backward() raised RuntimeError: a weight was modified by an inplace operation since the forward "
-                    "pass. Is step() called between the forward pass and backward()?")
-    if reply["raised"]:
-        raise Wrong(f"{reply['raised']}.{_hint(reply['raised'])}")
-
-
-def _hint(raised):
-    if "len()" in raised or "'dataset'" in raised or "not subscriptable" in raised:
-        return " batches may be a generator. Count the samples as they come."
-    if "ZeroDivisionError" in raised:
-        return " Is batches gone through twice? A generator gives its batches once only."
-    if "must match the size" in raised:
-        return " Is argmax taken over axis 1, the classes?"
-    if "does not require grad" in raised:
-        return " Is the forward pass inside no_grad()?"
-    return ""
 
 
 def labelled(draw, *, square=False):
@@ -83,9 +63,9 @@ def accuracy(answer, draw):
 
 def _expect_accuracy(ask, start, batches):
     reply = ask()
-    expect_no_error(reply)
+    expect_no_error(reply["raised"], LOOP)
     if reply["problem"]:
-        raise Wrong(f"returned accuracy: {reply['problem']}")
+        raise Wrong("returned accuracy", cause=f"{reply['problem']}")
     mode = {call["norm mode"] for call in reply["calls"]} == {"train"}  # a wrong mode is the next finding
     logits = _logits(start, batches, mode)
     hits = [(z.argmax(1) == labels).sum().item() for z, (_, labels) in zip(logits, batches, strict=True)]
@@ -135,7 +115,7 @@ def no_traces(answer, draw):
         reply = answer.ask(
             evaluate, name="evaluate", start=start, batches=batches, one_shot=False, training=training,
         )
-        expect_no_error(reply)
+        expect_no_error(reply["raised"], LOOP)
         _expect_quiet(reply)
         _expect_restored(reply, training)
         _expect_state(reply["after"], start)
@@ -145,8 +125,9 @@ def _expect_quiet(reply):
     if not reply["calls"]:
         raise Wrong("evaluate never called the model.")
     if {call["mode"] for call in reply["calls"]} != {"eval"}:
-        raise Wrong("evaluate ran the model in train mode: BatchNorm then measures each batch, and remembers it. "
-                    "Call model.eval() first.")
+        raise Wrong("evaluate ran the model in train mode",
+                    cause="BatchNorm then measures each batch, and remembers it. "
+                          "Call model.eval() first.")
     if any(call["gradients"] for call in reply["calls"]):
         raise Wrong("evaluate recorded gradients, which costs memory and time. Use torch.no_grad().")
     if not reply["grad mode"]:

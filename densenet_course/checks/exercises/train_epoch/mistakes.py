@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from densenet_course.checks.engine.expect import close
-from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.train_epoch.classifier import Classifier, state_of
 
 
@@ -188,4 +188,4 @@ def expect_number(what, expected, got, suspects):
     if same_number(expected, got):
         return
     cause = next((f" {m[0].upper()}{m[1:]}" for value, m in suspects if same_number(value, got)), "")
-    raise Wrong(f"{what}: expected {expected:.5g}, got {got:.5g}.{cause}")
+    raise Wrong(what, cause=f"expected {expected:.5g}, got {got:.5g}.{cause}")

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from densenet_course.checks.engine.expect import close, expect_close
-from densenet_course.checks.engine.judge import Exercise, Wrong
+from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.transfer.prepared import NAME, Trial
 from densenet_course.checks.kinds import given
 
@@ -28,8 +29,9 @@ def classifier(answer, draw):
         old = trial.recipe["weights"]
         weights, _ = trial.weights_of(tensors["parameters"])
         if same and all(torch.equal(tensors["parameters"][key], old["classifier.weight"]) for key in weights):
-            raise Wrong(f"classifier: for {trial.old} classes, as many as before, the old weights are still there. "
-                        "Make a new Linear in any case: the classes are others.")
+            raise Wrong("classifier",
+                        cause=f"for {trial.old} classes, as many as before, the old weights are still there. "
+                              "Make a new Linear in any case: the classes are others.")
 
 
 @EXERCISE.finding("values", points=2)
@@ -40,7 +42,7 @@ def values(answer, draw):
         tensors, _, _, got = trial.ask(answer, ("tensors",), trial.load(), ("mode", False), ("run", trial.images))
         weights, biases = trial.weights_of(tensors["parameters"])
         if not weights:
-            raise Wrong(f"output in eval mode: {NO_CLASSIFIER}")
+            raise Wrong("output in eval mode", cause=NO_CLASSIFIER)
         if not biases:  # told by the finding before
             trial.bias = None
         maps, batch = trial.maps(), trial.maps(train=True)
@@ -58,8 +60,9 @@ def values(answer, draw):
         expected = trial.classify(F.relu(maps).mean((2, 3)))
         lost = trial.lost(tensors)
         if lost and not any(same(value, got) for value, _ in [(expected, ""), *suspects]):
-            raise Wrong(f"output in eval mode: the features are not those of the given network: its {lost[0]} is gone. "
-                        "Keep its weights and its running statistics.")
+            raise Wrong("output in eval mode",
+                        cause=f"the features are not those of the given network: its {lost[0]} is gone. "
+                              "Keep its weights and its running statistics.")
         expect_close("output in eval mode", expected, got, suspects=suspects)
 
 
@@ -91,8 +94,9 @@ def frozen(answer, draw):
             norms = all("norm" in key for key in wrong)
             cause = ("γ and β of BatchNorm are parameters too." if norms
                      else "Set requires_grad to False for all parameters, then make the classifier.")
-            raise Wrong(f"frozen: {len(wrong)} of {len(before['parameters'])} parameters moved in training, for "
-                        f"instance {wrong[0]}. {cause}")
+            raise Wrong("frozen",
+                        cause=f"{len(wrong)} of {len(before['parameters'])} parameters moved in training, for "
+                              f"instance {wrong[0]}. {cause}")
 
 
 @EXERCISE.finding("learns", points=1)
@@ -101,14 +105,16 @@ def learns(answer, draw):
     for library in LIBRARIES:
         trial, before, trainable, after = fit(answer, draw, library)
         if not trainable:
-            raise Wrong("learns: no gradient leads from the output to any parameter. Is the new classifier frozen with "
-                        "the rest, or not used?")
+            raise Wrong("learns",
+                        cause="no gradient leads from the output to any parameter. Is the new classifier frozen with "
+                              "the rest, or not used?")
         changed, found = moved(before["parameters"], after["parameters"]), trial.weights_of(before["parameters"])
         if not found[0]:
-            raise Wrong(f"learns: {NO_CLASSIFIER}")
+            raise Wrong("learns", cause=NO_CLASSIFIER)
         for what, keys in zip(("weight", "bias"), found, strict=True):
             if keys and not set(keys) & set(changed):
-                raise Wrong(f"learns: the classifier's {what} ({keys[0]}) stays as it is in training. Is it frozen?")
+                raise Wrong("learns",
+                            cause=f"the classifier's {what} ({keys[0]}) stays as it is in training. Is it frozen?")
 
 
 @EXERCISE.finding("batch statistics", points=1.5)
@@ -124,7 +130,7 @@ def batch_statistics(answer, draw):
         _, at_once, _, alone = trial.ask(answer, trial.load(), run, ("mode", True), one, train=True)
         _hold_modes(wanted, trained, at_once, tensors, trial)
         if not same(wanted[:1], alone):
-            raise Wrong("train mode: an image alone gives other outputs than beside others. BatchNorm uses the "
+            raise Wrong("train mode", cause="an image alone gives other outputs than beside others. BatchNorm uses the "
                         "batch's statistics.")
 
 
@@ -141,8 +147,9 @@ def _hold_modes(wanted, trained, at_once, tensors, trial):
         raise Wrong("train mode: the outputs are others than in eval mode, so BatchNorm uses the batch's statistics. "
                     + cause)
     if not same(wanted, at_once):
-        raise Wrong("right after the call: a network given in train mode still uses the batch's statistics until "
-                    "train() is called. Put BatchNorm into eval mode yourself as well.")
+        raise Wrong("right after the call",
+                    cause="a network given in train mode still uses the batch's statistics until "
+                          "train() is called. Put BatchNorm into eval mode yourself as well.")
 
 
 @EXERCISE.finding("running statistics", points=1)
@@ -160,12 +167,13 @@ def running_statistics(answer, draw):
         if wrong:
             only = all(key.endswith("num_batches_tracked") for key in wrong)
             cause = "momentum=0 does not stop this counter." if only else "BatchNorm still learns in train mode."
-            raise Wrong(f"buffers: a forward pass in train mode changed {wrong[0]}. {cause}")
+            raise Wrong("buffers", cause=f"a forward pass in train mode changed {wrong[0]}. {cause}")
         _, _, first, _, _, _, last = trial.ask(answer, trial.load(), ("mode", False), ("run", trial.images),
                                                ("mode", True), other, ("mode", False), ("run", trial.images))
         if not same(first, last):
-            raise Wrong("buffers: a forward pass in train mode changed the outputs of eval mode. Something still "
-                        "learns in train mode.")
+            raise Wrong("buffers",
+                        cause="a forward pass in train mode changed the outputs of eval mode. Something still "
+                              "learns in train mode.")
 
 
 @EXERCISE.finding("train() and eval()", points=1)
@@ -178,8 +186,10 @@ def modes(answer, draw):
         for mode, reply in zip(asked, replies, strict=True):
             call = "train()" if mode else "eval()"
             if reply["training"] is not mode:
-                raise Wrong(f"after {call}: expected model.training {mode}, got {reply['training']}. Only BatchNorm "
-                            "stays in eval mode: let your train(mode) call super().train(mode) first.")
+                raise Wrong(f"after {call}",
+                            cause=f"expected model.training {mode}, got {reply['training']}. Only BatchNorm "
+                                  "stays in eval mode: let your train(mode) call super().train(mode) first.")
             if reply["returned"]:
-                raise Wrong(f"{call}: expected the network itself, got {reply['returned']}. End your own train(mode) "
-                            "with return self, as nn.Module's does.")
+                raise Wrong(call,
+                            cause=f"expected the network itself, got {reply['returned']}. End your own train(mode) "
+                                  "with return self, as nn.Module's does.")

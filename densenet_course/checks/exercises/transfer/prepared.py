@@ -6,7 +6,8 @@ from torch import nn
 
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError, kind_of, probe
-from densenet_course.checks.engine.judge import Wrong
+from densenet_course.checks.engine.explain import returned_nothing
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.kinds import given
 
 NAME = "prepare_for_transfer"
@@ -33,8 +34,7 @@ def prepare(objects, name, recipe, num_classes, script, train=True):
     torch.manual_seed(0)
     prepared = objects[name](given.network(recipe).train(train), num_classes)
     if not isinstance(prepared, nn.Module):
-        hint = " Is there a return?" if prepared is None else ""
-        raise AnswerError(f"{name} gave {kind_of(prepared)}; expected an nn.Module.{hint}")
+        raise AnswerError(f"what {name} gave", "an nn.Module", kind_of(prepared), returned_nothing(prepared))
     return [_STEPS[step](prepared, *arguments) for step, *arguments in script]
 
 
@@ -67,8 +67,7 @@ def _mode(prepared, train):
 def _run(prepared, images):
     output = prepared(images.clone())
     if not isinstance(output, torch.Tensor):
-        hint = " Is there a return?" if output is None else ""
-        raise AnswerError(f"the forward pass gave {kind_of(output)}; expected a tensor.{hint}")
+        raise AnswerError("the forward pass", "a tensor", kind_of(output), returned_nothing(output))
     return output
 
 
@@ -158,7 +157,7 @@ class Trial:
             raise Wrong(f"{expected} and a bias, got one without bias. Leave nn.Linear's default.")
         trained = [key for key in matrices if key in tensors["trained"]]
         if len(trained) > 1:
-            raise Wrong(f"classifier: expected one trained Linear, got {len(trained)}: {', '.join(trained)}.")
+            raise Wrong("classifier", cause=f"expected one trained Linear, got {len(trained)}: {', '.join(trained)}.")
 
     def expect_logits(self, output):
         """Raise ``Wrong`` unless an output is one row of different numbers for each image: nothing else is judged."""
@@ -166,4 +165,4 @@ class Trial:
         if output.ndim != 2 or len(output) != len(self.images):
             raise Wrong(f"{expected}, got {tuple(output.shape)}.")
         if not torch.isfinite(output).all() or output.double().std(0).max() == 0:
-            raise Wrong("output: it is NaN, infinite, or the same for all images.")
+            raise Wrong("output", cause="it is NaN, infinite, or the same for all images.")

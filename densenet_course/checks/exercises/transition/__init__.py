@@ -8,13 +8,14 @@ from densenet_course import layers
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError
 from densenet_course.checks.engine.expect import expect
-from densenet_course.checks.engine.explain import explained
-from densenet_course.checks.engine.judge import Exercise, Wrong
-from densenet_course.checks.exercises.transition.mistakes import HINTS, SUSPECTS, channels_after, notes, sizes, slips
+from densenet_course.checks.engine.explain import TRANSITION, explained
+from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.engine.wrong import Wrong
+from densenet_course.checks.exercises.transition.mistakes import SUSPECTS, channels_after, notes, sizes, slips
 from densenet_course.checks.kinds.modules import ModuleCase
 
 EXERCISE = Exercise("transition", names=["transition"], title="The transition", lesson="04_transition")
-EXPLAINED = explained(*HINTS)
+EXPLAINED = explained(TRANSITION)
 SHARES = (0.3, 0.35, 0.4, 0.6, 0.65, 0.7, 0.75, 0.8)  # θ to draw from, apart from ½ and 1
 
 
@@ -61,7 +62,7 @@ def output_shape(answer, draw, arguments, even=True):
     got = answer.ask(probes.play, name="transition", arguments=arguments, script=[{"do": "run", "images": maps}])
     shape = tuple(got[0]["output"].shape)
     if len(shape) != 4:
-        raise Wrong(f"output shape: expected (N, C, H, W), got {shape}.")
+        raise Wrong("output shape", cause=f"expected (N, C, H, W), got {shape}.")
     return shape, tuple(maps.shape)
 
 
@@ -102,7 +103,7 @@ def parameters(answer, draw):
     script = [{"do": "warm up", "images": images(draw, whole)}, {"do": "parameters"}]
     _, found = answer.ask(probes.play, name="transition", arguments=whole, script=script)
     if all(len(shape) < 2 for _, shape, _ in found):
-        raise Wrong(f"parameters of {named(whole)}: no convolution. "
+        raise Wrong(f"parameters of {named(whole)}", cause="no convolution. "
                     "With θ = 1 the 1×1 convolution still mixes channels.")
 
 
@@ -140,9 +141,9 @@ def expect_fit(case, answer, draw):
     _, parameters, reply = answer.ask(probes.play, name="transition", arguments=arguments, script=script)
     kept = channels_after(*arguments)
     if tuple(reply["output"].shape) != (maps.shape[0], kept, maps.shape[2] // 2, maps.shape[3] // 2):
-        raise Wrong("values: they cannot be compared while the output has another shape.")
+        raise Wrong("values", cause="they cannot be compared while the output has another shape.")
     if (kept, arguments[0], 1, 1) not in [shape for _, shape, _ in parameters]:
-        raise Wrong("values: they cannot be compared while the convolution has another weight; see parameters.")
+        raise Wrong("values", cause="they cannot be compared while the convolution has another weight; see parameters.")
 
 
 EXERCISE.finding("values", points=2)(fitting(ModuleCase.values_in_eval))

@@ -121,17 +121,3 @@ def notes(in_channels, compression=0.5):
         (kept, c, 1, 1): "Is the 1×1 convolution there, once, as a part of the module?",
         (c,): "BatchNorm has a γ and a β for each of the input's channels: not affine=False, and only one BatchNorm.",
     }
-
-
-HINTS = (  # what PyTorch says of a mistake, and what that means here
-    (r"divisible by groups|type float|'float' object|must be .*int", "the number of channels must be whole: "
-     "int(compression * in_channels)."),
-    (r"should contain (\d+) elements not (\d+)", "BatchNorm got {0} channels and was built for {1}. It stands in front "
-     "and normalises the input's channels."),
-    (r"to have (\d+) channels, but got (\d+)", "the convolution got {1} channels and was built for {0}. It reads "
-     "in_channels of them."),
-    (r"invalid for input of size|size of tensor", "do odd heights and widths work? The last row or column is dropped: "
-     "7 → 3."),
-    (r"modified by an inplace operation", "the gradients still need what was overwritten. Is there an in-place "
-     "operation on the input?"),
-)
