@@ -220,7 +220,7 @@ class read_in_another_order:
             return torch.cat([x, *maps], dim=1)
 
 
-@wrong("maps are joined along the channels, dim=1")
+@wrong("joined along the channels, dim=1")
 class joined_along_the_height:
     class DenseBlock(Base):
         def forward(self, features):
@@ -229,7 +229,7 @@ class joined_along_the_height:
             return features
 
 
-@wrong("maps are joined with torch.cat, not added")
+@wrong("joined with torch.cat, not added")
 class added_as_in_ResNet:
     class DenseBlock(Base):
         def forward(self, features):

@@ -143,7 +143,7 @@ class divided_by_theta:
         return made(*parts(in_channels, 1 / compression))
 
 
-@wrong("the number of channels must be whole")
+@wrong("number of channels must be whole")
 class a_float_for_the_channels:
     def transition(in_channels, compression=0.5):
         convolution = nn.Conv2d(in_channels, in_channels * compression, 1, bias=False)
@@ -199,7 +199,7 @@ class global_pooling:
         return made(*parts(in_channels, compression)[:-1], nn.AdaptiveAvgPool2d(1))
 
 
-@wrong("do odd heights and widths work?")
+@wrong("odd heights and widths work?")
 class right_for_even_sizes_only:
     class transition(Base):
         def forward(self, x):
