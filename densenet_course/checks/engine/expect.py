@@ -8,7 +8,7 @@ from densenet_course.checks.engine.wrong import Wrong
 TOLERANCE = 2e-4  # of the largest expected value; float32 sums in another order differ by some 1e-6
 
 
-def expect(what, expected, got, *, because="", suspects=()):
+def expect(what, expected, got, *, because="", suspects=(), cause=""):
     """Compare two plain values exactly.
 
     Args:
@@ -17,13 +17,14 @@ def expect(what, expected, got, *, because="", suspects=()):
         got: from the answer.
         because: how ``expected`` comes about, for instance "= 3 + 2·10".
         suspects: pairs (value that a known mistake gives, message that names the mistake).
+        cause: the likely cause where no suspect fits.
 
     Raises:
         Wrong: they differ.
     """
     if type(expected) is type(got) and expected == got:
         return
-    cause = next((message for value, message in suspects if value == got and value != expected), "")
+    cause = next((message for value, message in suspects if value == got and value != expected), cause)
     raise Wrong(what, f"{expected} {because}".rstrip(), f"{got}", cause)
 
 
@@ -61,12 +62,62 @@ def expect_close(what, expected, got, *, suspects=(), tolerance=TOLERANCE):
 
 
 def close(expected, got, *, tolerance=TOLERANCE):
-    """Tell whether two tensors of one shape agree up to rounding."""
+    """Tell whether two numbers, or two tensors of one shape, agree up to rounding."""
+    expected, got = (torch.as_tensor(value, dtype=torch.float64) for value in (expected, got))
     if expected.shape != got.shape:
         return False
-    scale = expected.double().abs().max().item() if expected.numel() else 0.0
-    worst = (expected.double() - got.double()).abs().max().item() if expected.numel() else 0.0
-    return worst <= tolerance * max(scale, 1e-12)  # false for NaN
+    if not expected.numel():
+        return True
+    return (expected - got).abs().max().item() <= tolerance * max(expected.abs().max().item(), 1e-12)  # false for NaN
+
+
+def alike(expected, got, *, tolerance=TOLERANCE):
+    """Tell whether two plain values are the same: types, lengths and keys exactly, numbers that are no whole ones up to
+    rounding, NaN and infinity where the other has them."""
+    if type(expected) is not type(got):
+        return False
+    if isinstance(expected, dict):
+        return expected.keys() == got.keys() and all(alike(v, got[k], tolerance=tolerance) for k, v in expected.items())
+    if isinstance(expected, list | tuple):
+        return len(expected) == len(got) and all(alike(a, b, tolerance=tolerance)
+                                                 for a, b in zip(expected, got, strict=True))
+    if isinstance(expected, float):
+        expected, got = torch.tensor(expected), torch.tensor(got)
+    if not isinstance(expected, torch.Tensor):
+        return expected == got
+    if expected.shape != got.shape or expected.dtype != got.dtype:
+        return False
+    finite = torch.isfinite(expected)
+    return (torch.equal(expected[~finite].nan_to_num(), got[~finite].nan_to_num())
+            and torch.equal(finite, torch.isfinite(got)) and close(expected[finite], got[finite], tolerance=tolerance))
+
+
+def told(expected, got, what=""):
+    """Return a ``Wrong`` that tells the first difference between two plain values that are not ``alike``."""
+    pairs = ()
+    if isinstance(expected, dict) and isinstance(got, dict) and expected.keys() == got.keys():
+        pairs = [(f"{what}{key}", value, got[key]) for key, value in expected.items()]
+    elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got) and _is_nested(expected):
+        pairs = [(what, a, b) for a, b in zip(expected, got, strict=True)]
+    for label, a, b in pairs:
+        if not alike(a, b):
+            return told(a, b, label)
+    if isinstance(expected, torch.Tensor):
+        try:
+            expect_close(what, expected, got)
+        except Wrong as wrong:
+            return wrong
+    if isinstance(expected, float) and isinstance(got, float):
+        return Wrong(what, f"{expected:.5g}", f"{got:.5g}")
+    return Wrong(what, _worded(expected), _worded(got))
+
+
+def _is_nested(values):
+    return any(isinstance(value, torch.Tensor | dict) for value in values)
+
+
+def _worded(value):
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else str(value)
 
 
 def difference(what, expected, got):

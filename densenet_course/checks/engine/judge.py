@@ -31,8 +31,8 @@ class Exercise:
 
         Args:
             name: what it looks at, in a word or two.
-            points: what it earns; it earns nothing by raising a ``Complaint``, or by returning a function that
-                returns one when all findings have been looked for.
+            points: what it earns; it earns nothing by raising a ``Complaint``, or where ``mistakes.Solution.hold``
+                has found a mistake that costs it.
             of: which of the learner's names it needs; by default all.
         """
 
@@ -56,14 +56,16 @@ class Draw:
         seed: for a report that can be repeated; by default another one each time.
 
     Attributes:
-        explanations: what is known of the answer's mistakes so far, kept by ``mistakes.Solution``.
+        findings: the names of the check's findings, in order.
+        finding: the one that is looked for at present.
+        inquiries: what is known of the answer's mistakes so far, by ``mistakes.Solution``.
     """
 
     def __init__(self, seed=None):
         self.seed = secrets.randbits(31) if seed is None else seed
         self.random = random.Random(self.seed)
         self.generator = torch.Generator().manual_seed(self.seed)
-        self.explanations = {}
+        self.findings, self.finding, self.inquiries = [], "", {}
 
     def integer(self, low, high):
         """Return a whole number, low ≤ n ≤ high."""
@@ -76,6 +78,18 @@ class Draw:
     def normal(self, *shape, scale=1.0, shift=0.0):
         """Return a float32 tensor of normal numbers."""
         return torch.randn(shape, generator=self.generator, dtype=torch.float32) * scale + shift
+
+    def maps(self, *shape, contrast=1.0, spread=1.0, each_image=False):
+        """Draw maps (N, C, H, W) whose channels differ in mean and contrast, as after a convolution.
+
+        Args:
+            shape: N, C, H, W.
+            contrast: a typical standard deviation within a channel; small ones show a wrong epsilon.
+            spread: how much contrasts differ.
+            each_image: True to let the images differ in the same way.
+        """
+        each = (shape[0] if each_image else 1), shape[1], 1, 1
+        return self.normal(*shape) * contrast * self.normal(*each, scale=spread).exp() + self.normal(*each)
 
 
 def judge(exercise, answer, seed=None):
@@ -90,10 +104,11 @@ def judge(exercise, answer, seed=None):
         A ``Report``.
     """
     draw = Draw(seed)
+    draw.findings = [name for name, *_ in exercise.parts]
     with preserved():
         states = {name: _status(answer, name) for name in exercise.names}
-        outcomes = [_look(part, answer, draw, states) for part in exercise.parts]
-    findings = (_finding(*part[:2], outcome) for part, outcome in zip(exercise.parts, outcomes, strict=True))
+        complaints = [_look(part, answer, draw, states) for part in exercise.parts]
+    findings = (_finding(part, complaint, draw) for part, complaint in zip(exercise.parts, complaints, strict=True))
     return Report(exercise.name, tuple(findings))
 
 
@@ -105,26 +120,24 @@ def _status(answer, name):
 
 
 def _look(part, answer, draw, states):
-    """Look for one finding.
-
-    Returns:
-        None where the answer is right in it, else a ``Complaint``, or a function that gives one of the two when all
-        findings have been looked for.
-    """
-    *_, needs, function = part
+    """Look for one finding; return a ``Complaint``, or None where nothing is wrong so far."""
+    draw.finding, _, needs, function = part
     absence = _absence(needs, states)
     if absence is not None:
         return Complaint(absence)
     try:
-        return function(answer, draw)
+        function(answer, draw)
     except Complaint as complaint:
         return complaint
     except Exception as error:  # an answer so strange that the judge stumbled; it is wrong in any case
         return Complaint(f"this could not be read as an answer ({type(error).__name__}: {error})")
+    return None
 
 
-def _finding(name, points, outcome):
-    complaint = outcome() if callable(outcome) else outcome
+def _finding(part, complaint, draw):
+    name, points, *_ = part
+    verdicts = (inquiry.verdict(name) for inquiry in draw.inquiries.values())
+    complaint = complaint or next(filter(None, verdicts), None)
     if complaint is None:
         return Finding(name, True, points, points, "")
     return Finding(name, False, 0.0, points, str(complaint), complaint.cause or complaint.statement)

@@ -1,5 +1,7 @@
 """What is said to a learner about an answer: in fields, so that reports and pictures need not take a text apart."""
 
+import re
+
 
 class Complaint(Exception):
     """Something about an answer that its learner should read.
@@ -36,7 +38,10 @@ class Complaint(Exception):
     @property
     def statement(self):
         """Return the text without what was looked at."""
-        return " ".join(filter(None, [self._compared(), self._raised(), self.cause]))
+        before = " ".join(filter(None, [self._compared(), self._raised()]))
+        starts_low = before and re.match("[a-z]+[ ,]", self.cause)  # a word, and no name of code
+        cause = self.cause[0].upper() + self.cause[1:] if starts_low else self.cause
+        return " ".join(filter(None, [before, cause]))
 
     def _compared(self):
         pair = [f"{word} {value}" for word, value in (("expected", self.expected), ("got", self.got))
