@@ -391,7 +391,7 @@ class nothing_returned:
         model.classifier = head(model, num_classes)
 
 
-@wrong("gave a tuple")
+@wrong("expected an nn.Module, got a tuple")
 class model_and_classifier:
     def prepare_for_transfer(model, num_classes):
         model = Frozen(model, num_classes)

@@ -373,7 +373,7 @@ class nothing_returned:
         made(*parts(in_channels, compression))
 
 
-@wrong("gave a list; expected an nn.Module")
+@wrong("expected an nn.Module, got a list")
 class a_list_of_layers:
     def transition(in_channels, compression=0.5):
         return parts(in_channels, compression)
