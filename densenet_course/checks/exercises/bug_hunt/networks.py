@@ -192,7 +192,8 @@ STEM = ModuleCase(
 )
 
 
-TOO_SMALL = ((r"Output size is too small|xpected more than 1 spatial", "The stem and the first transitions left one pixel."),)
+TOO_SMALL = ((r"Output size is too small|xpected more than 1 spatial",
+              "The stem and the first transitions left one pixel."),)
 
 
 def small_images_pass(answer, draw):
