@@ -4,7 +4,7 @@ LOCK_FLAGS ?=
 BIN := .venv/bin
 ONLY ?= $(patsubst notebooks/source/%.py,%,$(wildcard notebooks/source/*.py notebooks/source/exercises/*.py))
 
-.PHONY: help setup lab test lint notebooks figures site lock bench bench-full bench-gpu
+.PHONY: help setup dev lab test lint notebooks figures site lock bench bench-full bench-gpu
 
 help:
 	@echo "Learn"
@@ -27,11 +27,14 @@ help:
 setup:
 	@$(PYTHON) bootstrap.py
 
+dev:
+	@$(PYTHON) bootstrap.py --dev
+
 lab: setup
 	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_FLAGS)
 
-test: setup
+test: dev
 	@$(BIN)/python tests/run_all.py
 
 lint: | $(BIN)
@@ -41,17 +44,15 @@ figures: | $(BIN)
 	$(BIN)/python -m densenet_course.figures
 
 # Stored outputs are shown, nothing is executed. Every warning is an error.
-site: setup
+site: dev
 	@$(BIN)/python -m sphinx -q -W --keep-going docs site
 	@echo "site/index.html"
 
-bench bench-full bench-gpu: setup
+bench bench-full bench-gpu: dev
 	@$(BIN)/python benchmarks/bench.py $(patsubst bench-%,--%,$(filter-out bench,$@))
 
-# Needs uv; keeps the versions that still fit. No download addresses: the lock serves whatever index a machine uses.
 lock:
-	uv pip compile pyproject.toml --extra lab --extra keras --extra dev --universal --generate-hashes --python-version 3.11 \
-	    --no-annotate --output-file requirements.lock --custom-compile-command "make lock" --quiet $(LOCK_FLAGS)
+	@$(PYTHON) lock.py $(LOCK_FLAGS)
 
 notebooks: $(addprefix run-,$(ONLY))
 
@@ -79,4 +80,4 @@ run-exercises/%: notebooks/source/exercises/%.py | $(BIN)
 	@mv notebooks/solutions/.draft-$*.ipynb notebooks/solutions/$*.ipynb
 
 $(BIN):
-	@$(PYTHON) bootstrap.py
+	@$(PYTHON) bootstrap.py --dev

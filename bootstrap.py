@@ -6,6 +6,8 @@ says what to do instead of raising a SyntaxError.
 """
 
 import argparse
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,17 +16,28 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
-STAMP = VENV / "densenet-course.json"  # written last: a .venv without it is half made
+STAMP = VENV / "densenet-course.json"  # written last
+HALF = VENV / "densenet-course.half"  # written first, and removed last: what is beside it is half made
+LOCK = ROOT / ".bootstrap.lock"
 # In an active environment (perhaps this very .venv, about to be replaced) the Python that it was made from.
 PYTHON = getattr(sys, "_base_executable", None) or sys.executable
-OLDEST, NEWEST = (3, 11), (3, 13)  # as requires-python in pyproject.toml
+OLDEST, NEWEST = (3, 11), (3, 14)  # as requires-python in pyproject.toml
+OLDEST_MACOS = 14  # for which the torch of requirements.lock is built
 GB = 10**9
 NEEDED = 7 * GB if sys.platform == "linux" else 3 * GB  # on Linux PyTorch brings CUDA: 5.9 GB measured; else about 1.5
 AGAIN = "Then call the same command again; it goes on where it stopped."
+
+
+# Settings of the user's other work: another active environment, and what contradicts hashes or an editable install.
+NOT_FOR_UV = {"VIRTUAL_ENV", "UV_REQUIRE_HASHES", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_TORCH_BACKEND", "UV_NO_BINARY",
+              "UV_PYTHON", "UV_EXCLUDE_NEWER"}
+NOT_FOR_PIP = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_USER": "0", "PIP_REQUIRE_HASHES": "0"}  # stronger than pip.conf
 
 
 class SetupError(Exception):
@@ -35,21 +48,65 @@ def main(arguments=None):
     """Run the set-up; return the exit status."""
     parser = argparse.ArgumentParser(description="Set the course up in .venv and prepare its data.")
     parser.add_argument("--no-data", action="store_true", help="leave the data for later")
+    parser.add_argument("--dev", action="store_true", help="install what the tests need, too")
     options = parser.parse_args(arguments)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # an old Windows console cannot show all that uv prints
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # an old Windows console cannot show all that uv prints
     try:
         check_repository()
-        if not is_ready():
-            check_python()
-            set_up()
+        if not is_ready(options.dev):
+            with only_one():
+                if not is_ready(options.dev):  # another set-up may just have finished
+                    set_up(options.dev)
         return 0 if options.no_data else prepare_data()
-    except SetupError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
+    except (SetupError, OSError) as error:
+        print(f"\nerror: {reason(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped. Call the same command again; it goes on where it stopped.", file=sys.stderr)
         return 130
+
+
+def reason(error):
+    """Return what went wrong and what to do."""
+    code = getattr(error, "errno", None)
+    if code in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
+        return no_space("the disk is full", NEEDED, free_bytes(ROOT))
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"{error.filename or ROOT} cannot be written ({error.strerror}), and .venv is missing or out of date.\n"
+            "  Clone the course into a folder of your own, and call the same command there."
+        )
+    return str(error) if isinstance(error, SetupError) else f"{error}. {AGAIN}"
+
+
+@contextlib.contextmanager
+def only_one():
+    """Let one set-up of this folder run at a time: another one waits here until the first has ended."""
+    with LOCK.open("a") as file:
+        if not can_lock(file):
+            print("another set-up of this folder is running; waiting for it to end ...", flush=True)
+            while not can_lock(file):
+                time.sleep(0.5)
+        yield  # closing the file, or the end of the process, unlocks it
+
+
+def can_lock(file):
+    """Lock an open file unless another process has; say whether that went well."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Any other error means a file system without locks: nobody can wait there.
+        return error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+    return True
 
 
 def check_repository():
@@ -62,20 +119,35 @@ def check_repository():
         )
 
 
-def check_python():
-    """Make sure that this Python is one the course runs on."""
-    version = tuple(sys.version_info[:2])
-    if version < OLDEST or version > NEWEST:
-        age = "old" if version < OLDEST else "new"
-        raise SetupError(
-            f"Python {'.'.join(map(str, sys.version_info[:3]))} ({sys.executable}) is too {age}: "
-            f"the course needs 3.{OLDEST[1]} to 3.{NEWEST[1]}.\n  {other_python()}"
-        )
-    if sys.platform == "darwin" and platform.machine() == "x86_64":
+def is_fit():
+    """Say whether the course runs on this Python."""
+    return OLDEST <= tuple(sys.version_info[:2]) <= NEWEST
+
+
+def unfit():
+    """Return what is wrong with this Python and how to come by another."""
+    age = "old" if tuple(sys.version_info[:2]) < OLDEST else "new"
+    return (
+        f"Python {'.'.join(map(str, sys.version_info[:3]))} ({sys.executable}) is too {age}: "
+        f"the course needs 3.{OLDEST[1]} to 3.{NEWEST[1]}, and uv could not fetch one.\n  {other_python()}"
+    )
+
+
+def check_machine():
+    """Make sure that the packages are built for this machine."""
+    if sys.platform != "darwin":
+        return
+    if platform.machine() == "x86_64":
         raise SetupError(
             "this is a Python for Intel Macs, for which PyTorch is no longer built.\n"
             "  On an Apple-silicon Mac install an arm64 Python, for example: brew install python@3.12\n"
             "  On an Intel Mac open the lessons in Colab: the README has the button."
+        )
+    version = platform.mac_ver()[0]
+    if is_fit() and int(version.partition(".")[0]) < OLDEST_MACOS:
+        raise SetupError(
+            f"this is macOS {version}; the course's PyTorch is built for macOS {OLDEST_MACOS} and newer.\n"
+            "  Update macOS, or open the lessons in Colab: the README has the button."
         )
 
 
@@ -114,41 +186,75 @@ def read_stamp():
         return {}
 
 
-def is_ready():
+def is_ready(dev):
     """Say whether .venv is complete, of today's lock, and of the Python that was asked for.
 
     A Python on which the course does not run asks for none: who once said PYTHON=python3.12 need not say it again.
     """
-    stamp, version = read_stamp(), sys.version_info[:2]
-    wanted = stamp.get("python") if not OLDEST <= version <= NEWEST else list(version)
-    return stamp == dict(fingerprint(), python=wanted)
+    stamp = read_stamp()
+    wanted = list(sys.version_info[:2]) if is_fit() else stamp.get("python")
+    found = stamp.pop("dev", False)
+    return stamp == dict(fingerprint(), python=wanted) and found >= dev
 
 
-def set_up():
+def set_up(dev):
     """Make .venv from requirements.lock, or bring it up to date."""
+    check_machine()
+    check_owner()
+    version, stamp = list(sys.version_info[:2]) if is_fit() else None, read_stamp()
+    dev = dev or bool(stamp.get("dev"))
     uv, environment = find_uv()
-    version, stamp = list(sys.version_info[:2]), read_stamp()
-    if stamp.get("python") == version and stamp.get("folder") == str(ROOT):
+    if stamp and stamp.get("python") == version and stamp.get("folder") == str(ROOT) and not HALF.exists():
         print("bringing .venv up to date with requirements.lock ...", flush=True)
+        HALF.touch()
         STAMP.unlink()
     else:
         print("making .venv from requirements.lock; the first time takes some minutes ...", flush=True)
-        remove(VENV)
-        check_space(uv, environment)
-        install([*uv, "venv", "--quiet", "--python", PYTHON, str(VENV)], environment)
+        make_venv(uv, environment)
     pip = [*uv, "pip", "install", "--python", str(venv_python()), "--no-deps"]
-    install([*pip, "--require-hashes", "-r", "requirements.lock"], environment)
+    install([*pip, "--require-hashes", "-r", requirements(dev)], environment)
     install([*pip, "--quiet", "-e", "."], environment)
+    link_by_relative_path()
+    quieten_lab()
+    verify()
     draft = STAMP.with_suffix(".tmp")
-    draft.write_text(json.dumps(dict(fingerprint(), python=version)), encoding="utf-8")
+    draft.write_text(json.dumps(dict(fingerprint(), python=version, dev=dev)), encoding="utf-8")
     draft.replace(STAMP)
+    HALF.unlink()
 
 
-def remove(folder):
-    """Remove a folder that is outdated or half made."""
+def check_owner():
+    """Leave a .venv alone that somebody else has made."""
+    if os.path.lexists(str(VENV)) and not (STAMP.exists() or HALF.exists()) and any(VENV.iterdir()):
+        raise SetupError(
+            f"{VENV} was not made by this set-up, which would replace it. Do one of these:\n"
+            "    it is uv's (made by uv run, uv sync)  uv run jupyter lab\n"
+            "    install the course into it            activate it, then: bash postBuild\n"
+            f"    you do not need it                    move or remove it. {AGAIN}"
+        )
+
+
+def make_venv(uv, environment):
+    """Make an empty .venv in place of what is there, of this Python or, where it is unfit, of one that uv finds."""
+    VENV.mkdir(exist_ok=True)
+    HALF.touch()
+    clear(VENV)
+    check_space(uv, environment)
+    python = PYTHON if is_fit() else f">=3.{OLDEST[1]},<3.{NEWEST[1] + 1}"
     try:
-        if folder.exists():
-            shutil.rmtree(folder)
+        install([*uv, "venv", "--quiet", "--allow-existing", "--python", python, str(VENV)], environment)
+    except SetupError as error:
+        raise error if is_fit() else SetupError(unfit()) from error
+
+
+def clear(folder):
+    """Remove what is outdated or half made in a folder: first the stamp, and never the mark that it is half made."""
+    try:
+        for path in sorted(folder.iterdir(), key=lambda path: path != STAMP):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(str(path))
+            elif path != HALF:
+                path.unlink()
     except OSError as error:
         raise SetupError(
             f"{folder} is outdated and cannot be removed: {error}.\n"
@@ -156,10 +262,44 @@ def remove(folder):
         ) from error
 
 
+def requirements(dev):
+    """Return the file of what to install: the lock, whose lines marked for contributors pip and uv leave out."""
+    if not dev:
+        return "requirements.lock"
+    path = VENV / "requirements-dev.txt"
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    path.write_text(text.replace("extra == 'dev'", "python_version > '3'"), encoding="utf-8")
+    return str(path)
+
+
+def link_by_relative_path():
+    """Write this folder into .venv as seen from there.
+
+    Python 3.11 and 3.12 read the line in the locale's encoding, which may lack letters of the whole path.
+    """
+    for path in VENV.glob("[Ll]ib/**/site-packages/*densenet_course.pth"):
+        path.write_text(os.path.relpath(str(ROOT), str(path.parent)) + "\n", encoding="ascii")
+
+
+def quieten_lab():
+    """Give .venv's JupyterLab the course's settings: no question about news, no menus of nbgrader's, long lines wrapped."""
+    folder = VENV / "share" / "jupyter" / "lab" / "settings"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (ROOT / "densenet_course" / "assets" / "jupyterlab").glob("*.json"):
+        shutil.copyfile(str(path), str(folder / path.name))
+
+
+def verify():
+    """Make sure that .venv's own Python finds the packages, from another folder and whatever the user's PYTHONPATH."""
+    code = "import sys, torch, densenet_course; sys.exit(sys.prefix == sys.base_prefix)"
+    status, text = run([str(venv_python()), "-I", "-c", code], cwd=tempfile.gettempdir(), timeout=600)
+    if status != 0:
+        raise SetupError(f"everything was installed, but does not start: {text.strip()[-500:]}\n  {AGAIN}")
+
+
 def find_uv():
     """Return the command that runs uv, fetched with pip into .uv when there is none, and its environment variables."""
-    environment = dict(os.environ)
-    environment.pop("VIRTUAL_ENV", None)  # another active environment is none of uv's business here
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_FOR_UV}
     command = shutil.which("uv")
     if command and is_uv([command], environment):
         return [command], environment
@@ -190,7 +330,8 @@ def fetch_uv(folder):
         )
     print("fetching uv, the installer, into .uv ...", flush=True)
     quiet = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
-    install([*pip, "install", *quiet, "--upgrade", "--target", str(folder), "uv>=0.8,<1"], dict(os.environ))
+    place = ["--upgrade", "--target", str(folder), "--prefix=", "--only-binary=:all:"]
+    install([*pip, "install", *quiet, *place, "uv>=0.8,<1"], dict(os.environ, **NOT_FOR_PIP))
 
 
 def check_space(uv, environment):
@@ -234,11 +375,16 @@ def size(folder, enough):
     return total
 
 
-def run(command, environment=None):
+def run(command, environment=None, cwd=None, timeout=60):
     """Run a command quietly; return its exit status and what it printed."""
     try:
         done = subprocess.run(
-            command, env=environment, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+            command,
+            env=environment,
+            cwd=cwd or str(ROOT),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return 1, str(error)
