@@ -203,7 +203,10 @@ def set_up(dev):
     check_owner()
     version, stamp = list(sys.version_info[:2]) if is_fit() else None, read_stamp()
     dev = dev or bool(stamp.get("dev"))
-    uv, environment = find_uv()
+    try:
+        uv, environment = find_uv()
+    except SetupError as error:
+        raise error if is_fit() else SetupError(unfit()) from error
     if stamp and stamp.get("python") == version and stamp.get("folder") == str(ROOT) and not HALF.exists():
         print("bringing .venv up to date with requirements.lock ...", flush=True)
         HALF.touch()
@@ -282,7 +285,7 @@ def link_by_relative_path():
 
 
 def quieten_lab():
-    """Give .venv's JupyterLab the course's settings: no question about news, no menus of nbgrader's, long lines wrapped."""
+    """Give .venv's JupyterLab the course's settings: no question about news, no menus of nbgrader's, lines wrapped."""
     folder = VENV / "share" / "jupyter" / "lab" / "settings"
     folder.mkdir(parents=True, exist_ok=True)
     for path in (ROOT / "densenet_course" / "assets" / "jupyterlab").glob("*.json"):

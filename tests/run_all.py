@@ -21,7 +21,7 @@ WORKERS = 2  # test modules, and notebooks, side by side
 SIDE_BY_SIDE = ["-n", str(WORKERS), "--dist", "loadscope"]
 NBVAL = ["--nbval-lax", "--nbval-current-env", "-p", "tests.nbval_strict", *SIDE_BY_SIDE]
 PARTS = {
-    "ruff": ["ruff", "check", "densenet_course", "tests", "benchmarks", "notebooks", "bootstrap.py"],
+    "ruff": ["ruff", "check", "densenet_course", "tests", "benchmarks", "notebooks", "bootstrap.py", "lock.py"],
     "pytest": ["pytest", "tests", "--ignore=tests/browser", *SIDE_BY_SIDE, "--durations=10"],
     "notebooks": ["pytest", *NBVAL, f"--nbval-cell-timeout={CELL_TIMEOUT}"],
     "browser": ["pytest", "tests/browser", "--durations=5"],

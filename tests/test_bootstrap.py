@@ -1,10 +1,15 @@
 """The set-up: finished once and then instant, repaired after an interruption, and errors that name the remedy."""
 
 import ast
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +18,12 @@ import pytest
 import bootstrap
 
 SOURCE = Path(bootstrap.__file__)
+NAMES = ("ROOT", "VENV", "STAMP", "HALF", "LOCK")
+PLACES = {name: getattr(bootstrap, name).relative_to(bootstrap.ROOT) for name in NAMES}
+SETTINGS = SOURCE.parent / "densenet_course" / "assets" / "jupyterlab"
 # Stands in for uv: writes down how it was called, makes the environment's Python, fails when told to.
 FAKE_UV = """
-import pathlib, sys
+import pathlib, sys, time
 here = pathlib.Path(__file__).parent
 with open(here / "calls", "a") as calls:
     print(*sys.argv[1:], file=calls)
@@ -23,6 +31,10 @@ if sys.argv[1] == "venv":
     python = pathlib.Path(sys.argv[-1]) / PYTHON
     python.parent.mkdir(parents=True)
     python.touch()
+if (here / "slow").exists():
+    time.sleep(0.5)
+if sys.argv[1] == "venv" and (here / "fail-venv").exists():
+    sys.exit(2)
 failure = here / "fail"
 if sys.argv[1] == "pip" and failure.exists():
     print(failure.read_text())
@@ -39,15 +51,17 @@ def course(tmp_path, monkeypatch):
     root.mkdir()
     for name in ("requirements.lock", "pyproject.toml"):
         (root / name).write_text(name)
+    shutil.copytree(SETTINGS, root / "densenet_course" / "assets" / "jupyterlab")
     (tools / "uv.py").write_text(FAKE_UV)
     monkeypatch.setattr(bootstrap, "find_uv", lambda: ([sys.executable, str(tools / "uv.py")], None))
     monkeypatch.setattr(bootstrap, "check_space", lambda uv, environment: None)
-    return SimpleNamespace(root=root, fail=tools / "fail", calls=lambda: read_and_clear(tools / "calls"))
+    monkeypatch.setattr(bootstrap, "verify", lambda: None)  # the pretended Python is an empty file
+    return SimpleNamespace(root=root, tools=tools, fail=tools / "fail", calls=lambda: read_and_clear(tools / "calls"))
 
 
 def use_root(monkeypatch, root):
-    for name, path in (("ROOT", root), ("VENV", root / ".venv"), ("STAMP", root / ".venv" / bootstrap.STAMP.name)):
-        monkeypatch.setattr(bootstrap, name, path)
+    for name, place in PLACES.items():
+        monkeypatch.setattr(bootstrap, name, root / place)
 
 
 def read_and_clear(path):
@@ -63,10 +77,11 @@ def pretend_python(monkeypatch, *version, platform=sys.platform):
     monkeypatch.setattr(bootstrap, "sys", fake)
 
 
-def set_up():
-    return bootstrap.main(["--no-data"])
+def set_up(*options):
+    return bootstrap.main(["--no-data", *options])
 
 
+VERIFY = bootstrap.verify
 EVERYTHING = ["venv", "pip install", "pip install"]
 
 
@@ -123,8 +138,8 @@ def test_another_python_is_made_anew_but_an_unfit_one_uses_what_is_there(course,
     course.calls()
     pretend_python(monkeypatch, 3, 9)
     assert set_up() == 0
-    pretend_python(monkeypatch, 3, 12 if sys.version_info[1] != 12 else 13)
     assert course.calls() == []
+    pretend_python(monkeypatch, 3, 12 if sys.version_info[1] != 12 else 13)
     assert set_up() == 0
     assert course.calls() == EVERYTHING
 
@@ -138,13 +153,38 @@ def test_a_damaged_stamp_counts_as_none(course, text):
     assert course.calls() == EVERYTHING
 
 
-@pytest.mark.parametrize(("version", "word"), [((3, 6), "too old"), ((3, 10), "too old"), ((3, 14), "too new")])
-@pytest.mark.parametrize("found", [None, "python3.12"])
-def test_an_unfit_python_names_one_that_fits(course, monkeypatch, capsys, version, word, found):
+UNFIT = [((3, 6), "too old"), ((3, 10), "too old"), ((3, bootstrap.NEWEST[1] + 1), "too new")]
+
+
+@pytest.mark.parametrize(("version", "word"), UNFIT)
+def test_an_unfit_python_lets_uv_find_one_or_fetch_it(course, monkeypatch, version, word):
     pretend_python(monkeypatch, *version)
+    assert set_up() == 0
+    made, *_ = (course.tools / "calls").read_text().splitlines()
+    assert f"--python >=3.{bootstrap.OLDEST[1]},<3.{bootstrap.NEWEST[1] + 1} " in made
+    course.calls()
+    assert set_up() == 0
+    assert course.calls() == []
+
+
+@pytest.mark.parametrize("failing", ["no uv to be had", "uv cannot fetch a Python"])
+@pytest.mark.parametrize(("version", "word"), UNFIT)
+@pytest.mark.parametrize("found", [None, "python3.12"])
+def test_an_unfit_python_without_uvs_help_names_one_that_fits(
+    course, monkeypatch, capsys, version, word, found, failing
+):
+    def no_uv():
+        raise bootstrap.SetupError("no network")
+
+    pretend_python(monkeypatch, *version)
+    if failing == "no uv to be had":
+        monkeypatch.setattr(bootstrap, "find_uv", no_uv)
+    else:
+        (course.tools / "fail-venv").touch()
     monkeypatch.setattr(bootstrap.shutil, "which", lambda name: name if name == found else None)
     monkeypatch.setattr(bootstrap, "run", lambda command: (0, ""))
     assert set_up() == 1
+    assert not bootstrap.STAMP.exists()
     error = capsys.readouterr().err
     assert word in error
     assert "make lab PYTHON=python3.12" in error
@@ -157,6 +197,154 @@ def test_an_intel_mac_is_sent_to_colab(course, monkeypatch, capsys):
     monkeypatch.setattr(bootstrap.platform, "machine", lambda: "x86_64")
     assert set_up() == 1
     assert "Colab" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("macos", "status"), [("12.7.6", 1), ("13.6", 1), ("14.0", 0), ("26.1", 0)])
+def test_a_mac_older_than_the_locked_pytorch_is_told_so(course, monkeypatch, capsys, macos, status):
+    pretend_python(monkeypatch, 3, 12, platform="darwin")
+    monkeypatch.setattr(bootstrap.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(bootstrap.platform, "mac_ver", lambda: (macos, ("", "", ""), "arm64"))
+    assert set_up() == status
+    assert ("macOS 14 and newer" in capsys.readouterr().err) == bool(status)
+
+
+# Two at once, and what stands in the way.
+
+
+def start(*options):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(set_up(*options)))
+    thread.start()
+    return thread, results
+
+
+def test_a_second_set_up_waits_for_the_first_and_then_has_nothing_to_do(course, capsys):
+    (course.tools / "slow").touch()
+    first, done = start()
+    while not bootstrap.HALF.exists():
+        time.sleep(0.01)
+    assert set_up() == 0
+    first.join(timeout=10)
+    assert done == [0]
+    assert course.calls() == EVERYTHING
+    assert capsys.readouterr().out.count("another set-up of this folder is running; waiting") == 1
+
+
+def test_a_set_up_that_was_killed_keeps_nobody_waiting(course):
+    code = f"import bootstrap, pathlib, sys; bootstrap.LOCK = pathlib.Path({str(bootstrap.LOCK)!r})\n"
+    code += "with bootstrap.only_one(): print('locked', flush=True); sys.stdin.read()"
+    line = [sys.executable, "-c", code]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=SOURCE.parent) as child:
+        assert child.stdout.readline() == "locked\n"
+        with bootstrap.LOCK.open("a") as file:
+            assert not bootstrap.can_lock(file)
+        child.kill()
+    assert set_up() == 0
+
+
+def test_a_file_system_without_locks_is_no_obstacle(course, monkeypatch):
+    if os.name == "nt":
+        pytest.skip("flock is not of Windows")
+    import fcntl
+
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert set_up() == 0
+
+
+def test_a_venv_of_the_users_own_is_left_alone(course, capsys):
+    mine = bootstrap.VENV / "mine"
+    bootstrap.VENV.mkdir()
+    mine.write_text("mine")
+    assert set_up() == 1
+    assert mine.read_text() == "mine"
+    assert course.calls() == []
+    error = capsys.readouterr().err
+    assert "was not made by this set-up" in error
+    assert all(way in error for way in ("uv run jupyter lab", "bash postBuild", "move or remove it"))
+
+
+def test_an_empty_venv_on_another_disk_is_filled_through_its_link(course, tmp_path):
+    elsewhere = tmp_path / "large disk"
+    elsewhere.mkdir()
+    bootstrap.VENV.symlink_to(elsewhere, target_is_directory=True)
+    assert set_up() == 0
+    assert (elsewhere / bootstrap.STAMP.name).exists()
+    bootstrap.STAMP.write_text("{")  # made anew: the link stays
+    assert set_up() == 0
+    assert bootstrap.VENV.is_symlink()
+
+
+@pytest.mark.parametrize("code", ["EACCES", "EROFS", "ENOSPC", "EIO"])
+def test_a_folder_that_cannot_be_written_is_an_error_with_a_remedy(course, monkeypatch, capsys, code):
+    def refused(path, *arguments, **options):
+        raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)), str(path))
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert set_up() == 1
+    error = capsys.readouterr().err
+    remedies = {"EACCES": "a folder of your own", "EROFS": "a folder of your own", "ENOSPC": "Free some space"}
+    assert remedies.get(code, "again") in error
+    assert "Traceback" not in error
+
+
+def test_what_is_installed_but_does_not_start_is_not_taken_for_ready(course, monkeypatch, capsys):
+    monkeypatch.setattr(bootstrap, "verify", VERIFY)
+    monkeypatch.setattr(bootstrap, "run", lambda command, **how: (1, "ModuleNotFoundError: No module named 'torch'"))
+    assert set_up() == 1
+    assert "No module named 'torch'" in capsys.readouterr().err
+    monkeypatch.setattr(bootstrap, "run", lambda command, **how: (0, ""))
+    course.calls()
+    assert set_up() == 0
+    assert course.calls() == EVERYTHING
+
+
+def test_the_import_is_tried_with_its_own_python_in_another_folder(monkeypatch):
+    asked = []
+    monkeypatch.setattr(bootstrap, "run", lambda command, cwd, timeout: asked.append((command, cwd)) or (0, ""))
+    VERIFY()
+    ((python, isolated, _, code), folder), = asked
+    assert (python, isolated) == (str(bootstrap.venv_python()), "-I")
+    assert "torch, densenet_course" in code
+    assert Path(folder) != bootstrap.ROOT
+
+
+def test_the_course_is_linked_by_a_relative_path(course):
+    site = bootstrap.VENV / "lib" / "python3.11" / "site-packages"
+    site.mkdir(parents=True)
+    line = site / "_editable_impl_densenet_course.pth"
+    line.write_text("/home/J\u00f6rg/course", encoding="utf-8")
+    bootstrap.link_by_relative_path()
+    assert line.read_bytes().isascii()
+    assert (site / line.read_text().strip()).resolve() == course.root
+
+
+def test_lab_asks_about_no_news_and_shows_no_menus_of_nbgrader(course):
+    set_up()
+    folder = bootstrap.VENV / "share" / "jupyter" / "lab" / "settings"
+    assert json.loads((folder / "page_config.json").read_text())["disabledExtensions"] == {"@jupyter/nbgrader": True}
+    settings = json.loads((folder / "overrides.json").read_text())
+    assert settings["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
+
+
+def test_only_dev_installs_the_tools_and_they_stay(course, monkeypatch):
+    (course.root / "requirements.lock").write_text("six==1.0\ntoolz==1.0 ; extra == 'dev'\n")
+    asked = []
+    install = bootstrap.install
+    monkeypatch.setattr(bootstrap, "install", lambda command, environment: asked.append(command[-1]) or install(
+        command, environment))
+    assert set_up() == 0
+    assert asked[1] == "requirements.lock"
+    assert set_up("--dev") == 0
+    assert "toolz==1.0 ; python_version > '3'" in Path(asked[-2]).read_text()
+    asked.clear()
+    assert set_up() == set_up("--dev") == 0
+    assert asked == []
+    (course.root / "requirements.lock").write_text("six==2.0\n")
+    assert set_up() == 0
+    assert Path(asked[0]).name == "requirements-dev.txt"
 
 
 @pytest.mark.parametrize(
@@ -234,6 +422,42 @@ def test_uv_is_fetched_with_pip_when_there_is_none_that_will_do(monkeypatch, tmp
     assert environment["PYTHONPATH"] == str(tmp_path / ".uv")
     assert len(fetched) == 1
     assert fetched[0][1:4] == ["-m", "pip", "install"]
+
+
+@pytest.mark.parametrize("kept", ["environment", "file"])
+def test_uv_is_fetched_whatever_the_user_has_set_for_pip(monkeypatch, tmp_path, kept):
+    """pip is real here, and finds a uv that is only a name: the settings are what is tried, not the network."""
+    settings = {"require-virtualenv": "true", "user": "true", "require-hashes": "true", "prefix": "/elsewhere",
+                "no-binary": ":all:"}
+    config = tmp_path / "pip.conf"
+    config.write_text("[install]\n" + "".join(f"{n} = {v}\n" for n, v in settings.items() if kept == "file"))
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    for name, text in {"CONFIG_FILE": str(config), "NO_INDEX": "1", "FIND_LINKS": str(wheel_of_uv(tmp_path))}.items():
+        monkeypatch.setenv(f"PIP_{name}", text)
+    for name, value in settings.items():
+        if kept == "environment":
+            monkeypatch.setenv(f"PIP_{name.upper().replace('-', '_')}", value)
+    bootstrap.fetch_uv(tmp_path / "uv")
+    assert (tmp_path / "uv" / "uv.py").exists()
+
+
+def wheel_of_uv(folder):
+    """Make a wheel that is called uv and holds one empty module."""
+    meta = "uv-0.9.0.dist-info"
+    with zipfile.ZipFile(folder / "uv-0.9.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("uv.py", "")
+        wheel.writestr(f"{meta}/METADATA", "Metadata-Version: 2.1\nName: uv\nVersion: 0.9.0\n")
+        wheel.writestr(f"{meta}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{meta}/RECORD", "")
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(bootstrap.NOT_FOR_UV))
+def test_settings_of_the_users_other_work_with_uv_do_not_count_here(monkeypatch, name):
+    monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(bootstrap, "run", lambda command, environment: (0, "uv 0.9.1"))
+    assert name not in bootstrap.find_uv()[1]
 
 
 def test_outside_the_repository_it_says_how_to_clone(tmp_path):

@@ -1,5 +1,6 @@
 """One set of packages for every way in: pyproject.toml, requirements.lock, environment.yml and the workflow agree."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -11,13 +12,17 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import bootstrap
+import lock
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PYTHONS = SpecifierSet(PROJECT["project"]["requires-python"])
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-DIRECT = [Requirement(text) for group in (PROJECT["project"]["dependencies"], *EXTRAS.values()) for text in group]
+GROUPS = {name: [text for text in group if isinstance(text, str) and not text.startswith("densenet-course[")]
+          for name, group in PROJECT["dependency-groups"].items()}
+FOR_LEARNERS = [*PROJECT["project"]["dependencies"], *EXTRAS["lab"], *EXTRAS["keras"], *GROUPS["d2l"]]
+DIRECT = [Requirement(text) for text in [*FOR_LEARNERS, *EXTRAS["dev"], *GROUPS["site"]]]
 # Our own addresses; Colab and Binder name a repository in theirs.
 ADDRESS = re.compile(r"(?:github\.com/|colab\.research\.google\.com/github/|mybinder\.org/v2/gh/)([\w.-]+/[\w.-]+)")
 
@@ -43,13 +48,37 @@ def version_of(requirement):
 def test_every_direct_dependency_is_locked_within_its_range(direct):
     entries = locked()[canonicalize_name(direct.name)]
     assert all(direct.specifier.contains(version_of(entry)) for entry, _ in entries)
-    for python in ("3.11.0", "3.11.9", "3.12.3", "3.13.1"):
-        fits = [e for e, _ in entries if e.marker is None or e.marker.evaluate(marker_environment(python))]
+    for python in ("3.11.0", "3.11.9", "3.12.3", "3.13.1", "3.14.0"):
+        fits = [e for e, _ in entries if e.marker is None or e.marker.evaluate(marker_environment(python, "dev"))]
         assert len(fits) == 1, f"{direct.name}: {len(fits)} locked versions for Python {python}"
 
 
-def marker_environment(python):
-    return {"python_full_version": python, "python_version": python.rpartition(".")[0]}
+def marker_environment(python, extra):
+    return {"python_full_version": python, "python_version": python.rpartition(".")[0], "extra": extra}
+
+
+def test_a_learner_gets_no_tools_of_contributors_or_instructors():
+    learner = {name for name, entries in locked().items() for requirement, _ in entries
+               if requirement.marker is None or requirement.marker.evaluate(marker_environment("3.12.3", ""))}
+    assert {canonicalize_name(Requirement(text).name) for text in FOR_LEARNERS} <= learner
+    assert not {"nbgrader", "pytest", "ruff", "sphinx", "playwright"} & learner
+
+
+MARKED = """a==1 \\
+    --hash=sha256:0
+b==2 ; sys_platform == 'linux' or sys_platform == 'darwin' \\
+    --hash=sha256:1
+c==3 \\
+    --hash=sha256:2"""
+
+
+def test_the_lock_marks_what_the_learners_part_lacks():
+    marked = lock.mark(MARKED, "a==1 \\\n")
+    assert [line for line in marked.splitlines() if "==" in line[:4]] == [
+        "a==1 \\", "b==2 ; (sys_platform == 'linux' or sys_platform == 'darwin') and extra == 'dev' \\",
+        "c==3 ; extra == 'dev' \\"]
+    assert lock.unmark(marked) == MARKED
+    assert "extra" not in lock.unmark(LOCK)
 
 
 def test_every_locked_package_has_one_version_and_hashes():
@@ -63,7 +92,7 @@ def test_every_locked_package_has_one_version_and_hashes():
 
 def test_the_lock_names_no_address():
     assert not re.search(r"://|--(extra-)?index-url|--find-links|^-[ief] ", LOCK, re.MULTILINE)
-    assert not (ROOT / "uv.lock").exists()
+    assert "uv.lock" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()  # it names download addresses
 
 
 def test_overrides_keep_the_ranges_of_the_project():
@@ -81,6 +110,7 @@ def test_conda_and_binder_install_the_lock():
     lines = (ROOT / "postBuild").read_text(encoding="utf-8").splitlines()
     assert "python -m pip install --no-deps --require-hashes -r requirements.lock" in lines
     assert "python -m pip install --no-deps -e ." in lines
+    assert any("densenet_course/assets/jupyterlab/*.json" in line for line in lines)
 
 
 def test_the_set_up_knows_the_pythons_of_the_project():
@@ -95,6 +125,24 @@ def test_the_workflow_runs_the_oldest_and_the_newest_python():
     pythons = {tuple(map(int, machine["python"].split("."))) for machine in machines}
     assert {bootstrap.OLDEST, bootstrap.NEWEST} <= pythons
     assert all(bootstrap.OLDEST <= python <= bootstrap.NEWEST for python in pythons)
+
+
+def test_dependabot_keeps_the_actions_new():
+    settings = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8"))
+    assert "github-actions" in {update["package-ecosystem"] for update in settings["updates"]}
+
+
+def test_the_citation_names_the_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == PROJECT["project"]["version"]
+    assert citation["repository-code"] == PROJECT["project"]["urls"]["Homepage"]
+    assert f"## {citation['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_development_container_sets_the_course_up():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    assert "bootstrap.py" in container["postCreateCommand"]
+    assert PYTHONS.contains(container["image"].rpartition(":")[2].partition("-")[0])
 
 
 def test_the_project_has_one_address():
