@@ -6,23 +6,26 @@ may live in this process or in another one: nothing else of it ever reaches the 
 """
 
 import linecache
-import time
 import traceback
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
+from densenet_course.checks.engine import timelimit
+from densenet_course.checks.engine.plain import class_name, cut, kind_of, plain
 from densenet_course.checks.engine.state import ordinary, preserved
-from densenet_course.checks.engine.timelimit import CPU_SECONDS, WALL_SECONDS, OutOfTime, call_with_limit
-from densenet_course.checks.engine.wrong import Complaint
+from densenet_course.checks.engine.timelimit import OutOfTime, TimeIsUp, call_with_limit
+from densenet_course.checks.engine.wrong import AnswerError, Complaint
+
+__all__ = ["PROBES", "Answer", "AnswerError", "InProcess", "Unjudged", "describe", "kind_of", "perform", "plain",
+           "probe", "raised"]
 
 PROBES = {}
-TIME_BUDGET = 12.0  # seconds that all endless loops of one answer may cost together
+MAX_FIELD = 600  # letters of a field of a complaint
+SECOND_TIME = 0.5  # of the time that the first had: what is loaded on first use is there by then
 
 
-class AnswerError(Complaint):
-    """The answer's side could not do what was asked."""
+class Unjudged(Exception):
+    """Our side failed, so this says nothing about the answer; the message is for the learner."""
 
 
 class Answer(Protocol):
@@ -64,9 +67,9 @@ def perform(objects, probe, request):
         with ordinary():
             return {"value": plain(probe(objects, **request))}
     except AnswerError as error:
-        return {"error": error.fields}
+        return {"error": texts(error)}
     except OutOfTime:
-        return {"error": {"raised": "it ran out of time"}}
+        raise
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: raised by the answer, not by the learner
         return {"error": raised(error)}
 
@@ -80,31 +83,57 @@ class InProcess:
 
     def __init__(self, objects):
         self.objects = dict(objects)
-        self.time_left = TIME_BUDGET
-        self.endless = set()
+        self.withheld = {}  # name → why it is not asked any more
+        self.interrupted = False
 
-    def ask(self, probe, *, cpu_seconds=CPU_SECONDS, **request):
-        """See ``Answer.ask``; ``cpu_seconds`` is the time after which an endless loop is assumed."""
+    def ask(self, probe, *, cpu_seconds=None, **request):
+        """See ``Answer.ask``; ``cpu_seconds`` is the time after which an endless loop is assumed.
+
+        Raises:
+            Unjudged: no thread or file is to be had.
+        """
         name = request.get("name")
-        if name in self.endless:
-            raise AnswerError(f"{name} did not come back: is there a loop that never ends?")
-        if self.time_left <= 0:
-            raise AnswerError(f"not looked at: {' and '.join(sorted(self.endless))} used up the time; mend that first.")
-        started = time.monotonic()
+        if name in self.withheld:
+            raise AnswerError(self.withheld[name])
         try:
-            with preserved():
-                reply = call_with_limit(
-                    lambda: perform(self.objects, probe, request),
-                    cpu_seconds=cpu_seconds, wall_seconds=WALL_SECONDS / CPU_SECONDS * cpu_seconds,
-                )
-        except TimeoutError:
-            self.endless.add(name)
-            self.time_left -= time.monotonic() - started
-            raise AnswerError(f"{name} did not come back: is there a loop that never ends?") from None
+            reply = self._ask_twice(probe, request, cpu_seconds or timelimit.CPU_SECONDS)
+        except TimeIsUp as over:
+            cause = "is there a loop that never ends?" if over.computing else "does it sleep, or wait for something?"
+            self.withheld[name] = f"{name} did not come back {over}: {cause}"
+            raise AnswerError(self.withheld[name]) from None
+        except (OSError, MemoryError, RuntimeError) as error:  # no descriptor, no memory, no thread
+            raise Unjudged(f"the check itself could not go on ({describe(error)}); start the notebook anew") from None
         if "error" in reply:
             what = ": ".join(filter(None, [_call(request), reply["error"].get("what")]))
             raise AnswerError(**reply["error"] | {"what": what})
         return reply["value"]
+
+    def _ask_twice(self, probe, request, cpu_seconds):
+        """Ask; who ran out of time is asked once more, unless it could not be stopped and still computes."""
+        try:
+            return self._ask(probe, request, cpu_seconds, timelimit.IDLE_SECONDS)
+        except TimeIsUp as over:
+            if over.computing and not over.stopped:
+                raise
+            first = over
+        try:
+            return self._ask(probe, request, SECOND_TIME * cpu_seconds, SECOND_TIME * timelimit.IDLE_SECONDS)
+        except TimeIsUp:
+            raise first from None
+
+    def _ask(self, probe, request, cpu_seconds, idle_seconds):
+        if self.interrupted:
+            raise AnswerError("not looked at: the check was interrupted.")
+        given = plain(request)  # a copy: the answer must not reach what the judge compares with
+        try:
+            with preserved():
+                return call_with_limit(lambda: perform(self.objects, probe, given),
+                                       cpu_seconds=cpu_seconds, idle_seconds=idle_seconds)
+        except (TimeIsUp, OSError, MemoryError, RuntimeError):
+            raise
+        except BaseException as error:  # Ctrl-C, or thrown into this thread by the answer: an end in any case
+            self.interrupted = True
+            raise AnswerError(f"the check was interrupted ({type(error).__name__}).") from None
 
 
 def _call(request):
@@ -115,60 +144,36 @@ def _call(request):
     return text if len(text) <= 80 else f"{request['name']}(…)"
 
 
-def plain(value):
-    """Turn a reply into plain values; tensors are copied to the CPU.
-
-    Raises:
-        AnswerError: it holds something that is not plain.
-    """
-    if isinstance(value, torch.Tensor):
-        if value.is_sparse or value.is_quantized:
-            raise AnswerError("expected an ordinary dense tensor")
-        return value.detach().as_subclass(torch.Tensor).to("cpu", copy=True)
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if type(value) in (list, tuple):
-        return type(value)(plain(item) for item in value)
-    if type(value) is dict:
-        return {plain(key): plain(item) for key, item in value.items()}
-    raise AnswerError(f"expected numbers and tensors, got {kind_of(value)}")
-
-
-def kind_of(value):
-    """Say in a few words what an object is."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    if isinstance(value, torch.Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    if value is None:
-        return "None"
-    if value is ...:
-        return "..."
-    article = "an" if type(value).__name__[0].lower() in "aeiou" else "a"
-    return f"{article} {type(value).__name__}"
-
-
 def describe(error):
     """Say in one text what an answer raised, and in which of its lines."""
     return str(AnswerError(**raised(error)))
 
 
 def raised(error):
-    """Say what an answer raised, and in which of its lines: two fields of a ``Complaint``."""
+    """Say what an answer raised, and in which of its lines: two fields of a ``Complaint``.
+
+    Nothing of the exception's own is trusted.
+    """
     try:
-        text = " ".join(str(error).split())
-    except Exception:  # an exception of the learner's that cannot be written
+        text = " ".join(str.split(str(error)))
+    except BaseException:  # an exception of the learner's that cannot be written, or raises when it is
         text = ""
-    text = text if len(text) <= 160 else text[:157] + "..."
-    return {"raised": f"it raised {type(error).__name__}{': ' if text else ''}{text}", "line": _line(error)}
+    return {"raised": f"it raised {class_name(type(error))}{': ' if text else ''}{cut(text, 160)}",
+            "line": _line(error)}
+
+
+def texts(complaint):
+    """Return a complaint's fields as texts, cut and cleaned, whatever the answer's side put into them."""
+    fields = Complaint.fields.fget(complaint)
+    return {name: cut(value, MAX_FIELD) for name, value in fields.items() if type(value) is str and value}
 
 
 def _line(error):
     where = ""
-    for frame in traceback.extract_tb(error.__traceback__):
+    for frame in traceback.extract_tb(BaseException.__traceback__.__get__(error)):
         if not _is_library(frame.filename):
             line = (linecache.getline(frame.filename, frame.lineno) or "").strip()
-            where = f"line {frame.lineno} of your cell: {line}" if line else ""
+            where = f"line {frame.lineno} of your cell: {cut(line, 160)}" if line else ""
     return where
 
 

@@ -6,7 +6,8 @@ import secrets
 import torch
 
 from densenet_course.checks.engine import probes
-from densenet_course.checks.engine.answer import AnswerError
+from densenet_course.checks.engine.answer import AnswerError, Unjudged, describe, texts
+from densenet_course.checks.engine.plain import plain
 from densenet_course.checks.engine.report import NOT_ATTEMPTED, Finding, Report
 from densenet_course.checks.engine.state import preserved
 from densenet_course.checks.engine.wrong import Complaint
@@ -92,6 +93,56 @@ class Draw:
         return self.normal(*shape) * contrast * self.normal(*each, scale=spread).exp() + self.normal(*each)
 
 
+class Trial(Draw):
+    """One judging of an answer, handed to every finding: fresh numbers, and what the findings share.
+
+    Args:
+        seed: see ``Draw``.
+
+    Attributes:
+        shared: what one finding leaves to the next, by a key of its own.
+        measured: what the report is to carry, by name, plain values.
+    """
+
+    def __init__(self, seed=None):
+        super().__init__(seed)
+        self.shared, self.measured = {}, {}
+
+    def once(self, function, answer):
+        """Call a function (answer, trial) the first time; later give what came then, or raise it again."""
+        if function not in self.shared:
+            try:
+                self.shared[function] = function(answer, self), None
+            except (Complaint, Unjudged) as error:
+                self.shared[function] = None, error
+        value, error = self.shared[function]
+        if error is not None:
+            raise error
+        return value
+
+
+class Guarded:
+    """An answer of which nothing but plain values and messages arrives, whatever goes wrong on its side.
+
+    Args:
+        answer: an ``Answer``.
+    """
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def ask(self, probe, **request):
+        """See ``Answer.ask``."""
+        try:
+            return plain(self.answer.ask(probe, **request))
+        except AnswerError as error:
+            raise AnswerError(**texts(error)) from None
+        except Unjudged:
+            raise
+        except Exception as error:  # its process is dead, or sends what cannot be read
+            raise AnswerError(f"no answer came back that could be read: {describe(error)}") from None
+
+
 def judge(exercise, answer, seed=None):
     """Look for every finding of an exercise in an answer.
 
@@ -103,40 +154,42 @@ def judge(exercise, answer, seed=None):
     Returns:
         A ``Report``.
     """
-    draw = Draw(seed)
-    draw.findings = [name for name, *_ in exercise.parts]
+    trial, answer = Trial(seed), Guarded(answer)
+    trial.findings = [name for name, *_ in exercise.parts]
     with preserved():
         states = {name: _status(answer, name) for name in exercise.names}
-        complaints = [_look(part, answer, draw, states) for part in exercise.parts]
-    findings = (_finding(part, complaint, draw) for part, complaint in zip(exercise.parts, complaints, strict=True))
-    return Report(exercise.name, tuple(findings))
+        complaints = [_look(part, answer, trial, states) for part in exercise.parts]
+    findings = (_finding(part, complaint, trial) for part, complaint in zip(exercise.parts, complaints, strict=True))
+    return Report(exercise.name, tuple(findings), trial.measured)
 
 
 def _status(answer, name):
     try:
         return answer.ask(probes.status, name=name)
-    except AnswerError as error:
+    except (AnswerError, Unjudged) as error:
         return str(error)
 
 
-def _look(part, answer, draw, states):
-    """Look for one finding; return a ``Complaint``, or None where nothing is wrong so far."""
-    draw.finding, _, needs, function = part
+def _look(part, answer, trial, states):
+    """Look for one finding; return a ``Complaint`` or ``Unjudged``, or None where nothing is wrong so far."""
+    trial.finding, _, needs, function = part
     absence = _absence(needs, states)
     if absence is not None:
         return Complaint(absence)
     try:
-        function(answer, draw)
-    except Complaint as complaint:
+        function(answer, trial)
+    except (Complaint, Unjudged) as complaint:
         return complaint
-    except Exception as error:  # an answer so strange that the judge stumbled; it is wrong in any case
-        return Complaint(f"this could not be read as an answer ({type(error).__name__}: {error})")
+    except BaseException as error:  # so strange an answer that the judge stumbled, or thrown into this thread
+        return Complaint(f"this could not be read as an answer ({describe(error)})")
     return None
 
 
-def _finding(part, complaint, draw):
+def _finding(part, complaint, trial):
     name, points, *_ = part
-    verdicts = (inquiry.verdict(name) for inquiry in draw.inquiries.values())
+    if isinstance(complaint, Unjudged):
+        return Finding(name, False, 0.0, points, str(complaint), judged=False)
+    verdicts = (inquiry.verdict(name) for inquiry in trial.inquiries.values())
     complaint = complaint or next(filter(None, verdicts), None)
     if complaint is None:
         return Finding(name, True, points, points, "")

@@ -1,8 +1,11 @@
 """What a check has to say: Finding, Report, CheckFailed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from textwrap import wrap
 
+from densenet_course.checks.engine.plain import cut
+
+MAX_MESSAGE = 1_200  # letters
 WIDTH = 104  # characters a line, as wide as a notebook
 NOT_ATTEMPTED = "not attempted yet"
 
@@ -16,8 +19,9 @@ class Finding:
         passed: whether the answer is right in this.
         points: what it earns, 0 … max_points.
         max_points: what it can earn.
-        message: what was expected, what came, and the likely cause; empty when passed.
+        message: what was expected, what came, and the likely cause; empty when passed. Cut and cleaned.
         cause: the part of the message that is said only once; by default the message.
+        judged: False when the check itself failed, which says nothing about the answer.
     """
 
     name: str
@@ -26,6 +30,10 @@ class Finding:
     max_points: float
     message: str
     cause: str = ""
+    judged: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "message", cut(self.message, MAX_MESSAGE))
 
     @property
     def attempted(self):
@@ -40,10 +48,12 @@ class Report:
     Args:
         exercise: the exercise's id.
         findings: in the order in which the check looks.
+        measured: what the judge measured besides, by name.
     """
 
     exercise: str
     findings: tuple[Finding, ...]
+    measured: dict = field(default_factory=dict)
 
     @property
     def points(self):
@@ -69,6 +79,11 @@ class Report:
     def failed(self):
         """Tell whether something that was attempted is wrong."""
         return any(finding.attempted and not finding.passed for finding in self.findings)
+
+    @property
+    def judged(self):
+        """Tell whether the points say something about the answer: False when the check itself failed somewhere."""
+        return all(finding.judged for finding in self.findings)
 
     @property
     def score(self):

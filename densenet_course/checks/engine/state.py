@@ -20,6 +20,7 @@ def preserved():
     """
     seeds = random.getstate(), numpy.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     dtype, device, threads = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
+    recursion = sys.getrecursionlimit()
     torch.set_default_dtype(torch.float32)
     torch.set_default_device("cpu")
     try:
@@ -27,6 +28,7 @@ def preserved():
             warnings.simplefilter("ignore")
             yield
     finally:
+        sys.setrecursionlimit(recursion)
         torch.set_default_dtype(dtype)
         torch.set_default_device(device if device.type != "cpu" else None)
         if torch.get_num_threads() != threads:
@@ -64,9 +66,15 @@ def silenced():
                 kept = os.dup(descriptor)
             except OSError:  # no such descriptor, as in a windowed program
                 continue
-            stack.callback(os.close, kept)
-            stack.callback(os.dup2, kept, descriptor)
+            stack.callback(_quietly, os.close, kept)
+            stack.callback(_quietly, os.dup2, kept, descriptor)
             os.dup2(nowhere.fileno(), descriptor)
         stack.enter_context(contextlib.redirect_stdout(nowhere))
         stack.enter_context(contextlib.redirect_stderr(nowhere))
         yield
+
+
+def _quietly(function, *arguments):
+    """Put something back; the body may have closed the descriptor that was kept."""
+    with contextlib.suppress(OSError):
+        function(*arguments)

@@ -2,19 +2,38 @@
 
 import contextlib
 import ctypes
+import sys
 import threading
 import time
 
-CPU_SECONDS = 6.0  # an endless loop burns CPU time, a busy machine does not
-WALL_SECONDS = 18.0  # a sleep, or a machine that is very busy
+CPU_SECONDS = 4.0  # an endless loop burns them on any machine; another program's load does not count
+IDLE_SECONDS = 12.0  # of doing nothing: a sleep, or waiting for what never comes
+WALL_FACTOR = 30  # clock seconds for each CPU second: the end in any case
+SPARED_SECONDS = 30.0  # that imports may take
 GRACE_SECONDS = 0.5
+TICK = 0.05
+STIR = 0.1  # CPU seconds: whoever used less was idle
 
 
 class OutOfTime(BaseException):
     """Raised inside the answer's thread; no ``except Exception`` of the learner catches it."""
 
 
-def call_with_limit(function, *, cpu_seconds=CPU_SECONDS, wall_seconds=WALL_SECONDS):
+class TimeIsUp(TimeoutError):
+    """The time of a call is over.
+
+    Args:
+        limit: which limit was met and how long it was, as the end of a sentence.
+        computing: False when the thread did nothing.
+        stopped: False for a thread that could not be stopped.
+    """
+
+    def __init__(self, limit, *, computing=True, stopped=True):
+        super().__init__(limit)
+        self.computing, self.stopped = computing, stopped
+
+
+def call_with_limit(function, *, cpu_seconds=None, idle_seconds=None):
     """Call a function in a thread of its own, and give it up when its time is over.
 
     Works on every system and in every thread, unlike signals. A thread that cannot be stopped (a sleep, a loop that
@@ -22,34 +41,95 @@ def call_with_limit(function, *, cpu_seconds=CPU_SECONDS, wall_seconds=WALL_SECO
 
     Args:
         function: called without arguments; it must not raise.
-        cpu_seconds: CPU time of this process after which an endless loop is assumed.
-        wall_seconds: time on the clock after which the answer is given up in any case.
+        cpu_seconds: CPU time of its thread after which an endless loop is assumed; by default ``CPU_SECONDS``.
+        idle_seconds: time on the clock without any computing; by default ``IDLE_SECONDS``.
 
     Returns:
         What the function returns.
 
     Raises:
-        TimeoutError: the time is over.
+        TimeIsUp: the time is over.
+        RuntimeError: no thread can be started.
     """
-    outcome = []
+    outcome, clock = [], Clock()
 
     def target():
+        clock.begin()
         with contextlib.suppress(OutOfTime):
             outcome.append(function())
 
     thread = threading.Thread(target=target, daemon=True)
-    cpu, wall = time.process_time(), time.monotonic()
     thread.start()
-    while True:
-        thread.join(0.05)
-        if not thread.is_alive():
-            break
-        if time.process_time() - cpu > cpu_seconds or time.monotonic() - wall > wall_seconds:
-            _stop(thread)
-            raise TimeoutError
+    cpu_seconds = CPU_SECONDS if cpu_seconds is None else cpu_seconds
+    idle_seconds = IDLE_SECONDS if idle_seconds is None else idle_seconds
+    try:
+        while thread.is_alive():
+            thread.join(TICK)
+            limit, computing = clock.over(cpu_seconds, idle_seconds)
+            if limit and thread.is_alive():
+                _stop(thread)
+                raise TimeIsUp(limit, computing=computing, stopped=not thread.is_alive())
+    except TimeIsUp:
+        raise
+    except BaseException:  # something was thrown into this thread, by Ctrl-C for instance
+        _stop(thread)
+        raise
     if not outcome:
-        raise TimeoutError  # ended by an exception that was meant for it
+        raise TimeIsUp("in time")  # ended by an exception that was meant for it
     return outcome[0]
+
+
+class Clock:
+    """The time that a thread has used; what it imports is not counted, for PyTorch loads its compiler on first use."""
+
+    def __init__(self):
+        self.read = time.process_time  # where a thread has no clock of its own
+        self.started = threading.Event()
+
+    def begin(self):
+        """Start in the thread that is to be watched."""
+        with contextlib.suppress(AttributeError, OSError):  # Windows and macOS have no such clock
+            number = time.pthread_getcpuclockid(threading.get_ident())
+            time.clock_gettime(number)
+            self.read = lambda: time.clock_gettime(number)
+        self.last = self.start = self.stirred = self.read()
+        self.thread, self.spared = threading.get_ident(), 0.0
+        self.born = self.awake = time.monotonic()
+        self.started.set()
+
+    def over(self, cpu_seconds, idle_seconds):
+        """Say which limit is met, "" for none, and whether the thread computes."""
+        if not self.started.is_set():
+            return "", True
+        try:
+            cpu, now = self.read(), time.monotonic()
+        except OSError:  # the thread has just ended
+            return "", True
+        self._spare_imports(cpu)
+        if cpu - self.stirred > STIR:
+            self.stirred, self.awake = cpu, now
+        if cpu - self.start - self.spared > cpu_seconds:
+            return f"within {cpu_seconds:g} seconds of computing", True
+        if now - self.awake > idle_seconds:
+            return f"and did nothing for {idle_seconds:g} seconds", False
+        if now - self.born > WALL_FACTOR * cpu_seconds + 2 * self.spared:
+            return f"within {now - self.born:.0f} seconds", True
+        return "", True
+
+    def _spare_imports(self, cpu):
+        if self.spared < SPARED_SECONDS and _is_importing(self.thread):
+            self.spared += cpu - self.last
+            self.awake = time.monotonic()
+        self.last = cpu
+
+
+def _is_importing(thread):
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _stop(thread):

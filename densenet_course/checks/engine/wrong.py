@@ -61,3 +61,7 @@ class Complaint(Exception):
 
 class Wrong(Complaint):
     """The answer is wrong in what a finding looks at."""
+
+
+class AnswerError(Complaint):
+    """The answer's side could not do what was asked."""
