@@ -145,6 +145,15 @@ class forward_replaced_and_put_back:
         return features
 
 
+@right
+class get_submodule:
+    def extract_features(model, images, layers):
+        features, modules = {}, {name: model.get_submodule(name) for name in layers}
+        with eval_mode(model), hooks(modules, lambda n, i, o: features.update({n: o.clone()})):
+            model(images)
+        return features
+
+
 @wrong("one Sequential, features, not the blocks")
 class children_without_the_last:
     def extract_features(model, images, layers):
@@ -420,6 +429,54 @@ class forward_replaced_for_good:
         return features
 
 
+@wrong("after an error in the forward pass the network is a DenseNet with another forward")
+class forward_not_put_back_after_an_error:
+    def extract_features(model, images, layers):
+        modules, features = chosen(model, layers), {}
+        forward = model.forward
+
+        def recorded(*arguments):
+            with hooks(modules, lambda n, i, o: features.update({n: o.clone()})):
+                return forward(*arguments)
+
+        with eval_mode(model):
+            model.forward = recorded
+            model(images)
+            del model.forward
+        return features
+
+
+@wrong("after an error in the forward pass the network has an attribute wanted")
+class a_note_on_the_network_after_an_error:
+    def extract_features(model, images, layers):
+        model.wanted, features = list(layers), {}
+        with eval_mode(model), hooks(chosen(model, layers), lambda n, i, o: features.update({n: o.clone()})):
+            model(images)
+        del model.wanted
+        return features
+
+
+@wrong("a call with an error in the forward pass froze its parameters")
+class frozen_until_an_error:
+    def extract_features(model, images, layers):
+        features, trained = {}, [p for p in model.parameters() if p.requires_grad]
+        with eval_mode(model), hooks(chosen(model, layers), lambda n, i, o: features.update({n: o.clone()})):
+            model.requires_grad_(False)
+            model(images)
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        return features
+
+
+@wrong("your hook returns a tensor, and PyTorch goes on with it: return nothing")
+class a_hook_that_returns_its_copy:
+    def extract_features(model, images, layers):
+        features = {}
+        with eval_mode(model), hooks(chosen(model, layers), lambda n, i, o: features.setdefault(n, o.clone())):
+            model(images)
+        return features
+
+
 @wrong("Let the error through")
 class errors_swallowed:
     def extract_features(model, images, layers):
@@ -432,20 +489,11 @@ class errors_swallowed:
         return features
 
 
-@wrong("expected KeyError or ValueError, got a dict")
+@wrong("expected KeyError, ValueError or AttributeError, got a dict")
 class unknown_names_skipped:
     def extract_features(model, images, layers):
         features = {}
         modules = {name: module for name, module in model.named_modules() if name in layers}
-        with eval_mode(model), hooks(modules, lambda n, i, o: features.update({n: o.clone()})):
-            model(images)
-        return features
-
-
-@wrong("get_submodule and getattr raise it")
-class get_submodule:
-    def extract_features(model, images, layers):
-        features, modules = {}, {name: model.get_submodule(name) for name in layers}
         with eval_mode(model), hooks(modules, lambda n, i, o: features.update({n: o.clone()})):
             model(images)
         return features

@@ -5,7 +5,8 @@
 #
 # **Task.** Write `channel_plan(block_layers, growth_rate, init_channels, compression=0.5)`: a list of the channels
 # after the stem, then after every block and every transition, in order. A transition leaves ⌊θ·C⌋ of C channels, θ is
-# `compression`; the last block has none. `block_layers` is any sequence, and stays as it was.
+# `compression`; the last block has none. `block_layers` is any sequence, and stays as it was. Write it yourself: the
+# package's `channel_plan` is refused.
 
 # %%
 import sys

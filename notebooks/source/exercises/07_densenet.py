@@ -6,7 +6,8 @@
 # **Task.** Write `DenseNet`, a DenseNet-BC for small square images. The stem is a bare 3×3 convolution to
 # `init_channels`: stride 1, padding 1, no bias. Then blocks of bottleneck layers (factor 4), with transitions between
 # them that keep ⌊`compression`·C⌋ channels. Then BN → ReLU → global average → linear layer with bias. It returns
-# logits.
+# logits. Each network has new parts with fresh start values, and sets no seed. The package's parts may be used, its
+# whole networks are refused.
 
 # %%
 import sys

@@ -5,8 +5,8 @@
 #
 # **Task.** Write `densenet121(num_classes=1000)`, for RGB images, from the parts of `torch.nn`. With torchvision's
 # weights it gives torchvision's logits, in eval and in train mode. The check copies parameters and buffers in order of
-# registration, so make the parts in the order in which the forward uses them. Networks and layers of torchvision or of
-# this course are refused.
+# registration, so make the parts in the order in which the forward uses them. Each call makes new parts with fresh start
+# values. Networks and layers of torchvision or of this course are refused.
 
 # %%
 import sys

@@ -6,7 +6,8 @@
 # **Task.** Write `train_one_epoch(model, batches, optimizer)`: in train mode, one update per batch by the
 # cross-entropy of the logits, whatever `.grad` held before. Return the mean over images of the losses before each
 # update. Write `evaluate(model, batches)`: the accuracy as a fraction, in eval mode, without recording gradients. It
-# leaves the model as it was.
+# leaves the model as it was: every module's mode, `requires_grad` and `.grad` too. Write both yourself: the package's
+# loops are refused.
 
 # %%
 import sys

@@ -5,7 +5,8 @@
 #
 # **Task.** Write `learning_rate(step, total_steps, peak, warmup=0.25)`. It rises on a straight line from 0 at step 0 to
 # `peak` at `warmup · total_steps`, and falls on a straight line to 0 at `total_steps`. The peak may lie between two
-# steps: do not round it. `step` is a whole number from 0 to `total_steps`, and 0 < `warmup` < 1.
+# steps: do not round it. `step` is a whole number from 0 to `total_steps`, and 0 < `warmup` < 1. Write it yourself: the
+# package's `one_cycle` is refused.
 
 # %%
 import sys

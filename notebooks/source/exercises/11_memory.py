@@ -6,7 +6,7 @@
 # **Task.** Write `CheckpointedLayer(layer)`, an `nn.Module` around a `BottleneckLayer` of the package. Outputs and
 # gradients stay the same, in train and eval mode. Whenever the input needs gradients, fewer bytes are saved for the
 # backward pass, which computes the layer again. BatchNorm's running statistics and `num_batches_tracked` still move
-# once per training step.
+# once per training step. PyTorch's `checkpoint` may be used; the package's efficient blocks are refused.
 
 # %%
 import sys
@@ -89,8 +89,9 @@ check("memory", CheckpointedLayer)
 # <details><summary>A hint</summary>
 #
 # BatchNorm must use the batch's mean in both passes, or the gradients are wrong; it must remember it in one. How far it
-# moves is its `momentum`, and the counter is a separate thing. The second pass may stop half-way by an exception, so
-# what you change for its sake is put back in a `finally`.
+# moves is its `momentum`, and the counter is a separate thing. The second pass must save as many tensors as the first,
+# so BatchNorm keeps its mode and its buffers in it. It may stop half-way by an exception, so what you change for its
+# sake is put back in a `finally`.
 # </details>
 # <details><summary>Where to look</summary>
 #

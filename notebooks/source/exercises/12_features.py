@@ -1,12 +1,13 @@
 # %% [markdown]
 # # Exercise 12 · The output of any layer
 #
-# *Medium · 25 minutes · after lesson 10, with the names of [lesson 08](../08_densenet121.ipynb) · 10 points*
+# *Medium · 25 minutes · after [lesson 10](../10_what_the_layers_learn.ipynb) · 10 points*
 #
 # **Task.** Write `extract_features(model, images, layers)`. `layers` lists names of modules in torchvision's DenseNet.
 # Return a dict: each name with that module's own output in eval mode, before a later in-place operation changes it.
-# Afterwards every module has its mode back and none of your hooks stays, even after an error. An unknown name raises
-# `KeyError` or `ValueError`.
+# Afterwards every module has its mode back, and nothing of yours stays on the network, even after an error: no hook, no
+# replaced `forward`, no other `requires_grad`. An unknown name raises `KeyError`, `ValueError` or PyTorch's own
+# `AttributeError`. The package's parts may be used.
 
 # %%
 import sys
@@ -90,8 +91,9 @@ check("features", extract_features)
 # </details>
 # <details><summary>Where to look</summary>
 #
-# [Lesson 08](../08_densenet121.ipynb), section "torchvision's own layout": the cell that prints the children, for the
-# names. [Lesson 02](../02_conv_block.ipynb), section "Training mode and evaluation mode". PyTorch's page of
+# [Lesson 10](../10_what_the_layers_learn.ipynb), section "Break it": the in-place ReLU that writes over what a hook
+# kept. [Lesson 08](../08_densenet121.ipynb), section "torchvision's own layout": the cell that prints the children, for
+# the names. [Lesson 02](../02_conv_block.ipynb), section "Training mode and evaluation mode". PyTorch's page of
 # `torch.nn.Module`: `named_modules` and `register_forward_hook`, which returns a handle with `remove()`.
 # </details>
 

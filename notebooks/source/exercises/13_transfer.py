@@ -6,7 +6,7 @@
 # **Task.** Write `prepare_for_transfer(model, num_classes)` for a DenseNet of torchvision or of this course. It returns
 # the network with one new `Linear` classifier, with bias; new even for the same number of classes. All else is frozen.
 # BatchNorm neither updates nor uses the batch's statistics, even in train mode. `model.training` still follows
-# `train()` and `eval()`.
+# `train()` and `eval()`. The package's parts may be used.
 
 # %%
 import sys

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Exercise 14 · Bug hunt
 #
-# *Hard · 90 minutes · after lessons 02 to 09; start with [lesson 08](../08_densenet121.ipynb) · 16 points*
+# *Hard · 90 minutes · after [lesson 09](../09_memory_and_speed.ipynb) · 16 points*
 #
 # **Task.** Eight programs, each broken in one place. Each shows its symptom. Write the repaired program under the wanted
 # name, with the same arguments. Change nothing but the bug. One point when the symptom is gone, one more when its
-# cause is.
+# cause is. The package's parts may be used. Bugs 1 to 7 need no lesson after [08](../08_densenet121.ipynb).
 
 # %%
 import sys
@@ -30,7 +30,7 @@ from densenet_course.checks import check, finish
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block, transition
 from densenet_course.measure import saved_bytes
 
-torch.manual_seed(0)
+_ = torch.manual_seed(0)
 
 # %% [markdown]
 # ## Example
@@ -102,7 +102,7 @@ class BlockWithHead(nn.Module):
 # ### Bug 2 · `CleanBlock`
 #
 # A dense block of plain layers: (N, C, H, W) → (N, C + L·k, H, W). A call may leave nothing behind, even one that
-# fails, and two calls may overlap, as threads make them.
+# fails, and one call may begin inside another: a hook on a layer may call the block.
 
 
 # %%
@@ -409,8 +409,9 @@ check("bug_hunt", BlockWithHead, CleanBlock, densenet_bc, densenet_28, one_hot_l
 # 5. The right loss takes logits, one softmax over all classes, and the mean over images.
 # 6. Go one level down. Networks have two to five blocks, so go by name.
 # 7. Rename first, then be strict. Layers go beyond 9, and transitions have `norm` and `conv` without numbers.
-# 8. BatchNorm's output is as large as its input, so it has to be computed again. `F.batch_norm` can use a batch's
-#    statistics without remembering them.
+# 8. BatchNorm's output is as large as its input, so it has to be computed again. The second pass must save what the
+#    first one did: keep BatchNorm's mode and buffers, or use `F.batch_norm` without them in both passes, and let the
+#    statistics move once beside them.
 # </details>
 # <details><summary>Where to look</summary>
 #
@@ -420,7 +421,8 @@ check("bug_hunt", BlockWithHead, CleanBlock, densenet_bc, densenet_28, one_hot_l
 # 5. [Lesson 06](../06_small_densenet.ipynb), "The loss before the first step".
 # 6. [Lesson 08](../08_densenet121.ipynb), "torchvision's own layout".
 # 7. [Lesson 08](../08_densenet121.ipynb), "Pretrained weights"; PyTorch's page on `Module.load_state_dict`.
-# 8. Lesson 09, on memory; PyTorch's pages on `torch.utils.checkpoint` and `torch.nn.functional.batch_norm`.
+# 8. [Lesson 09](../09_memory_and_speed.ipynb), "The trap"; [exercise 11](11_memory.ipynb); PyTorch's pages on
+#    `torch.utils.checkpoint` and `torch.nn.functional.batch_norm`.
 # </details>
 
 # %% [markdown]

@@ -54,6 +54,16 @@ def logarithm_of_a_softmax_that_underflows(logits, labels):
     return -(logits.softmax(dim=1).log() * labels).sum(dim=1).mean()
 
 
+@wrong("one_hot_loss", "Is a number added inside the logarithm, or a clamp?")
+def a_small_number_inside_the_logarithm(logits, labels):
+    return -((logits.softmax(dim=1) + 1e-8).log() * labels).sum(dim=1).mean()
+
+
+@wrong("one_hot_loss", "Is a number added inside the logarithm, or a clamp?")
+def probabilities_clamped_as_in_Keras(logits, labels):
+    return -(logits.softmax(dim=1).clamp(1e-7, 1 - 1e-7).log() * labels).sum(dim=1).mean()
+
+
 @wrong("one_hot_loss", "one-hot labels as whole numbers: it raised")
 def floats_only(logits, labels):
     return F.cross_entropy(logits, labels) if labels.is_floating_point() else F.nll_loss(logits, labels)

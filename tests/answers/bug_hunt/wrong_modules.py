@@ -1,6 +1,7 @@
 """Wrong answers to bug_hunt: the programs that define modules. Each set is right but for one name."""
 
 import contextlib
+import threading
 
 import torch
 import torch.nn.functional as F
@@ -143,6 +144,24 @@ class emptied_at_the_end_whatever_comes(Collecting):
             return gather(self, images)
         finally:
             self.features.clear()
+
+
+@wrong("CleanBlock", "The two share one list")
+class one_list_for_each_thread(Block):
+    def __init__(self, num_layers, in_channels, growth_rate):
+        super().__init__(num_layers, in_channels, growth_rate)
+        self.lists = {}
+
+    def forward(self, images):
+        thread = threading.get_ident()
+        features = self.lists.setdefault(thread, [])
+        try:
+            features.append(images)
+            for layer in self.layers:
+                features.append(layer(torch.cat(features, dim=1)))
+            return torch.cat(features, dim=1)
+        finally:
+            self.lists.pop(thread, None)
 
 
 @wrong("CleanBlock", "no gradient comes back to the input")
@@ -405,6 +424,40 @@ class statistics_spared_in_the_wrong_pass(Saving):
         return checkpoint(self.whole, features, use_reentrant=False, context_fn=contexts)
 
 
+class Twice(Saving):
+    """The statistics are forgotten in the second pass alone, which then saves other tensors than the first."""
+
+    def forward(self, features):
+        self.is_second = False
+        if not self.training:
+            return self.whole(features)
+        return checkpoint(self.pass_of, features, use_reentrant=False)
+
+    def pass_of(self, features):
+        is_second, self.is_second = self.is_second, True
+        return self.second(features) if is_second else self.whole(features)
+
+
+@wrong("SavingLayer", "keep BatchNorm's mode and buffers")
+class no_buffers_in_the_second_pass(Twice):
+    def second(self, features):
+        features = F.batch_norm(features, None, None, self.norm.weight, self.norm.bias, training=True)
+        return self.conv(self.relu(features))
+
+
+@wrong("SavingLayer", "keep BatchNorm's mode and buffers")
+class not_tracked_in_the_second_pass(Twice):
+    def second(self, features):
+        kept, self.norm.track_running_stats = self.norm.track_running_stats, False
+        buffers = self.norm.running_mean, self.norm.running_var
+        self.norm.running_mean = self.norm.running_var = None
+        try:
+            return self.whole(features)
+        finally:
+            self.norm.track_running_stats = kept
+            self.norm.running_mean, self.norm.running_var = buffers
+
+
 @wrong("SavingLayer", "with gradients or without")
 class statistics_only_with_gradients(Saving):
     def forward(self, features):
@@ -422,6 +475,13 @@ class computed_without_gradients(Saving):
     def forward(self, features):
         with torch.no_grad():
             return self.whole(features)
+
+
+@wrong("BlockWithHead", "did not come back")
+class a_loop_that_never_ends(RIGHT["BlockWithHead"]):
+    def forward(self, images):
+        while True:
+            images = images + 0
 
 
 @wrong("BlockWithHead", "expected an nn.Module")

@@ -127,7 +127,7 @@ def nothing_is_kept(answer, draw):
         raise Wrong(f"after a call self.{got['held'][0]} still holds maps, and with them the batch and its graph in "
                     "memory. Use a local variable.")
     _hold(expected, got, "after a call that failed", "What that call had gathered is still there.")
-    _hold(expected, got, "when two calls overlap", "The two share one list, as threads would. Use a local variable.")
+    _hold(expected, got, "when one call begins inside another", "The two share one list. Use a local variable.")
 
 
 def _hold(expected, got, when, cause):
@@ -142,8 +142,8 @@ def look_after_calls(objects, name, arguments, values, images, other, unfit):
     """Call a block in ways in which a list on self shows.
 
     Returns:
-        {"held": attributes that hold new tensors after a call, "after a call that failed" and "when two calls
-        overlap": the output for ``images``, or what was raised}
+        {"held": attributes that hold new tensors after a call, "after a call that failed" and "when one call begins
+        inside another": the output for ``images``, or what was raised}
     """
     block = probes.build(objects, name, arguments)
     probes.perform_script(block, [{"do": "warm up", "images": images}, {"do": "load", "values": values}])
@@ -164,7 +164,7 @@ def look_after_calls(objects, name, arguments, values, images, other, unfit):
     for module in block.modules():
         if module is not block and not any(True for _ in module.children()):
             module.register_forward_pre_hook(call_again)
-    return reply | {"when two calls overlap": _attempt(block, images)}
+    return reply | {"when one call begins inside another": _attempt(block, images)}
 
 
 def _attempt(block, images):

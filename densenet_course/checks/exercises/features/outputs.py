@@ -7,6 +7,8 @@ from densenet_course.checks.engine.expect import close, expect_close
 from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.kinds import given
 
+OVERWRITTEN = "an in-place ReLU wrote over the output before you read it. Keep output.clone()."
+
 
 def record(recipe, images, names, *, train=False, what="output"):
     """Return what goes into or comes out of modules, as a dict of tensors.
@@ -84,7 +86,7 @@ def hold_names(layers, result, title, *, exactly=False):
     """Raise ``Wrong`` unless a result has the names asked for; ``exactly`` these, where others are a mistake too."""
     if isinstance(result, list):  # what was raised, and where
         raise Wrong(title, cause=f"{result[1]}")
-    missing = [key for key in layers if key not in result]
+    missing = [key for key in dict.fromkeys(layers) if key not in result]  # a name may come twice
     extra = [key for key in result if key not in layers] if exactly or missing else []
     if not missing and not extra:
         return
@@ -103,7 +105,7 @@ def diagnose(recipe, images, layer, got):
     """Name what a wrong value is instead; "" where it is nothing known."""
     names = [key for key, _ in given.network(recipe).named_modules() if key]
     kinds = [
-        ({"what": "overwritten"}, "an in-place ReLU wrote over the output before you read it. Keep output.clone()."),
+        ({"what": "overwritten"}, OVERWRITTEN),
         ({"train": True}, "BatchNorm used the batch's statistics. Put the network into eval mode first."),
         ({"train": True, "what": "overwritten"},
          "BatchNorm used the batch's statistics, and an in-place ReLU wrote over the output."),
