@@ -21,7 +21,7 @@ help:
 	@echo "Measure"
 	@echo "  make bench      measure speed and memory in a few minutes (bench-full: all of it; bench-gpu)"
 	@echo "Maintain"
-	@echo "  make setup      set up .venv and the data, nothing else"
+	@echo "  make setup      set up .venv and the data, nothing else (make dev: with the tools of tests and website)"
 	@echo "  make lock       bring requirements.lock up to date with pyproject.toml (LOCK_FLAGS=--upgrade for new versions)"
 
 setup:

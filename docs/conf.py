@@ -18,7 +18,7 @@ html_baseurl = "https://{}.github.io/{}/".format(*REPOSITORY.split("/")[-2:])
 language = "en"
 extensions = [
     "myst_nb", "sphinx_copybutton", "sphinx_design",
-    "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode",
+    "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon",
 ]  # fmt: skip
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
@@ -43,7 +43,9 @@ html_favicon = "_static/favicon.svg"
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 html_static_path = ["_static", str(MATHJAX)]
 html_css_files = ["course.css"]
-html_copy_source = False
+html_js_files = ["course.js"]
+html_sourcelink_suffix = ""  # a lesson is downloaded as NN_name.ipynb
+html_use_index = html_domain_indices = False  # the search does it better
 html_theme_options = {
     "repository_url": REPOSITORY,
     "repository_branch": "main",

@@ -9,7 +9,9 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 LINKS = "[...document.querySelectorAll('a[href], img[src]')].map(e => e.href || e.src)"
 NAMES = "[...document.querySelectorAll('[id], [name]')].map(e => e.id || e.name)"
-PICTURES = "[...document.querySelectorAll('main img')].map(e => [e.getAttribute('src').slice(0, 60), e.alt])"
+# Of the page's text; the buttons above it have words beside their logos.
+PICTURES = """[...document.querySelectorAll('main img')].filter(e => !e.closest('.bd-header-article'))
+  .map(e => [e.getAttribute('src').slice(0, 60), e.alt])"""
 # What sticks out to the right, and stands in no box that scrolls by itself.
 WIDE = """() => {
   const width = document.documentElement.clientWidth;
