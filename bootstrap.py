@@ -278,8 +278,11 @@ def requirements(dev):
 def link_by_relative_path():
     """Write this folder into .venv as seen from there.
 
-    Python 3.11 and 3.12 read the line in the locale's encoding, which may lack letters of the whole path.
+    Python 3.11 and 3.12 read the line in the locale's encoding, which may lack letters of the whole path. A .venv that
+    is a link to another disk keeps the whole path: there is no short way back.
     """
+    if VENV.is_symlink():
+        return
     for path in VENV.glob("[Ll]ib/**/site-packages/*densenet_course.pth"):
         path.write_text(os.path.relpath(str(ROOT), str(path.parent)) + "\n", encoding="ascii")
 
