@@ -5,7 +5,6 @@
 
 import gzip
 import hashlib
-import json
 import struct
 
 import torch
@@ -13,6 +12,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from densenet_course.fetching import prepare
 from densenet_course.fetching.sample import ASSETS, MANIFEST
+from densenet_course.files import replacing, write_json
 
 PER_CLASS = {"train": 600, "t10k": 100}
 SEED = 0
@@ -59,16 +59,13 @@ def main():
     entries = {}
     for name, content in build(location.root / "FashionMNIST" / "raw").items():
         packed = gzip.compress(content, compresslevel=9, mtime=0)
-        part = ASSETS / f"{name}.gz.part"
-        part.write_bytes(packed)
-        part.replace(ASSETS / f"{name}.gz")
+        with replacing(ASSETS / f"{name}.gz") as draft:
+            draft.write_bytes(packed)
         entries[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         print(f"{ASSETS / name}.gz: {len(packed):,} bytes")
     manifest = {"data set": "FashionMNIST, Copyright 2017 Zalando SE, MIT licence (LICENSE-FashionMNIST)",
                 "made by": "python benchmarks/make_sample.py", "seed": SEED, "per class": PER_CLASS, "files": entries}
-    part = MANIFEST.with_name("sample.json.part")
-    part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    part.replace(MANIFEST)
+    write_json(MANIFEST, manifest)
 
 
 if __name__ == "__main__":

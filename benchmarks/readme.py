@@ -6,6 +6,7 @@ from harness import REPOSITORY
 from recommendations import recommendation_list
 from tables import headlines, result_table, speed_table
 
+from densenet_course.files import replacing
 from densenet_course.results import read
 
 PAGES = ("README.md", "docs/index.md", "docs/exercises.md", "docs/measured.md", "docs/recommendations.md")
@@ -92,9 +93,8 @@ def fill(text, root):
 def main():
     for name in PAGES:
         path = REPOSITORY / name
-        draft = path.with_suffix(".tmp")
-        draft.write_text(fill(path.read_text(encoding="utf-8"), "../" * name.count("/")), encoding="utf-8")
-        draft.replace(path)
+        with replacing(path) as draft:
+            draft.write_text(fill(path.read_text(encoding="utf-8"), "../" * name.count("/")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from densenet_course.checks import EXERCISES, run
+from densenet_course.files import replacing
 from tests import answers
 
 PAGE = Path(__file__).parent / "answers" / "README.md"
@@ -29,9 +30,8 @@ def main(arguments=None):
     chosen = options.exercises or EXERCISES
     failures = sum(show(exercise) for exercise in chosen)
     if options.write:
-        temporary = PAGE.with_suffix(".tmp")
-        temporary.write_text(page(), encoding="utf-8")
-        temporary.replace(PAGE)
+        with replacing(PAGE) as draft:
+            draft.write_text(page(), encoding="utf-8")
     return int(failures > 0)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -153,3 +154,29 @@ def test_doctor_names_what_is_missing(monkeypatch, capsys, tmp_path):
 def test_the_module_runs_as_a_command():
     result = subprocess.run([sys.executable, "-m", "densenet_course.cli", "nonsense"], capture_output=True, text=True)
     assert result.returncode == 2 and "invalid choice: 'nonsense'" in result.stderr
+
+
+CHECK = """
+from torch import nn
+from densenet_course.checks import check, finish
+def conv_block(i, o): return nn.Sequential(nn.BatchNorm2d(i), nn.ReLU(), nn.Conv2d(i, o, 3, padding=1, bias=False))
+check("conv_block", conv_block)
+finish("conv_block", conv_block)"""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("command", [
+    ["-m", "densenet_course.cli", "doctor"], ["-m", "densenet_course.cli", "train", "--help"], ["-c", CHECK],
+], ids=lambda command: command[-1].split()[0])
+def test_any_code_page_will_do(command, encoding):
+    done = subprocess.run([sys.executable, *command], env=os.environ | {"PYTHONIOENCODING": encoding},
+                          capture_output=True, encoding=encoding)
+    assert "Error" not in done.stderr
+    assert "usage: " in done.stdout or "+ " in done.stdout
+
+
+def test_a_sign_that_the_code_page_has_is_printed_as_it_is():
+    code = "from densenet_course.terminal import print_anything; print_anything(); print('✓ 3 × 4 → θ 漢')"
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+                          capture_output=True)
+    assert done.stdout.decode("cp1252").strip() == "+ 3 × 4 -> theta ?"

@@ -57,7 +57,7 @@ def raw(root):
 
 def assert_whole(root):
     assert {path.name: path.read_bytes() for path in raw(root).iterdir() if path.name in CONTENT} == CONTENT
-    assert not list(raw(root).glob("*.part")), "scratch files left behind"
+    assert not list(raw(root).glob(".*.tmp")), "scratch files left behind"
     assert not (raw(root) / ".incoming").exists()
 
 
@@ -449,7 +449,7 @@ fetching.FILES = {table!r}
 fetching.SYSTEM_FOLDER = pathlib.Path(system)
 problem = intake.problem
 def slowly(path, *expected):
-    if path.suffix == ".part":
+    if path.suffix == ".tmp":
         print("unpacked", flush=True)
         time.sleep(slow)
     return problem(path, *expected)
@@ -482,7 +482,7 @@ def test_killed_half_way_then_again(root, tmp_path, monkeypatch):
     assert child.stdout.readline() == "unpacked\n"
     child.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
     child.communicate(timeout=10)
-    assert (raw(root) / ".incoming" / f"{FIRST}.part").exists(), "the kill came too late to prove anything"
+    assert list((raw(root) / ".incoming").glob(f".{FIRST}.*.tmp")), "the kill came too late to prove anything"
     monkeypatch.setattr(fetching, "SYSTEM_FOLDER", system)
     assert prepare(root).root == root
     assert_whole(root)

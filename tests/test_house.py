@@ -13,16 +13,17 @@ PACKAGE = Path(__file__).resolve().parents[1] / "densenet_course"
 # A room is a module or a folder at the top of the package; beside it the rooms whose modules it may import.
 MAY = {
     "layers": "", "config": "", "accounting": "", "measure": "", "pretrained": "", "files": "", "recipe": "",
-    "results": "", "lesson": "", "fetching": "",
-    "training": "recipe",
+    "results": "", "lesson": "", "terminal": "",
+    "fetching": "files",
+    "training": "recipe files",
     "data": "fetching",
     "doctor": "fetching training",
     "efficient": "layers",
     "models": "layers config efficient pretrained",
     "studies": "layers models accounting",
-    "figures": "layers config models accounting measure training studies",
-    "checks": "files layers config models accounting measure training data figures",
-    "cli": "recipe files models training data doctor figures checks",
+    "figures": "files layers config models accounting measure training studies",
+    "checks": "files terminal layers config models accounting measure training data figures",
+    "cli": "recipe files terminal models training data doctor figures checks",
 }
 
 

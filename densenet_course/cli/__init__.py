@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 from densenet_course.cli import train
+from densenet_course.terminal import print_anything
 
 
 def main(arguments=None):
     """Run one command; return the exit status."""
+    print_anything()
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from densenet_course.checks import EXERCISES, load
 from densenet_course.checks.engine.report import number
+from densenet_course.files import replacing
 
 ROOT = Path(__file__).resolve().parents[2]
 MASTERS = ROOT / "notebooks" / "source" / "exercises"
@@ -98,9 +99,8 @@ def put(files, folder):
     """Copy files into a folder, each by way of a temporary file beside its place."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     for file in files:
-        draft = Path(folder) / f".{file.name}.tmp"
-        shutil.copyfile(file, draft)
-        draft.replace(Path(folder) / file.name)
+        with replacing(Path(folder) / file.name) as draft:
+            shutil.copyfile(file, draft)
 
 
 def release(folder, exercises=EXERCISES):

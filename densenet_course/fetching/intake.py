@@ -7,6 +7,8 @@ import shutil
 import zlib
 from pathlib import Path
 
+from densenet_course.files import replacing
+
 CHUNK = 1 << 20
 
 
@@ -44,7 +46,7 @@ def problems(root, files):
 
 
 class Intake:
-    """Hold what is still missing under a root, and accept gzipped candidates for it. Enter it under the lock.
+    """Hold what is still missing under a root, and accept candidates for it. Enter it under the lock.
 
     Args:
         root: folder above ``FashionMNIST/raw``.
@@ -71,27 +73,30 @@ class Intake:
         shutil.rmtree(self.incoming, ignore_errors=True)
 
     def accept(self, name, archive):
-        """Unpack a gzipped file and put it in its place in one step.
+        """Unpack or copy a file and put it in its place in one step.
 
         Args:
             name: a name in ``missing``.
-            archive: path of the gzipped candidate; it is left as it is.
+            archive: path of the candidate, gzipped where its name ends in ``.gz``; it is left as it is.
 
         Raises:
-            BadFile: it is no gzip file, or its content is not the expected one; nothing has changed then.
+            BadFile: its content is not the expected one; nothing has changed then.
         """
         size, sha256 = self.files[name]
-        part = self.incoming / f"{name}.part"
-        try:
-            with gzip.open(archive) as packed, part.open("wb") as file:
-                while file.tell() <= size and (chunk := packed.read(CHUNK)):
-                    file.write(chunk)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BadFile(f"{name}.gz is damaged ({error})") from error
-        if reason := problem(part, size, sha256):
-            raise BadFile(f"{name} {reason}")
-        part.replace(self.raw / name)
+        with replacing(self.raw / name, scratch=self.incoming) as draft:
+            try:
+                with _open(archive) as packed, draft.open("wb") as file:
+                    while file.tell() <= size and (chunk := packed.read(CHUNK)):
+                        file.write(chunk)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise BadFile(f"{archive.name} is damaged ({error})") from error
+            if reason := problem(draft, size, sha256):
+                raise BadFile(f"{archive.name} {reason}")
         del self.missing[name]
+
+
+def _open(archive):
+    return gzip.open(archive) if archive.suffix == ".gz" else archive.open("rb")
 
 
 def set_aside(path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from densenet_course.fetching.intake import BadFile
+from densenet_course.files import replacing
 
 PACKAGE = "dataset-fashion-mnist"
 TIMEOUT = 10.0  # seconds without an answer, or without one more byte
@@ -59,9 +60,8 @@ def _give_up(where, error):
 
 
 def _download(url, path):
-    part = path.with_name(f"{path.name}.part")
     start = time.monotonic()
-    with _open(url) as response, part.open("wb") as file:
+    with replacing(path) as draft, _open(url) as response, draft.open("wb") as file:
         print(f"FashionMNIST: downloading {url}", flush=True)
         while chunk := response.read1(1 << 16):  # what has arrived: a mirror that drips cannot hold us
             if file.tell() == 0 and not chunk.startswith(b"\x1f"):
@@ -72,7 +72,6 @@ def _download(url, path):
                 raise BadFile(f"{url} sends more than {MAX_BYTES >> 20} MB")
             if seconds > SLOW_SECONDS and file.tell() < SLOW_BYTES * seconds:
                 raise TimeoutError(f"{url} sent only {file.tell():,} bytes in {seconds:.0f} s")
-    part.replace(path)
 
 
 def _open(url):

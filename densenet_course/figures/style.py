@@ -9,6 +9,8 @@ import matplotlib
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
+from densenet_course.files import replacing
+
 # One colour per role everywhere, from Okabe and Ito's palette for colour-blind readers.
 COLOURS = {
     "input": "#9A9A9A",
@@ -130,11 +132,8 @@ def save(figure, path):
         path: where to write; replaced in one step.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".svg.tmp")
     metadata = {"Date": None, "Creator": None, "Title": path.stem.replace("_", " "), "Description": figure.alt_text}
-    with plt.rc_context(STYLE):
+    with plt.rc_context(STYLE), replacing(path) as draft:
         matplotlib.rcParams["svg.hashsalt"] = path.stem
         figure.savefig(draft, format="svg", metadata=metadata)
     plt.close(figure)
-    draft.replace(path)

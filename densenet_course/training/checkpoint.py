@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from densenet_course.files import replacing
 from densenet_course.training.distributed import gathered, on_rank_0, rank
 
 
@@ -39,20 +40,15 @@ def save_checkpoint(path, state):
         OSError: the file cannot be written, on a full disk for instance.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with draft.open("wb") as file:
+        with replacing(path) as draft, draft.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
     except (OSError, RuntimeError) as error:  # torch's writer meets a full disk with a RuntimeError
         free = shutil.disk_usage(path.parent).free
         raise OSError(f"could not write {path} ({str(error).splitlines()[0]}): {free / 1e6:,.0f} MB are free there; "
                       "your quota may allow less. Make room, or name another folder, and run it again") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def load_checkpoint(path):
