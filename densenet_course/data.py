@@ -1,11 +1,13 @@
 """FashionMNIST as the lessons use it: load a split, hold part of it out, and iterate over batches on the device."""
 
+from dataclasses import dataclass
+
 import torch
 
 from densenet_course.fetching import Location, data_root, prepare
 
-__all__ = ["CLASS_NAMES", "MEAN", "STD", "Location", "ResidentBatches", "data_root", "load", "normalise", "prepare",
-           "split_validation"]
+__all__ = ["CLASS_NAMES", "MEAN", "STD", "Location", "ResidentBatches", "Share", "data_root", "load", "normalise",
+           "prepare", "split_validation"]
 
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 MEAN, STD = 0.2860, 0.3530  # of the 60,000 training images, in 0…1
@@ -79,6 +81,41 @@ def normalise(images, memory_format=torch.contiguous_format):
     return images.to(torch.float32, memory_format=memory_format).div_(255).sub_(MEAN).div_(STD)
 
 
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that one of several processes takes; by default there is one, and it takes all.
+
+    Args:
+        rank: this process's number, from 0.
+        ranks: how many train together.
+
+    Raises:
+        ValueError: there is no such rank.
+    """
+
+    rank: int = 0
+    ranks: int = 1
+
+    def __post_init__(self):
+        if not 0 <= self.rank < self.ranks:
+            raise ValueError(f"rank: expected 0 ≤ rank < {self.ranks}, the number of ranks, got {self.rank!r}")
+
+    def of(self, batch_size):
+        """Return how many images of a batch each rank takes.
+
+        Raises:
+            ValueError: the batch size is no whole number of at least 1, or no multiple of ``ranks``.
+        """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
+        if batch_size % self.ranks:
+            raise ValueError(f"batch_size: expected a multiple of {self.ranks}, the number of ranks, got {batch_size}")
+        return batch_size // self.ranks
+
+
+WHOLE = Share()
+
+
 class ResidentBatches:
     """Iterate over a whole split that lies on the device; each ``iter()`` is the next epoch.
 
@@ -96,8 +133,7 @@ class ResidentBatches:
         drop_last: leave out a last batch smaller than ``batch_size``.
         seed: of order and augmentation.
         memory_format: of the image batches.
-        rank: of several processes that train together, this one's number, from 0.
-        ranks: how many there are. Each yields its equal part of every batch: together the batches of one process.
+        share: of several processes that train together, the ``Share`` of this one: its equal part of every batch.
 
     Yields:
         (images, labels): float32 (B, C, H, W), normalised, and int64 (B,), on the device; with R ranks B/R of them.
@@ -107,14 +143,14 @@ class ResidentBatches:
     """
 
     def __init__(self, images, labels, *, batch_size, device="cpu", shuffle=False, augment=None, drop_last=False,
-                 seed=0, memory_format=torch.contiguous_format, rank=0, ranks=1):
+                 seed=0, memory_format=torch.contiguous_format, share=WHOLE):
         if images.dtype != torch.uint8 or images.dim() != 4:
             raise ValueError(f"images: expected uint8 (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
         if labels.shape != images.shape[:1] or not len(labels):
             raise ValueError(f"labels: expected one for each of {len(images):,} images, got {tuple(labels.shape)}")
-        self.share = share_of(batch_size, rank=rank, ranks=ranks)
-        if not drop_last and len(labels) % batch_size % ranks:
-            raise ValueError(f"drop_last: expected True, because {ranks} ranks cannot share a last batch of "
+        self.images_a_step = share.of(batch_size)
+        if not drop_last and len(labels) % batch_size % share.ranks:
+            raise ValueError(f"drop_last: expected True, because {share.ranks} ranks cannot share a last batch of "
                              f"{len(labels) % batch_size} images evenly")
         if drop_last and batch_size > len(labels):
             raise ValueError(f"batch_size: expected at most {len(labels):,}, the number of images, because drop_last "
@@ -123,7 +159,7 @@ class ResidentBatches:
             raise ValueError(f"augment: expected one of {AUGMENTATIONS}, got {augment!r}")
         self.images, self.labels = images.to(device), labels.to(device)
         self.batch_size, self.shuffle, self.augment, self.drop_last = batch_size, shuffle, augment, drop_last
-        self.seed, self.memory_format, self.rank, self.ranks = seed, memory_format, rank, ranks
+        self.seed, self.memory_format, self.share = seed, memory_format, share
         self.epoch = 0
 
     def __repr__(self):
@@ -148,13 +184,13 @@ class ResidentBatches:
 
     def _batches(self, generator):
         n, device = min(self.num_images, len(self) * self.batch_size), self.images.device
-        own = slice(self.rank, n, self.ranks)  # every R-th image of the epoch is every R-th of each batch
+        own = slice(self.share.rank, n, self.share.ranks)  # every R-th image of the epoch is every R-th of each batch
         order = torch.randperm(self.num_images, generator=generator) if self.shuffle else torch.arange(n)
         order = order[own].to(device)
         if self.augment:
             flip = torch.randint(2, (n,), generator=generator).bool()[own].to(device)
             shift = torch.randint(2 * MAX_SHIFT + 1, (n, 2), generator=generator)[own].to(device)
-        chunk = self.share * max(1, CHUNK // self.share)
+        chunk = self.images_a_step * max(1, CHUNK // self.images_a_step)
         for start in range(0, len(order), chunk):
             part = slice(start, start + chunk)
             images = self.images[order[part]]  # (M, C, H, W), the images of several batches
@@ -163,30 +199,12 @@ class ResidentBatches:
             elif self.augment:
                 images = flip_and_shift(images, flip[part], shift[part])
             images, labels = normalise(images, self.memory_format), self.labels[order[part]]
-            yield from zip(images.split(self.share), labels.split(self.share), strict=True)
+            yield from zip(images.split(self.images_a_step), labels.split(self.images_a_step), strict=True)
 
 
 def epoch_seed(seed, epoch):
     """Mix a seed and the number of an epoch: neighbouring seeds share no epoch, and the result fits a generator."""
     return (seed * 1_000_003 + epoch) % 2**63
-
-
-def share_of(batch_size, *, rank, ranks):
-    """Divide a global batch between the ranks.
-
-    Returns:
-        Images for each rank.
-
-    Raises:
-        ValueError: the batch size is no whole number of at least 1, or no multiple of ``ranks``; or no such rank.
-    """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
-    if not 0 <= rank < ranks:
-        raise ValueError(f"rank: expected 0 ≤ rank < {ranks}, the number of ranks, got {rank!r}")
-    if batch_size % ranks:
-        raise ValueError(f"batch_size: expected a multiple of {ranks}, the number of ranks, got {batch_size}")
-    return batch_size // ranks
 
 
 def flip_and_shift(images, flip, shift):

@@ -10,7 +10,7 @@ from torchvision.datasets import FashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from densenet_course import data, fetching
-from densenet_course.data import MEAN, STD, ResidentBatches, load, normalise, prepare, split_validation
+from densenet_course.data import MEAN, STD, ResidentBatches, Share, load, normalise, prepare, split_validation
 from densenet_course.fetching import sample
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.mps.is_available() else [])]
@@ -225,7 +225,7 @@ def test_two_iterators_at_once_are_two_epochs():
 def test_ranks_yield_together_what_one_process_yields(ranks, drop_last):
     options = {"batch_size": 32, "shuffle": True, "augment": "flip and shift", "drop_last": drop_last}
     whole = list(ResidentBatches(*some(), **options))
-    shares = [ResidentBatches(*some(), **options, rank=r, ranks=ranks) for r in range(ranks)]
+    shares = [ResidentBatches(*some(), **options, share=Share(r, ranks)) for r in range(ranks)]
     assert {(str(share), len(share)) for share in shares} == {(str(ResidentBatches(*some(), **options)), len(whole))}
     for r, share in enumerate(map(list, shares)):
         assert len(share) == len(whole)
@@ -287,9 +287,9 @@ def test_channels_last():
     ({"images": torch.zeros(0, 1, 28, 28, dtype=torch.uint8), "labels": torch.zeros(0)}, "labels: "),
     ({"batch_size": 0}, "batch_size: .* got 0"),
     ({"batch_size": 2.5}, r"batch_size: .* got 2\.5"),
-    ({"ranks": 3}, "batch_size: expected a multiple of 3, the number of ranks, got 4"),
-    ({"ranks": 4, "rank": 1}, "drop_last: expected True, because 4 ranks cannot share a last batch of 2 images evenly"),
-    ({"ranks": 2, "rank": 2}, "rank: expected 0 ≤ rank < 2"),
+    ({"share": Share(0, 3)}, "batch_size: expected a multiple of 3, the number of ranks, got 4"),
+    ({"share": Share(1, 4)}, "drop_last: expected True, because 4 ranks cannot share a last batch of 2 images evenly"),
+    ({"batch_size": 11, "drop_last": True}, "batch_size: expected at most 10, the number of images, .* got 11"),
     ({"augment": True}, r"augment: expected one of .* got True"),
 ])
 def test_bad_arguments_are_refused(change, message):
@@ -297,3 +297,9 @@ def test_bad_arguments_are_refused(change, message):
     arguments = {"images": images, "labels": labels, "batch_size": 4} | change
     with pytest.raises(ValueError, match=message):
         ResidentBatches(**arguments)
+
+
+@pytest.mark.parametrize("rank, ranks", [(2, 2), (-1, 2), (0, 0)])
+def test_a_rank_that_is_not_there_has_no_share(rank, ranks):
+    with pytest.raises(ValueError, match=f"rank: expected 0 ≤ rank < {ranks}, the number of ranks, got {rank}"):
+        Share(rank, ranks)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from densenet_course import cli
 from densenet_course.cli.folders import FolderBatches
+from densenet_course.data import Share
 from densenet_course.training import distributed, make_optimizer
 from densenet_course.training import loop as training
 from densenet_course.training.checkpoint import load_checkpoint
@@ -161,7 +162,7 @@ def test_an_error_that_concerns_all_ranks_is_raised_on_all(found):
 
 def test_an_error_on_one_rank_ends_both_and_is_read_once(tmp_path):
     images = make_images(tmp_path / "images")
-    second = FolderBatches(images / "train", training=True, image_size=32, batch_size=8, rank=1, ranks=2)
+    second = FolderBatches(images / "train", training=True, image_size=32, batch_size=8, share=Share(1, 2))
     path, _ = second.images.samples[list(second.loader.sampler)[5]]  # rank 1 meets it in its second step
     Path(path).write_bytes(b"no image")
     status, _, errors = finish(start("-m", "tests.two_ranks", "train", "--images", images, "--network", "class",

@@ -12,6 +12,7 @@ from PIL import Image
 from densenet_course import cli
 from densenet_course.cli import train
 from densenet_course.cli.folders import IMAGENET_MEAN, IMAGENET_STD, FolderBatches, UnreadableImageError, open_splits
+from densenet_course.data import Share
 from densenet_course.recipe import IMAGENET, Recipe
 
 OPTIONS = {"image_size": 32, "batch_size": 8}
@@ -138,14 +139,14 @@ def test_crops_and_flips_differ_between_images_and_epochs(tmp_path):
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_ranks_yield_together_what_one_yields(root, ranks):
     one = list(FolderBatches(root / "train", training=True, **OPTIONS))
-    shares = [FolderBatches(root / "train", training=True, **OPTIONS, rank=r, ranks=ranks) for r in range(ranks)]
+    shares = [FolderBatches(root / "train", training=True, **OPTIONS, share=Share(r, ranks)) for r in range(ranks)]
     assert {str(share) for share in shares} == {str(FolderBatches(root / "train", training=True, **OPTIONS))}
     parts = [list(share) for share in shares]
     assert {len(part) for part in parts} == {len(one)}
     for number, (images, labels) in enumerate(one):
         for r in range(ranks):
             assert equal(parts[r][number], (images[r::ranks], labels[r::ranks]))
-    val = [epoch(FolderBatches(root / "val", training=False, **OPTIONS, rank=r, ranks=ranks)) for r in range(ranks)]
+    val = [epoch(FolderBatches(root / "val", training=False, **OPTIONS, share=Share(r, ranks))) for r in range(ranks)]
     whole, labels = epoch(FolderBatches(root / "val", training=False, **OPTIONS))
     for r in range(ranks):
         assert equal(val[r], (whole[r::ranks], labels[r::ranks]))

@@ -58,15 +58,16 @@ def training_data(**options):
     return small_data(**(TRAIN | options))
 
 
-def held_out_data(rank=0, ranks=1):
+def held_out_data(share=data.WHOLE):
     """37 images: no number of ranks or batches divides them."""
     whole = small_data(count=37)
-    return data.ResidentBatches(whole.images[rank::ranks], whole.labels[rank::ranks], batch_size=8)
+    own = slice(share.rank, None, share.ranks)
+    return data.ResidentBatches(whole.images[own], whole.labels[own], batch_size=8)
 
 
 def trained(model, **options):
     """Train as this rank; return the weights and the history."""
-    place = {"rank": distributed.rank(), "ranks": distributed.ranks()}
+    place = {"share": data.Share(distributed.rank(), distributed.ranks())}
     history = training.fit(model, training_data(**place), test=held_out_data(**place), **(FIT | options))
     return {"weights": model.state_dict(), "history": history}
 
@@ -89,7 +90,7 @@ def batchnorm_efficient(folder):
 
 def interrupted(folder, name="two", model=None):
     """Stop both ranks in the second epoch."""
-    place = {"rank": distributed.rank(), "ranks": distributed.ranks()}
+    place = {"share": data.Share(distributed.rank(), distributed.ranks())}
     options = {"test": held_out_data(**place), "checkpoint": folder / f"{name}.pt"} | FIT
     try:
         training.fit(model or network(frozen=True), Stop(training_data(**place), epoch=1), **options)

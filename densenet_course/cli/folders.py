@@ -10,7 +10,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS, default_loader, has_file_allowed_extension
 from torchvision.transforms import v2
 
-from densenet_course.data import epoch_seed, share_of
+from densenet_course.data import WHOLE, epoch_seed
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # in 0…1
 
@@ -96,8 +96,7 @@ class FolderBatches:
         device: where the batches are sent.
         workers: processes that read images, for this rank; 0 reads them in this process.
         seed: of order and augmentation.
-        rank: of several processes that train together, this one's number, from 0.
-        ranks: how many there are.
+        share: of several processes that train together, the ``Share`` of this one.
 
     Yields:
         (images, labels): float32 (B/R, 3, image_size, image_size), normalised, and int64 (B/R,), on the device.
@@ -106,23 +105,24 @@ class FolderBatches:
         ValueError: a folder or an image cannot be used, or the ranks cannot share the batches evenly.
     """
 
-    def __init__(self, folder, *, training, image_size, batch_size, device="cpu", workers=0, seed=0, rank=0, ranks=1):
-        share = share_of(batch_size, rank=rank, ranks=ranks)
+    def __init__(self, folder, *, training, image_size, batch_size, device="cpu", workers=0, seed=0, share=WHOLE):
+        images_a_step = share.of(batch_size)
         if image_size < 1:
             raise ValueError(f"image_size: expected at least 1 pixel, got {image_size}")
         self.images = Images(folder, make_transform(image_size, training=training), seed=seed)
-        needed = batch_size if training else ranks
+        needed = batch_size if training else share.ranks
         if len(self.images) < needed:
             raise ValueError(f"{folder}: expected at least {needed} images, {'a batch' if training else 'one a rank'}, "
                              f"found {len(self.images)}")
         if training:
             # It shuffles by seed + epoch: were seeds not far apart, epoch 2 of seed 0 would be epoch 1 of seed 1.
-            sampler = DistributedSampler(self.images, ranks, rank, shuffle=True, seed=epoch_seed(seed, 0),
+            sampler = DistributedSampler(self.images, share.ranks, share.rank, shuffle=True, seed=epoch_seed(seed, 0),
                                          drop_last=True)
         else:
-            sampler = range(rank, len(self.images), ranks)  # DistributedSampler would repeat images to fill up
+            # DistributedSampler would repeat images to fill up.
+            sampler = range(share.rank, len(self.images), share.ranks)
         self.loader = DataLoader(
-            self.images, share, sampler=sampler, drop_last=training, num_workers=workers,
+            self.images, images_a_step, sampler=sampler, drop_last=training, num_workers=workers,
             worker_init_fn=leave_interrupts, pin_memory=torch.device(device).type == "cuda",
             generator=torch.Generator().manual_seed(epoch_seed(seed, 0)),
         )

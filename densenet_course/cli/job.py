@@ -53,14 +53,14 @@ def train(options):
 
 def open_data(options, device):
     """Open what the options name: this rank's share of FashionMNIST, or of the images in a folder."""
-    rank, ranks = distributed.rank(), distributed.ranks()
-    share = {"batch_size": options.batch_size, "device": device, "seed": options.seed, "rank": rank, "ranks": ranks}
+    share = data.Share(distributed.rank(), distributed.ranks())
+    common = {"batch_size": options.batch_size, "device": device, "seed": options.seed, "share": share}
     if options.images:
-        train, test = open_splits(options.images, image_size=options.image_size, workers=options.workers, **share)
+        train, test = open_splits(options.images, image_size=options.image_size, workers=options.workers, **common)
         return Splits(train, test, train.class_names, str(options.images))
     location = data.prepare()
-    train = data.ResidentBatches(*data.load("train", location), shuffle=True, augment="flip", drop_last=True, **share)
-    part = [tensor[rank::ranks] for tensor in data.load("test", location)]
+    train = data.ResidentBatches(*data.load("train", location), shuffle=True, augment="flip", drop_last=True, **common)
+    part = [tensor[share.rank::share.ranks] for tensor in data.load("test", location)]
     test = data.ResidentBatches(*part, batch_size=1000, device=device)
     return Splits(train, test, data.CLASS_NAMES, location.source)
 
