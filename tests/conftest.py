@@ -10,6 +10,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # bootstrap.py 
 os.environ.setdefault("MPLBACKEND", "agg")
 
 
+def pytest_addoption(parser):
+    """Let ``--seeds 30`` judge every answer thirty times: no verdict may depend on the numbers that are drawn."""
+    parser.addoption("--seeds", type=int, default=0, help="judge each answer with the seeds 0 … SEEDS − 1")
+
+
+@pytest.fixture
+def seeds(request):
+    """List the seeds to judge with; by default one fresh one."""
+    return range(request.config.getoption("--seeds")) or [None]
+
+
 @pytest.fixture(scope="module")
 def benchmarks():
     """The folder of the benchmarks on the path, for tests that import one of them."""

@@ -1,4 +1,7 @@
-"""Every check accepts every right answer, and names the mistake of every wrong one."""
+"""Every check accepts every right answer, and names the mistake of every wrong one.
+
+``--seeds 30`` judges each of them thirty times with other numbers.
+"""
 
 import pytest
 
@@ -17,18 +20,20 @@ def test_enough_answers_are_tried(exercise):
 
 
 @pytest.mark.parametrize(("exercise", "label"), RIGHT)
-def test_a_right_answer_is_accepted(exercise, label):
-    report = run(exercise, answers.load(exercise).objects(label))
-    assert report.passed, str(report)
-    assert report.points == report.max_points == run(exercise, {}).max_points
+def test_a_right_answer_is_accepted(exercise, label, seeds):
+    for seed in seeds:
+        report = run(exercise, answers.load(exercise).objects(label), seed=seed)
+        assert report.passed, f"seed {seed}: {report}"
+        assert report.points == report.max_points == run(exercise, {}).max_points
 
 
 @pytest.mark.parametrize(("exercise", "label"), WRONG)
-def test_a_wrong_answer_gets_its_own_message(exercise, label):
+def test_a_wrong_answer_gets_its_own_message(exercise, label, seeds):
     objects, message = answers.load(exercise).wrong_answers[label]
-    report = run(exercise, objects)
-    assert not report.passed
-    assert report.points < report.max_points
-    wrong = [finding.message for finding in report.findings if not finding.passed]
-    assert any(message in text for text in wrong), str(report)
-    assert not any("could not be read as an answer" in text for text in wrong), str(report)
+    for seed in seeds:
+        report = run(exercise, objects, seed=seed)
+        assert not report.passed, f"seed {seed}"
+        assert report.points < report.max_points
+        wrong = [finding.message for finding in report.findings if not finding.passed]
+        assert any(message in text for text in wrong), f"seed {seed}: {report}"
+        assert not any("could not be read as an answer" in text for text in wrong), f"seed {seed}: {report}"

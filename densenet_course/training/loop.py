@@ -84,7 +84,7 @@ def train_one_epoch(model, batches, optimizer, *, scheduler=None, precision=FP32
 
 @torch.no_grad()
 def predict(model, batches, *, precision=FP32, flip=False):
-    """Compute the logits of every image in evaluation mode; the model's mode is restored.
+    """Compute the logits of every image in evaluation mode; the modes of the model and its parts are restored.
 
     Args:
         model: a classifier, (N, C, H, W) → (N, classes).
@@ -95,7 +95,7 @@ def predict(model, batches, *, precision=FP32, flip=False):
     Returns:
         (logits, labels): (M, classes) float32 and (M,) int64, on the CPU, in the order of the batches.
     """
-    was_training = model.training
+    modes = {part: part.training for part in model.modules()}
     device = next(model.parameters()).device
     model.eval()
     logits, labels = [], []
@@ -107,7 +107,8 @@ def predict(model, batches, *, precision=FP32, flip=False):
             logits.append(torch.stack(outputs).float().mean(0).cpu())
             labels.append(targets.cpu())
     finally:
-        model.train(was_training)
+        for part, mode in modes.items():  # a part may have had another mode than the model
+            part.training = mode
     return torch.cat(logits), torch.cat(labels)
 
 

@@ -106,7 +106,7 @@ class convolution_with_bias:
         return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels, bias=True))
 
 
-@wrong("The kernel is 1×1")
+@wrong("he kernel is 1×1")
 class kernel_1:
     def conv_block(in_channels, out_channels):
         return nn.Sequential(
@@ -199,3 +199,68 @@ class nothing_returned:
 @wrong("is a module already")
 class a_module_instead_of_a_function:
     conv_block = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), conv(3, 10))
+
+
+@right
+class compiled_with_the_backend_that_changes_nothing:
+    def conv_block(in_channels, out_channels):
+        return torch.compile(
+            nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels)), backend="eager"
+        )
+
+
+def block(name, message, *, norm=nn.BatchNorm2d, activation=nn.ReLU, around=nn.Sequential, end=(), **options):
+    """Register a wrong block that differs from the right one in one part."""
+
+    def conv_block(in_channels, out_channels):
+        parts = norm(in_channels), activation(), conv(in_channels, out_channels, **options), *(part() for part in end)
+        return around(*parts)
+
+    wrong(message)(type(name, (), {"conv_block": staticmethod(conv_block)}))
+
+
+class WithShortcut(nn.Sequential):
+    def forward(self, x):
+        out = super().forward(x)
+        return x + out if x.shape == out.shape else out
+
+
+class WithoutAxesOfOne(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x).squeeze()
+
+
+class HeldInEval(nn.Sequential):
+    def train(self, mode=True):
+        return super().train(False)
+
+
+class HeldInTraining(nn.Sequential):
+    def train(self, mode=True):
+        return super().train(True)
+
+
+block("a_shortcut_where_it_fits", "as in a residual block", around=WithShortcut)
+block("a_batch_of_one_squeezed", "Is there a squeeze()?", around=WithoutAxesOfOne)
+block("held_in_eval_mode", "uses the running statistics in train mode too", around=HeldInEval)
+block("held_in_train_mode", "uses the batch's statistics in eval mode too", around=HeldInTraining)
+block("a_Dropout_at_the_end", "Is a Dropout left in?", end=[nn.Dropout])
+block("a_Dropout_of_maps", "Is a Dropout left in?", end=[lambda: nn.Dropout2d(0.2)])
+block("ReLU6", "this is ReLU6", activation=nn.ReLU6)
+block("momentum_of_0_99", "momentum is 0.99", norm=lambda c: nn.BatchNorm2d(c, momentum=0.99))
+block("a_mean_over_all_batches", "(momentum=None)", norm=lambda c: nn.BatchNorm2d(c, momentum=None))
+block("eps_1e_6", "eps is 1e-6", norm=lambda c: nn.BatchNorm2d(c, eps=1e-6))
+block("a_kernel_of_5", "he kernel is 5×5", kernel_size=5, padding=2)
+block("gamma_of_0", "γ starts at 0", norm=lambda c: zero_gamma(nn.BatchNorm2d(c)))
+
+
+def zero_gamma(norm):
+    nn.init.zeros_(norm.weight)
+    return norm
+
+
+@wrong("works in groups")
+class groups_where_both_are_even:
+    def conv_block(in_channels, out_channels):
+        groups = 2 if in_channels % 2 == 0 and out_channels % 2 == 0 else 1
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels, groups=groups))

@@ -28,13 +28,14 @@ def train(model, batches, optimizer):
 
 @torch.no_grad()
 def measure(model, batches):
-    was_training = model.training
+    modes = [(part, part.training) for part in model.modules()]
     model.eval()
     hits, count = 0, 0
     for images, labels in batches:
         hits += (model(images).argmax(1) == labels).sum().item()
         count += len(labels)
-    model.train(was_training)
+    for part, mode in modes:
+        part.training = mode
     return hits / count
 
 
@@ -59,10 +60,11 @@ class zero_grad_after_the_step_and_once_before_with_tensors_returned:
         return torch.cat(losses).mean()
 
     def evaluate(model, batches):
-        was_training = model.training
+        modes = {name: part.training for name, part in model.named_modules()}
         with torch.inference_mode():
             pairs = [(model.eval()(images), targets) for images, targets in batches]
-        model.train(was_training)
+        for name, part in model.named_modules():
+            part.training = modes[name]
         logits, labels = (torch.cat(part) for part in zip(*pairs, strict=True))
         return (logits.max(dim=1).indices == labels).double().mean()
 
@@ -281,7 +283,7 @@ class a_new_optimizer_in_each_call:
     evaluate = measure
 
 
-@wrong("weights after two epochs: they moved by")
+@wrong("they moved with learning rate 0")
 class an_optimizer_of_its_own:
     def train_one_epoch(model, batches, optimizer):
         return train(model, batches, torch.optim.Adam(model.parameters()))
@@ -452,7 +454,7 @@ class nothing_returned:
     evaluate = measure
 
 
-@wrong("Something is kept between calls")
+@wrong("something kept between calls")
 class sums_kept_between_calls:
     def train_one_epoch(model, batches, optimizer, kept=[]):  # noqa: B006
         kept.append(train(model, batches, optimizer))
@@ -475,7 +477,7 @@ class len_of_batches:
     evaluate = measure
 
 
-@wrong("Is batches gone through twice?")
+@wrong("s batches gone through twice?")
 class batches_counted_first:
     def train_one_epoch(model, batches, optimizer):
         count = sum(len(labels) for _, labels in batches)
@@ -512,7 +514,7 @@ class return_inside_the_loop:
     evaluate = measure
 
 
-@wrong("expected the order")
+@wrong("in another order than they came in")
 class shuffled_again:
     def train_one_epoch(model, batches, optimizer):
         return train(model, list(batches)[::-1], optimizer)
@@ -530,13 +532,14 @@ def counting(result=lambda hits, sizes: sum(hits) / sum(sizes), *, axis=1, resto
 
     @torch.no_grad()
     def evaluate(model, batches):
-        was_training = model.training
+        modes = [(part, part.training) for part in model.modules()]
         model.train(mode)
         hits, sizes = [], []
         for images, labels in batches:
             hits.append((model(images).argmax(axis) == labels).sum().item())
             sizes.append(len(labels))
-        model.train(was_training if restore is True else restore)
+        for part, before in modes:
+            part.training = before if restore is True else restore
         return result(hits, sizes)
 
     return evaluate
@@ -547,7 +550,7 @@ class evaluated_in_train_mode:
     train_one_epoch, evaluate = train, counting(mode=True)
 
 
-@wrong("the model came in eval mode and was left in train mode")
+@wrong("model came in eval mode and was left in train mode")
 class always_back_to_train_mode:
     def evaluate(model, batches):
         try:
@@ -558,12 +561,12 @@ class always_back_to_train_mode:
     train_one_epoch = train
 
 
-@wrong("the model came in train mode and was left in eval mode")
+@wrong("model came in train mode and was left in eval mode")
 class left_in_eval_mode:
     train_one_epoch, evaluate = train, counting(restore=False)
 
 
-@wrong("train mode in some of its parts only")
+@wrong("remember each part's own mode")
 class mode_of_the_outer_module_put_back_only:
     def evaluate(model, batches):
         was_training = model.training
@@ -630,7 +633,7 @@ class parameters_frozen_for_good:
     train_one_epoch = train
 
 
-@wrong("evaluate changed norm.running_mean")
+@wrong("evaluate reset BatchNorm's running statistics")
 class running_statistics_reset:
     def evaluate(model, batches):
         value = measure(model, batches)
@@ -640,7 +643,7 @@ class running_statistics_reset:
     train_one_epoch = train
 
 
-@wrong("Something is kept between calls")
+@wrong("something kept between calls")
 class counts_kept_between_calls:
     def evaluate(model, batches, kept=[0, 0]):  # noqa: B006
         for images, labels in batches:
@@ -670,3 +673,109 @@ class accuracy_only_printed:
 @wrong("The last, smaller batch is left out")
 class the_last_batch_not_evaluated:
     train_one_epoch, evaluate = train, counting(lambda hits, sizes: sum(hits[:-1]) / sum(sizes[:-1]))
+
+
+@wrong("evaluate cleared the gradients")
+class gradients_cleared_on_the_way:
+    def evaluate(model, batches):
+        value = measure(model, batches)
+        model.zero_grad()
+        return value
+
+    train_one_epoch = train
+
+
+@wrong("Remember each part's own mode")
+class one_mode_for_all_parts_afterwards:
+    @torch.no_grad()
+    def evaluate(model, batches):
+        was_training = model.training
+        value = measure(model.eval(), batches)
+        model.train(was_training)
+        return value
+
+    train_one_epoch = train
+
+
+@wrong("where the label is among the two largest logits")
+class top_2_accuracy:
+    @torch.no_grad()
+    def evaluate(model, batches):
+        modes = [(part, part.training) for part in model.modules()]
+        model.eval()
+        hits, count = 0, 0
+        for images, labels in batches:
+            hits += (model(images).topk(2, dim=1).indices == labels.unsqueeze(1)).sum().item()
+            count += labels.numel()
+        for part, mode in modes:
+            part.training = mode
+        return hits / count
+
+    train_one_epoch = train
+
+
+def clipping(clip):
+    """Build a training loop that clips gradients."""
+
+    def train_one_epoch(model, batches, optimizer):
+        def step(optimizer, loss):
+            optimizer.zero_grad()
+            loss.backward()
+            clip(model.parameters())
+            optimizer.step()
+
+        return loop(step)(model, batches, optimizer)
+
+    return train_one_epoch
+
+
+@wrong("the gradients are clipped")
+class gradients_clipped_by_norm:
+    train_one_epoch = clipping(lambda parameters: nn.utils.clip_grad_norm_(parameters, 1.0))
+    evaluate = measure
+
+
+@wrong("the gradients are clipped")
+class gradients_clipped_by_value:
+    train_one_epoch = clipping(lambda parameters: nn.utils.clip_grad_value_(parameters, 0.1))
+    evaluate = measure
+
+
+@wrong("the labels are smoothed")
+class smoothed_labels:
+    train_one_epoch = loop(usual, criterion=nn.CrossEntropyLoss(label_smoothing=0.1))
+    evaluate = measure
+
+
+@wrong("runs under autocast")
+class under_autocast:
+    def train_one_epoch(model, batches, optimizer):
+        model.train()
+        total = count = 0
+        for images, labels in batches:
+            with torch.autocast(device_type="cpu", dtype=torch.bfloat16):
+                loss = F.cross_entropy(model(images), labels)
+            usual(optimizer, loss)
+            total, count = total + loss.item() * len(labels), count + len(labels)
+        return total / count
+
+    evaluate = measure
+
+
+@wrong("Is there a scheduler inside?")
+class a_scheduler_inside:
+    def train_one_epoch(model, batches, optimizer):
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.9)
+        loss = train(model, batches, optimizer)
+        scheduler.step()
+        return loss
+
+    evaluate = measure
+
+
+@wrong("batches may be a generator")
+class progress_counted_by_the_length:
+    def evaluate(model, batches):
+        return sum(measure(model, [pair]) for pair in batches) / len(batches)
+
+    train_one_epoch = train

@@ -1,61 +1,138 @@
 """Exercise conv_block: BN → ReLU → 3×3 convolution."""
 
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
 from torch import nn
 
-from densenet_course import layers
 from densenet_course.checks.engine.judge import Exercise
-from densenet_course.checks.kinds.modules import ModuleCase
+from densenet_course.checks.engine.mistakes import Mistake, Solution
+from densenet_course.checks.kinds.solved import SolvedModule, batchnorm_mistakes
 
 EXERCISE = Exercise("conv_block", names=["conv_block"], title="The composite function", lesson="02_conv_block")
+SHAPE, PARAMETERS, VALUES, TRAINING, START = "shape", "parameters", "values", "training", "start values"
 
-
-def arguments(draw):
-    """Draw (in_channels, out_channels), different from each other."""
-    return tuple(draw.sample(3, 17, 2))
-
-
-def images(draw, arguments):
-    """Draw maps whose channels differ in mean and spread, with H ≠ W; small spreads show a wrong epsilon."""
-    shape = draw.integer(2, 4), arguments[0], draw.integer(5, 8), draw.integer(9, 12)
-    maps = draw.normal(*shape)
-    return maps * draw.normal(1, shape[1], 1, 1).exp() * 0.05 + draw.normal(1, shape[1], 1, 1)
-
-
-def _conv(in_channels, out_channels, **options):
-    return nn.Conv2d(in_channels, out_channels, **{"kernel_size": 3, "padding": 1, "bias": False} | options)
-
-
-def _block(norm=nn.BatchNorm2d, activation=nn.ReLU, **options):
-    return lambda c, k: nn.Sequential(norm(c), activation(), _conv(c, k, **options))
-
-
-SUSPECTS = (
-    (lambda c, k: nn.Sequential(_conv(c, k), nn.BatchNorm2d(k), nn.ReLU()),
-     "this is convolution → BN → ReLU, the order of ResNet. DenseNet's is BN → ReLU → convolution."),
-    (lambda c, k: nn.Sequential(nn.BatchNorm2d(c), _conv(c, k), nn.ReLU()),
-     "this is BN → convolution → ReLU. The ReLU stands before the convolution."),
-    (lambda c, k: nn.Sequential(nn.ReLU(), nn.BatchNorm2d(c), _conv(c, k)),
-     "this is ReLU → BN → convolution. BatchNorm stands before the ReLU."),
-    (lambda c, k: nn.Sequential(nn.BatchNorm2d(c), _conv(c, k)), "the ReLU is missing."),
-    (lambda c, k: nn.Sequential(nn.ReLU(), _conv(c, k)), "BatchNorm is missing."),
-    (_block(padding=0), "without padding a 3×3 convolution takes a pixel from each side. Use padding=1."),
-    (_block(padding=2), "padding 2 adds a pixel on each side. Use padding=1."),
-    (_block(padding=1, padding_mode="reflect"), "the border is padded with mirrored pixels; expected zeros."),
-    (_block(padding=1, padding_mode="replicate"), "the border is padded with repeated pixels; expected zeros."),
-    (_block(padding=1, padding_mode="circular"), "the border is padded with pixels of the other side; expected zeros."),
-    (_block(activation=lambda: nn.LeakyReLU(0.01)), "this is a leaky ReLU; expected a plain one."),
-    (_block(activation=nn.GELU), "this is GELU; expected ReLU."),
-    (_block(norm=lambda c: nn.BatchNorm2d(c, eps=1e-3)),
-     "BatchNorm's eps is 1e-3 (Keras's default); expected PyTorch's, 1e-5."),
-    (_block(norm=lambda c: nn.BatchNorm2d(c, momentum=0.01)),
-     "BatchNorm's momentum is 0.01 (Keras's 0.99 the other way round); expected PyTorch's, 0.1."),
-    (_block(norm=lambda c: nn.BatchNorm2d(c, momentum=0.9)), "BatchNorm's momentum is 0.9; expected PyTorch's, 0.1."),
-    (_block(norm=lambda c: nn.BatchNorm2d(c, track_running_stats=False)),
-     "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."),
-    (_block(norm=lambda c: nn.GroupNorm(1, c)), "this is LayerNorm over the channels; expected BatchNorm."),
-    (_block(norm=lambda c: nn.InstanceNorm2d(c, affine=True, track_running_stats=True)),
-     "this normalises each image on its own (InstanceNorm); expected BatchNorm."),
+SOURCE = """
+def conv_block(in_channels, out_channels):
+    norm = nn.BatchNorm2d(in_channels)
+    relu = nn.ReLU()
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+    return nn.Sequential(norm, relu, conv)
+"""
+NORM, RELU, PARTS, PADDING, KERNEL = (
+    "nn.BatchNorm2d(in_channels)", "nn.ReLU()", "(norm, relu, conv)", "padding=1", "kernel_size=3",
 )
+RUNNING = "BatchNorm uses the running statistics in train mode too; expected the batch's."
+BATCH = "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."
+
+
+class Stuck(nn.BatchNorm2d):
+    """BatchNorm in eval mode always."""
+
+    def train(self, mode=True):
+        """Stay in eval mode."""
+        return super().train(False)
+
+
+class BatchOnly(nn.BatchNorm2d):
+    """BatchNorm that keeps its running statistics, and never uses them."""
+
+    def forward(self, maps):
+        """Normalise by the batch."""
+        return F.batch_norm(maps, None, None, self.weight, self.bias, True)
+
+
+class Residual(nn.Sequential):
+    """Parts whose input is added to their output, where the shapes agree."""
+
+    def forward(self, maps):
+        """Return the sum."""
+        output = super().forward(maps)
+        return output + maps if output.shape == maps.shape else output
+
+
+class Squeezed(nn.Sequential):
+    """Parts whose output loses its axes of length 1."""
+
+    def forward(self, maps):
+        """Return the output squeezed."""
+        return super().forward(maps).squeeze()
+
+
+class Joining(nn.Sequential):
+    """Parts that return their input too."""
+
+    def forward(self, maps):
+        """Return both joined."""
+        return torch.cat([maps, super().forward(maps)], dim=1)
+
+
+def activation(what, expression):
+    """Make a mistake of another activation."""
+    return Mistake(VALUES, f"this is {what}; expected a plain ReLU.", RELU, expression)
+
+
+MISTAKES = [
+    Mistake(SHAPE, "one image alone loses its batch axis. Is there a squeeze()? Return (N, C, H, W) for N = 1 too.",
+            "nn.Sequential", "Squeezed"),
+    Mistake(SHAPE, "without padding a 3×3 convolution takes a pixel from each side. Use padding=1.", PADDING,
+            "padding=0"),
+    Mistake(SHAPE, "padding 2 adds a pixel on each side. Use padding=1.", PADDING, "padding=2"),
+    Mistake(SHAPE, "a stride of 2 halves the maps. Height and width stay as they are.", PADDING,
+            "padding=1, stride=2"),
+    Mistake(SHAPE, "the input is joined to the new maps. Return only the new maps; the block joins.", "nn.Sequential",
+            "Joining"),
+    Mistake(PARAMETERS, "the convolution has a bias. The next BatchNorm would subtract it: set bias=False.",
+            "bias=False", "bias=True"),
+    Mistake(PARAMETERS, "the kernel is 1×1; expected 3×3.", KERNEL, "kernel_size=1", PADDING, "padding=0"),
+    Mistake(PARAMETERS, "the kernel is 5×5; expected 3×3.", KERNEL, "kernel_size=5", PADDING, "padding=2"),
+    Mistake(PARAMETERS, "BatchNorm has a γ and a β for each of the input's channels: not affine=False.", NORM,
+            "nn.BatchNorm2d(in_channels, affine=False)"),
+    Mistake(PARAMETERS, "the convolution works in groups. Each new map reads all channels: leave groups at 1.", "bias=",
+            "groups=2 if in_channels % 2 == out_channels % 2 == 0 else 1, bias="),
+    Mistake(PARAMETERS, "the convolution works in groups. Each new map reads all channels: leave groups at 1.", "bias=",
+            "groups=in_channels if out_channels % in_channels == 0 else 1, bias="),
+    Mistake(VALUES, "this is convolution → BN → ReLU, the order of ResNet. DenseNet's is BN → ReLU → convolution.",
+            NORM, "nn.BatchNorm2d(out_channels)", PARTS, "(conv, norm, relu)"),
+    Mistake(VALUES, "this is BN → convolution → ReLU. The ReLU stands before the convolution.", PARTS,
+            "(norm, conv, relu)"),
+    Mistake(VALUES, "this is ReLU → BN → convolution. BatchNorm stands before the ReLU.", PARTS, "(relu, norm, conv)"),
+    Mistake(VALUES, "the ReLU is missing.", PARTS, "(norm, conv)"),
+    Mistake(VALUES, "BatchNorm is missing.", PARTS, "(relu, conv)"),
+    Mistake(VALUES, "BatchNorm and ReLU are missing.", PARTS, "(conv)"),
+    Mistake(VALUES, "a second ReLU stands at the end. Nothing follows the convolution.", PARTS,
+            "(norm, relu, conv, relu)"),
+    Mistake(VALUES, "the input is added where the shapes agree, as in a residual block. Return the new maps alone.",
+            "nn.Sequential", "Residual"),
+    *(Mistake(VALUES, f"the border holds {what}; expected zeros.", PADDING, f"{PADDING}, padding_mode='{mode}'")
+      for mode, what in (("reflect", "mirrored pixels"), ("replicate", "repeated pixels"),
+                         ("circular", "pixels of the other side"))),
+    activation("ReLU6, which cuts off at 6", "nn.ReLU6()"),
+    activation("a leaky ReLU", "nn.LeakyReLU()"), activation("a leaky ReLU", "nn.LeakyReLU(0.1)"),
+    activation("a leaky ReLU", "nn.LeakyReLU(0.2)"), activation("GELU", "nn.GELU()"), activation("SiLU", "nn.SiLU()"),
+    activation("ELU", "nn.ELU()"), activation("a sigmoid", "nn.Sigmoid()"), activation("tanh", "nn.Tanh()"),
+    activation("softplus", "nn.Softplus()"),
+    Mistake(VALUES, "this is LayerNorm over the channels; expected BatchNorm.", NORM, "nn.GroupNorm(1, in_channels)"),
+    Mistake(VALUES, "this normalises each image on its own (InstanceNorm); expected BatchNorm.", NORM,
+            "nn.InstanceNorm2d(in_channels, affine=True)"),
+    Mistake(TRAINING, "this normalises each image on its own in train mode (InstanceNorm); expected BatchNorm.", NORM,
+            "nn.InstanceNorm2d(in_channels, affine=True, track_running_stats=True)"),
+    Mistake(TRAINING, RUNNING, NORM, "Stuck(in_channels)"),
+    Mistake(TRAINING, BATCH, NORM, "BatchOnly(in_channels)"),
+    *batchnorm_mistakes(TRAINING, NORM),
+    Mistake(START, "γ starts at 0; leave BatchNorm's start values as PyTorch makes them.", NORM,
+            f"{NORM}\n    nn.init.zeros_(norm.weight)"),
+    Mistake(START, "BatchNorm's γ starts at random; leave its start values as PyTorch makes them.", NORM,
+            f"{NORM}\n    nn.init.constant_(norm.weight, 0.5)"),
+]
+SOLUTION = Solution(SOURCE, MISTAKES, nn=nn, Stuck=Stuck, BatchOnly=BatchOnly, Residual=Residual, Squeezed=Squeezed,
+                    Joining=Joining)
+
+
+def images(draw, arguments, count=None):
+    """Draw maps whose channels differ in mean and spread, with H ≠ W; small spreads show a wrong epsilon."""
+    return draw.maps(count or draw.integer(2, 4), arguments[0], draw.integer(5, 8), draw.integer(9, 12), contrast=0.05)
 
 
 def notes(in_channels, out_channels):
@@ -64,20 +141,43 @@ def notes(in_channels, out_channels):
     return {
         (c, k, 3, 3): "in_channels and out_channels are swapped.",
         (k,): "Is it the convolution's bias (set bias=False), or BatchNorm over the output's channels?",
-        (k, c, 1, 1): "The kernel is 1×1; expected 3×3.",
-        (k, c, 5, 5): "The kernel is 5×5; expected 3×3.",
         (k, c, 3, 3): "Is the 3×3 convolution there, once, as a part of the module?",
-        (c,): "BatchNorm has a γ and a β for each of the input's channels: not affine=False, and only one BatchNorm.",
+        (c,): "BatchNorm has a γ and a β for each of the input's channels, and there is only one BatchNorm.",
     }
 
 
-CASE = ModuleCase("conv_block", layers.conv_block, arguments, images, suspects=SUSPECTS, notes=notes)
+CASE = SolvedModule(
+    "conv_block", SOLUTION.builder("conv_block"), lambda draw: tuple(draw.sample(3, 17, 2)), images, notes=notes,
+    solution=SOLUTION,
+)
+EVEN = replace(CASE, arguments=lambda draw: tuple(2 * n for n in draw.sample(2, 8, 2)))  # groups=2 would fit
+EQUAL = replace(CASE, arguments=lambda draw: (draw.integer(4, 12),) * 2)  # a shortcut would fit
+ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1))
 
-EXERCISE.finding("shape", points=2)(CASE.shape)
-EXERCISE.finding("parameters", points=1)(CASE.parameters)
-EXERCISE.finding("values", points=3)(CASE.values_in_eval)
-EXERCISE.finding("training", points=2)(CASE.values_in_training)
-EXERCISE.finding("start values", points=1)(CASE.start_values)
+
+@EXERCISE.finding(SHAPE, points=2)
+def shape(answer, draw):
+    """The output has the right shape, for several images and for one."""
+    for case in (CASE, EQUAL, ONE):
+        case.shape(answer, draw)
+
+
+@EXERCISE.finding(PARAMETERS, points=1)
+def parameters(answer, draw):
+    """The parameters have the right shapes, whatever the numbers of channels."""
+    for case in (CASE, EVEN, EQUAL):
+        case.parameters(answer, draw)
+
+
+@EXERCISE.finding(VALUES, points=3)
+def values(answer, draw):
+    """The output has the right values in eval mode."""
+    for case in (CASE, EVEN, EQUAL, ONE):
+        case.values_in_eval(answer, draw)
+
+
+EXERCISE.finding(TRAINING, points=2)(CASE.values_in_training)
+EXERCISE.finding(START, points=1)(CASE.start_values)
 
 
 @EXERCISE.finding("gradients and side effects", points=1)

@@ -50,6 +50,14 @@ class ModuleCase:
         Returns:
             (expected replies, the answer's replies, suspects' replies as pairs (replies, message))
         """
+        request = self.request(draw, *steps, load=load)
+        arguments, script = request["arguments"], request["script"]
+        got = answer.ask(probes.play, **request)
+        expected = rehearse(self.oracle(*arguments), script)
+        return expected[2:], got[2:], [(replies[2:], message) for replies, message in self._wrong(arguments, script)]
+
+    def request(self, draw, *steps, load=True):
+        """Draw a case and make the request for ``probes.play``, see ``play``; its first two steps warm up and load."""
         arguments = self.arguments(draw)
         oracle = self.oracle(*arguments)
         values = probes.values_for(oracle, draw.generator)
@@ -57,9 +65,7 @@ class ModuleCase:
             values = {key: value if len(key[1]) > 1 else None for key, value in values.items()}
         script = [{"do": "warm up", "images": self.images(draw, arguments)}, {"do": "load", "values": values}]
         script += [self._complete(step, oracle, draw, arguments) for step in steps]
-        got = answer.ask(probes.play, name=self.name, arguments=arguments, script=script, seed=draw.integer(0, 10**6))
-        expected = rehearse(self.oracle(*arguments), script)
-        return expected[2:], got[2:], [(replies[2:], message) for replies, message in self._wrong(arguments, script)]
+        return {"name": self.name, "arguments": arguments, "script": script, "seed": draw.integer(0, 10**6)}
 
     def _complete(self, step, oracle, draw, arguments):
         if step["do"] != "run" or "images" in step:

@@ -40,7 +40,8 @@ from densenet_course.checks import check, finish
 # | 3 | 2 | 4.0 | 2 |
 #
 # With these losses `train_one_epoch` returns (4·1 + 4·2 + 2·4) / 10 = 2.0. With these hits `evaluate` returns
-# 6 / 10 = 0.6. A model in train mode is in train mode again afterwards; one in eval mode stays in eval mode.
+# 6 / 10 = 0.6. A model in train mode is in train mode again afterwards; one in eval mode stays in eval mode; and a
+# part whose mode differs, such as a BatchNorm that is held in eval mode, gets its own mode back.
 
 # %% [markdown]
 # ## Your answer
@@ -66,14 +67,15 @@ def train_one_epoch(model: nn.Module, batches: Iterable, optimizer: torch.optim.
 def evaluate(model: nn.Module, batches: Iterable) -> float:
     """The share of images whose largest logit stands at the label, 0 … 1."""
     ### BEGIN SOLUTION
-    was_training = model.training
+    modes = {part: part.training for part in model.modules()}
     model.eval()
     hits, count = 0, 0
     with torch.no_grad():
         for images, labels in batches:
             hits += (model(images).argmax(1) == labels).sum().item()
             count += len(labels)
-    model.train(was_training)
+    for part, mode in modes.items():
+        part.training = mode
     return hits / count
     ### END SOLUTION
 
@@ -90,7 +92,7 @@ check("train_epoch", train_one_epoch, evaluate)
 # <details><summary>A hint</summary>
 #
 # A batch's loss is a mean over its images already, so a batch of 2 must not weigh as much as a batch of 4: count images
-# as they come. Before you change `model.training`, remember what it was.
+# as they come. Before you change the modes, remember what they were, for every part: `model.modules()`.
 # </details>
 # <details><summary>Where to look</summary>
 #

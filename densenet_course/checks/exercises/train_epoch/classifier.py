@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from densenet_course.checks.engine.answer import AnswerError, probe, raised
+from densenet_course.checks.engine.answer import probe
 from densenet_course.checks.engine.probes import as_float
 
 
@@ -23,16 +23,13 @@ class Log:
     def note(self, model, images, logits):
         """Note which batch came, in which mode, and whether gradients are recorded."""
         same = (i for i, batch in enumerate(self.batches) if batch.shape == images.shape and torch.equal(batch, images))
-        self.calls.append({
-            "batch": next(same, -1), "shape": tuple(images.shape), "mode": mode_of(model),
-            "norm mode": "train" if model.norm.training else "eval", "gradients": logits.requires_grad,
-        })
+        self.calls.append({"batch": next(same, -1), "modes": modes_of(model), "gradients": logits.requires_grad})
 
 
-def mode_of(model):
-    """Return "train", "eval", or "mixed" when the parts differ."""
+def modes_of(model):
+    """Return the modes of a model and its parts: "train", "eval", or both in one text."""
     modes = {part.training for part in model.modules()}
-    return "mixed" if len(modes) > 1 else "train" if modes == {True} else "eval"
+    return "train in some parts, eval in others" if len(modes) > 1 else "train" if modes == {True} else "eval"
 
 
 class Classifier(nn.Module):
@@ -63,8 +60,11 @@ class Classifier(nn.Module):
         return logits
 
 
-def _build(start, batches, training):
-    return Classifier(start, Log(images.clone() for images, _ in batches)).train(training)
+def _prepare(start, batches, gradients):
+    model = Classifier(start, Log(images.clone() for images, _ in batches))
+    for key, gradient in (gradients or {}).items():
+        model.get_parameter(key).grad = gradient.clone()
+    return model
 
 
 def _fresh(batches, one_shot):
@@ -72,20 +72,9 @@ def _fresh(batches, one_shot):
     return (pair for pair in copies) if one_shot else copies
 
 
-def _attempt(function, convert):
-    """Call, and convert what comes back: (value, what is wrong with it, what was raised)."""
-    try:
-        value = function()
-    except Exception as error:
-        return None, None, raised(error)
-    try:
-        return convert(value), None, None
-    except AnswerError as error:
-        return None, str(error), None
-
-
 @probe
-def train(objects, name, start, batches, settings, training=False, one_shot=False, epochs=1, stale=None, apart=False):
+def train(objects, name, start, batches, settings, training=False, one_shot=False, epochs=1, gradients=None,
+          loss=False):
     """Train a new classifier with the learner's function.
 
     Args:
@@ -97,46 +86,52 @@ def train(objects, name, start, batches, settings, training=False, one_shot=Fals
         training: the classifier's mode before the call.
         one_shot: give the batches as a generator.
         epochs: number of calls.
-        stale: gradients that lie there before the first call, by parameter name.
-        apart: call once for each batch, with the gradients cleared in between.
+        gradients: what lies in .grad before the first call, by parameter name.
+        loss: read the numbers that the calls return.
 
     Returns:
-        {"returned": the losses, "problem": of the kind of what was returned, "raised", "calls": notes of the forward
-        passes that recorded gradients or not, "after": the state}
+        {"losses": one for each call, "calls": notes of the forward passes that recorded gradients, "after": the state,
+        "settings": of the optimizer after the calls}
     """
-    model = _build(start, batches, training)
+    model = _prepare(start, batches, gradients).train(training)
     optimizer = torch.optim.SGD(model.parameters(), **settings)
-    for key, gradient in (stale or {}).items():
-        model.get_parameter(key).grad = gradient.clone()
-    reply = {"returned": [], "problem": None, "raised": None}
-    for part in [[pair] for pair in batches] if apart else [batches] * epochs:
-        given = _fresh(part, one_shot)
-        value, problem, raised = _attempt(lambda given=given: objects[name](model, given, optimizer), as_float)
-        reply["returned"].append(value)
-        reply["problem"], reply["raised"] = reply["problem"] or problem, raised
-        if raised:
-            break
-        if apart:
-            model.zero_grad()
-    return reply | {"calls": model.log.calls, "after": state_of(model)}
+    returned = [objects[name](model, _fresh(batches, one_shot), optimizer) for _ in range(epochs)]
+    after = {key: optimizer.param_groups[0][key] for key in settings}
+    return {"losses": [as_float(value) for value in returned] if loss else [],
+            "calls": [call for call in model.log.calls if call["gradients"]], "after": state_of(model),
+            "settings": after}
 
 
 @probe
-def evaluate(objects, name, start, batches, training, one_shot):
+def evaluate(objects, name, start, batches, training=False, one_shot=False, gradients=None):
     """Evaluate a new classifier with the learner's function.
 
+    Args:
+        objects: the learner's objects.
+        name: which of them.
+        start: the classifier's state.
+        batches: list of (images, labels).
+        training: the classifier's mode before the call; None: train mode, with BatchNorm in eval mode.
+        one_shot: give the batches as a generator.
+        gradients: what lies in .grad before the call, by parameter name.
+
     Returns:
-        {"returned": the accuracy, "problem", "raised", "calls", "mode": after the call, "grad mode": after the call,
-        "after": {"state", "frozen": names of parameters that are no longer trained}}
+        {"accuracy", "calls": notes of the forward passes, "modes" of all parts after the call, "records": whether
+        gradients are recorded after the call, "after": the state, "frozen": names of parameters that are no longer
+        trained, "gradients": what lies in .grad after the call}
     """
-    model = _build(start, batches, training)
-    value, problem, raised = _attempt(lambda: objects[name](model, _fresh(batches, one_shot)), as_float)
-    frozen = [key for key, parameter in model.named_parameters() if not parameter.requires_grad]
+    model = _prepare(start, batches, gradients).train(training is not False)
+    model.norm.train(bool(training))
+    value = objects[name](model, _fresh(batches, one_shot))
     return {
-        "returned": value, "problem": problem, "raised": raised, "calls": model.log.calls, "mode": mode_of(model),
-        "grad mode": torch.is_grad_enabled(), "after": {"state": state_of(model), "frozen": frozen},
+        "accuracy": as_float(value), "calls": model.log.calls,
+        "modes": {key or "the model": part.training for key, part in model.named_modules()},
+        "records": torch.is_grad_enabled(), "after": state_of(model),
+        "frozen": [key for key, parameter in model.named_parameters() if not parameter.requires_grad],
+        "gradients": {key: parameter.grad for key, parameter in model.named_parameters()},
     }
 
 
 def state_of(model):
+    """Return a copy of a model's state."""
     return {key: value.detach().clone() for key, value in model.state_dict().items()}
