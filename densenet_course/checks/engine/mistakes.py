@@ -94,9 +94,9 @@ class Solution:
         exec(_compiled(text), names)
         return {name: value for name, value in names.items() if name not in self.names and name != "__builtins__"}
 
-    def builder(self, name):
-        """Return a function that calls the right one of this name, newly defined: an oracle."""
-        return lambda *arguments: self.objects()[name](*arguments)
+    def builder(self, name, *chosen):
+        """Return a function that calls the one of this name, newly defined: an oracle, or one with some mistakes."""
+        return lambda *arguments: self.objects(chosen)[name](*arguments)
 
     def hold(self, answer, draw, probe, *requests, view=None, told=told, tolerance=TOLERANCE):
         """Hold an answer against the solution in what the present finding looks at.

@@ -126,7 +126,8 @@ SUSPECTS = (
      "BatchNorm uses the running statistics in train mode too; expected the batch's."),
     (built_from(lambda c, k: nn.Sequential(nn.ReLU(inplace=True), nn.BatchNorm2d(c), _conv(c, k))),
      "in each layer: this is ReLU → BN → convolution, and the ReLU overwrites the maps that are handed on."),
-    *((built_from(layer), f"in each layer: {message}") for layer, message in conv_block.SUSPECTS),
+    *((built_from(conv_block.SOLUTION.builder("conv_block", mistake)), f"in each layer: {mistake.message}")
+      for mistake in conv_block.SOLUTION.mistakes if mistake.finding in (conv_block.VALUES, conv_block.TRAINING)),
 )
 
 
