@@ -24,7 +24,7 @@ PARTS = {
     "ruff": ["ruff", "check", "densenet_course", "tests", "benchmarks", "notebooks", "bootstrap.py", "lock.py"],
     "pytest": ["pytest", "tests", "--ignore=tests/browser", *SIDE_BY_SIDE, "--durations=10"],
     "notebooks": ["pytest", *NBVAL, f"--nbval-cell-timeout={CELL_TIMEOUT}"],
-    "browser": ["pytest", "tests/browser", "--durations=5"],
+    "browser": ["pytest", "tests/browser", *SIDE_BY_SIDE, "--durations=5"],
 }
 
 

@@ -12,6 +12,10 @@ NAMES = "[...document.querySelectorAll('[id], [name]')].map(e => e.id || e.name)
 # Of the page's text; the buttons above it have words beside their logos.
 PICTURES = """[...document.querySelectorAll('main img')].filter(e => !e.closest('.bd-header-article'))
   .map(e => [e.getAttribute('src').slice(0, 60), e.alt])"""
+CODE = "[...document.querySelectorAll('.cell_input pre')].map(e => e.textContent.trim())"
+# Of each fold that hides an answer or a help: its class, and whether something behind its first line can be seen.
+FOLDS = """[...document.querySelectorAll('main details')].map(e => [e.className,
+  [...e.children].slice(1).some(child => child.checkVisibility({contentVisibilityAuto: true}))])"""
 # What sticks out to the right, and stands in no box that scrolls by itself.
 WIDE = """() => {
   const width = document.documentElement.clientWidth;
@@ -31,24 +35,28 @@ class Look:
     links: list = field(default_factory=list)
     names: list = field(default_factory=list)  # what a link may point to
     pictures: list = field(default_factory=list)  # (address, alt text)
+    text: str = ""  # what a reader sees, the folds closed
+    code: list = field(default_factory=list)  # of a notebook's cells
+    folds: list = field(default_factory=list)  # (class, is its content seen?)
     wide: list = field(default_factory=list)  # what scrolls sideways on a phone
     rules: dict = field(default_factory=dict)  # axe's rules that are broken, and where
 
 
-def look(browser, url, *, colours="light"):
+def look(browser, url, *, colours="light", everything=True):
     """Open a page and look at it.
 
     Args:
         browser: of Playwright.
         url: of the page.
         colours: "light" or "dark", what the reader's system asks for.
+        everything: hold formulas and coloured code against axe's rules, too; they take most of its time.
 
     Returns:
         A ``Look``.
     """
     found = Look()
     page = browser.new_page(viewport=DESK, color_scheme=colours)
-    page.on("console", lambda message: message.type == "error" and found.errors.append(message.text))
+    page.on("console", lambda said: said.type == "error" and found.errors.append(f"{said.text} {said.location['url']}"))
     page.on("pageerror", lambda error: found.errors.append(str(error)))
     page.on("requestfailed", lambda request: found.errors.append(f"no answer from {request.url}"))
     page.on("request", lambda request: is_outside(request.url) and found.outside.append(request.url))
@@ -56,7 +64,8 @@ def look(browser, url, *, colours="light"):
     page.wait_for_function("() => !window.MathJax || !MathJax.startup || !MathJax.startup.promise || "
                            "MathJax.startup.promise.then(() => true)")
     found.links, found.names, found.pictures = page.evaluate(LINKS), page.evaluate(NAMES), page.evaluate(PICTURES)
-    found.rules = broken_rules(page)
+    found.text, found.code, found.folds = page.inner_text("main"), page.evaluate(CODE), page.evaluate(FOLDS)
+    found.rules = broken_rules(page, [] if everything else [".highlight", "mjx-container"])
     page.set_viewport_size(PHONE)
     found.wide = page.evaluate(WIDE)
     page.close()
@@ -68,9 +77,11 @@ def is_outside(url):
     return not url.startswith(("http://127.0.0.1:", "data:", "blob:"))
 
 
-def broken_rules(page):
-    """Return axe's rules that a page breaks, each with the first places."""
-    result = Axe().run(page, options={"resultTypes": ["violations"]})
+def broken_rules(page, but=()):
+    """Return axe's rules that a page breaks, each with the first places; ``but`` names what is left out."""
+    # Preloading would ask for imported style sheets again, at addresses of its own.
+    options = {"resultTypes": ["violations"], "preload": False}
+    result = Axe().run(page, {"include": [["html"]], "exclude": [[one] for one in but]}, options)
     return {rule["id"]: [node["html"][:100] for node in rule["nodes"][:3]] for rule in result.response["violations"]}
 
 
