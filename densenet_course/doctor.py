@@ -1,11 +1,16 @@
 """Examine this machine: what the course needs, what is there, and how it will train."""
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent / "pyproject.toml"  # there is none where only the package is
+COLABS_OWN = {"ipywidgets"}  # Colab's page shows the widgets of its own version only
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,12 @@ def examine():
 
 
 def print_report():
-    """Print what ``examine`` finds.
+    """Print what ``examine`` finds, problems first.
 
     Returns:
         True when nothing that the course needs is missing.
     """
-    findings = examine()
+    findings = sorted(examine(), key=lambda finding: not finding.remedy)
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
         print(f"{'!' if finding.remedy else '✓'} {finding.name:<{width}}  {finding.value}")
@@ -48,30 +53,55 @@ def _python():
 
     allowed = SpecifierSet(importlib.metadata.metadata("densenet-course")["Requires-Python"])
     fits = allowed.contains(".".join(map(str, sys.version_info[:3])))
-    remedy = "" if fits else "the course needs Python 3.11, 3.12 or 3.13: make lab PYTHON=python3.12"
-    return Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", remedy)
+    way = "make lab PYTHON=python3.12" if CHECKOUT.is_file() else "install it with such a Python"
+    return Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+                   "" if fits else f"the course needs Python {allowed}: {way}")
 
 
 def _packages():
-    """Hold each package that the course requires against what is installed; JupyterLab counts in a checkout only."""
-    from packaging.requirements import Requirement
-
-    in_checkout = (Path(__file__).resolve().parent.parent / "pyproject.toml").is_file()  # on Colab there is none
-    for line in importlib.metadata.requires("densenet-course") or []:
-        requirement = Requirement(line)
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": "lab" if in_checkout else ""}):
-            continue
+    """Hold each package that the course requires against what is installed: a line for a misfit, one for the rest."""
+    fit = []
+    for requirement in _requirements():
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(requirement.name, "not installed", "python bootstrap.py installs the locked packages")
+            yield Finding(requirement.name, "not installed", _how_to_install(requirement))
             continue
-        fits = requirement.specifier.contains(version, prereleases=True)
-        remedy = "" if fits else f"expected {requirement.specifier}: python bootstrap.py installs it"
-        yield Finding(requirement.name, version, remedy)
+        if requirement.specifier.contains(version, prereleases=True):
+            fit.append(f"{requirement.name} {version}")
+        elif requirement.name in COLABS_OWN and "COLAB_RELEASE_TAG" in os.environ:
+            fit.append(f"{requirement.name} {version} (Colab's own)")
+        else:
+            value = f"{version}, expected {requirement.specifier}"
+            yield Finding(requirement.name, value, _how_to_install(requirement))
+    yield Finding("packages", f"{len(fit)} fit: {', '.join(fit)}")
+
+
+def _requirements():
+    """Read what the course requires here: in a checkout JupyterLab and d2l as well, which on Colab are none of ours."""
+    from packaging.requirements import Requirement
+
+    extra = "lab" if CHECKOUT.is_file() else ""
+    found = [Requirement(line) for line in importlib.metadata.requires("densenet-course") or []]
+    found = [one for one in found if one.marker is None or one.marker.evaluate({"extra": extra})]
+    if CHECKOUT.is_file():
+        groups = tomllib.loads(CHECKOUT.read_text(encoding="utf-8"))["dependency-groups"]
+        found += [Requirement(line) for line in groups["d2l"]]
+    return found
+
+
+def _how_to_install(requirement):
+    """Name what installs a package into this environment: of the set-up's own .venv, which has no pip, the set-up."""
+    if (Path(sys.prefix) / "densenet-course.json").is_file():
+        return f"remove {sys.prefix}, then make lab (without make: python bootstrap.py) makes it anew"
+    tool = "python -m pip" if importlib.util.find_spec("pip") else "uv pip"
+    alone = "--no-deps " if requirement.name == "d2l" else ""  # it asks for versions of 2023
+    return f'{tool} install {alone}"{requirement.name}{requirement.specifier}"'
 
 
 def _device():
+    if importlib.util.find_spec("torch") is None:
+        return  # said among the packages
     import torch
 
     from densenet_course.training.precision import choose_device, choose_precision, has_bf16
@@ -88,12 +118,15 @@ def _device():
 
 
 def _data():
-    from densenet_course.fetching import ENVIRONMENT_VARIABLE, FILES, data_root
+    """Look for the data where ``prepare`` looks."""
+    from densenet_course.fetching import FILES, data_root, find
     from densenet_course.fetching.intake import problems
 
-    where = f" in {data_root()}" if ENVIRONMENT_VARIABLE in os.environ else ""
-    wrong = problems(data_root(), FILES)
-    if not wrong:
-        return Finding("FashionMNIST", f"all four files, verified{where}")
-    what = "; ".join(f"{name} {reason}" for name, reason in wrong.items())
-    return Finding("FashionMNIST", f"{what}{where}", "densenet-course data fetches it, or falls back on a small sample")
+    try:
+        root = data_root()
+    except ValueError as error:
+        return Finding("FashionMNIST", "not looked for", str(error))
+    if found := find(root):
+        return Finding("FashionMNIST", f"all four files, verified, in {found}")
+    what = "; ".join(f"{name} {reason}" for name, reason in problems(root, FILES).items())
+    return Finding("FashionMNIST", f"{what}, in {root}", "densenet-course data fetches it, or takes a small sample")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from densenet_course import cli, data, doctor
+from densenet_course import cli, data, doctor, fetching
 from densenet_course.cli import job, train
 from densenet_course.data import Location
 from densenet_course.training import loop as training
@@ -126,7 +126,8 @@ def test_doctor_is_content_here(capsys):
     data.prepare()
     status = cli.main(["doctor"])
     printed = capsys.readouterr().out
-    assert "✓ Python" in printed and "✓ torch " in printed and "✓ jupyterlab" in printed
+    assert "✓ Python" in printed and "✓ packages" in printed and "torch 2." in printed and "jupyterlab 4." in printed
+    assert len(printed.splitlines()) < 10
     assert "training uses" in printed and "device" in printed
     assert status == (0 if "all four files, verified" in printed else 1)
 
@@ -146,9 +147,49 @@ def test_doctor_names_what_is_missing(monkeypatch, capsys, tmp_path):
     lines = capsys.readouterr().out.splitlines()
     marked = [line.split()[1] for line in lines if line.startswith("!")]
     assert marked == ["Python", "numpy", "d2l", "FashionMNIST"]
+    assert lines[0].startswith("!"), "problems come first"
     assert sum("→" in line for line in lines) == 4
     assert lines[-1] == "4 things to mend, marked with !."
     assert not (tmp_path / "empty").exists()  # it looks, and changes nothing
+
+
+def test_doctor_finds_the_data_where_prepare_does(monkeypatch, tmp_path):
+    whole = tmp_path / "cache"
+    monkeypatch.setenv("DENSENET_COURSE_DATA", str(tmp_path / "empty"))
+    monkeypatch.setattr(fetching, "user_cache", lambda: whole)
+    monkeypatch.setattr(fetching, "problems", lambda root, files: {} if root == whole else {"a file": "is missing"})
+    (finding,) = [finding for finding in doctor.examine() if finding.name == "FashionMNIST"]
+    assert (finding.remedy, str(whole) in finding.value) == ("", True)
+
+
+def numpy_is_old(monkeypatch):
+    original = doctor.importlib.metadata.version
+    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda name: "1.0" if name == "numpy" else original(name))
+
+
+@pytest.mark.parametrize("stamp, pip, remedy", [
+    (True, False, "then make lab"), (False, True, "python -m pip install"), (False, False, "uv pip install"),
+])
+def test_doctor_advises_what_is_possible_in_its_environment(monkeypatch, tmp_path, stamp, pip, remedy):
+    numpy_is_old(monkeypatch)
+    find_spec = doctor.importlib.util.find_spec
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: pip or None if name == "pip" else find_spec(
+        name))
+    monkeypatch.setattr(doctor.sys, "prefix", str(tmp_path))
+    if stamp:
+        (tmp_path / "densenet-course.json").write_text("{}")
+    (finding,) = [finding for finding in doctor.examine() if finding.name == "numpy"]
+    assert remedy in finding.remedy
+
+
+@pytest.mark.parametrize("colab", [True, False])
+def test_doctor_leaves_colabs_own_widgets_to_colab(monkeypatch, colab):
+    original = doctor.importlib.metadata.version
+    monkeypatch.setattr(doctor.importlib.metadata, "version",
+                        lambda name: "7.7.1" if name == "ipywidgets" else original(name))
+    if colab:
+        monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab")
+    assert ("ipywidgets" in [finding.name for finding in doctor.examine()]) == (not colab)
 
 
 def test_the_module_runs_as_a_command():

@@ -25,6 +25,7 @@ TABLE = {name: (len(content), hashlib.sha256(content).hexdigest()) for name, con
 FIRST = next(iter(CONTENT))
 BOMB = gzip.compress(b"\0" * 20_000_000)
 USER_CACHE = fetching.user_cache
+AUTHORS = sources.AUTHORS
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,8 @@ def nothing_around(monkeypatch, tmp_path):
     monkeypatch.setattr(fetching, "SYSTEM_FOLDER", tmp_path / "no system copy")
     monkeypatch.setattr(fetching, "user_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(FashionMNIST, "mirrors", [])
+    monkeypatch.setattr(sources, "AUTHORS", ())
+    monkeypatch.setattr(fetching.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
     monkeypatch.setattr(sources.shutil, "which", lambda program: None)
     monkeypatch.setattr(sources, "TIMEOUT", 2.0)
     monkeypatch.setenv("no_proxy", "*")
@@ -79,20 +82,30 @@ def test_data_root_follows_the_environment_then_the_checkout(monkeypatch, tmp_pa
     assert data_root() == tmp_path / "cache"
 
 
-@pytest.mark.parametrize(("platform", "variable", "without"), [
-    ("linux", "XDG_CACHE_HOME", ".cache/densenet-course"),
-    ("darwin", None, "Library/Caches/densenet-course"),
-    ("win32", "LOCALAPPDATA", "AppData/Local/densenet-course"),
-])
-def test_user_cache_follows_the_operating_system(monkeypatch, tmp_path, platform, variable, without):
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+@pytest.mark.skipif(sys.platform != "linux", reason="the custom of Linux; platformdirs knows the others")
+def test_user_cache_follows_the_operating_system(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert USER_CACHE() == tmp_path / ".cache" / "densenet-course"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    assert USER_CACHE() == tmp_path / "elsewhere" / "densenet-course"
+
+
+def test_without_a_home_the_temporary_folder_serves(monkeypatch, tmp_path):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # what Python does for an id without an entry
+    for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
-    assert USER_CACHE() == tmp_path / without
-    if variable:
-        monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
-        assert USER_CACHE() == tmp_path / "elsewhere" / "densenet-course"
+    monkeypatch.setattr(fetching, "user_cache", USER_CACHE)
+    (tmp_path / "file").write_text("in the way")
+    if sys.platform == "linux":
+        assert USER_CACHE() is None
+        assert prepare(tmp_path / "file" / "data").root.is_relative_to(tmp_path / "temporary")
+
+
+def test_a_tilde_that_means_no_folder_is_an_error(monkeypatch):
+    monkeypatch.setenv("DENSENET_COURSE_DATA", "~nobody-of-this-name/data")
+    with pytest.raises(ValueError, match="without ~"):
+        data_root()
 
 
 # Files that are there already.
@@ -113,6 +126,40 @@ def test_gzipped_files_under_the_root_are_enough(root):
     write_gzipped(raw(root))
     assert prepare(root).root == root
     assert_whole(root)
+
+
+def write_plain(folder):
+    folder.mkdir(parents=True)
+    for name, content in CONTENT.items():
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("tail", ["FashionMNIST", "FashionMNIST/raw"])
+def test_a_root_that_names_a_folder_inside_the_layout_is_understood(root, tail, capsys):
+    write_plain(raw(root))
+    assert prepare(root / tail) == Location(root, "files that were already there", False)
+    assert f"whole under {root}" in capsys.readouterr().out
+    assert not (root / tail / "FashionMNIST").exists()
+
+
+@pytest.mark.parametrize("write", [write_plain, write_gzipped])
+def test_files_that_lie_bare_in_the_root_are_taken(root, write):
+    write(root)
+    assert prepare(root).is_sample is False
+    assert_whole(root)
+
+
+@pytest.mark.parametrize("place", ["cache", f"temporary/densenet-course-{fetching._user()}"])
+def test_what_an_earlier_call_put_elsewhere_is_found_there(root, tmp_path, place):
+    write_plain(raw(tmp_path / place))
+    assert prepare(root).root == fetching.find(root) == tmp_path / place
+
+
+@pytest.mark.parametrize("path", ["loop/data", "x" * 300])
+def test_a_root_that_can_never_be_is_left_for_the_next(tmp_path, path, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    assert prepare(tmp_path / path).root == tmp_path / "cache" / "sample"
+    assert "cannot write under" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", [
@@ -231,6 +278,18 @@ def test_download(root, mirrors):
     assert prepare(root) == Location(root, "torchvision's mirrors", False)
     assert_whole(root)
     assert [file_name.removesuffix(".gz") for _, file_name in asked] == list(CONTENT)
+
+
+def test_the_authors_repository_is_asked_where_torchvisions_mirrors_fail(root, mirrors, monkeypatch):
+    asked = mirrors("missing", "good")
+    monkeypatch.setattr(sources, "AUTHORS", [FashionMNIST.mirrors.pop()])
+    assert prepare(root).source == "the authors' repository"
+    assert_whole(root)
+    assert [manner for manner, _ in asked][:2] == ["missing", "good"]
+
+
+def test_the_second_source_is_encrypted():
+    assert all(mirror.startswith("https://") for mirror in AUTHORS)
 
 
 @pytest.mark.parametrize("manner", ["hang", "stall", "half", "cut", "html", "wrong", "bomb", "missing", "drip"])

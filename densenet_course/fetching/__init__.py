@@ -6,7 +6,6 @@ Where the files come from lives in ``sources``; this module decides the order, a
 import contextlib
 import errno
 import os
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ FILES = {
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian package dataset-fashion-mnist
 LOCK_SECONDS = 1800
 LONG_WAIT, PAUSE_MINUTES = 15, 15  # after so many seconds in vain, lessons run on without asking for so many minutes
-CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -52,29 +50,58 @@ def data_root():
         The environment variable ``DENSENET_COURSE_DATA`` where it is set; ``data/`` at the repository's root when the
         package runs from a checkout (``../data`` seen from the notebooks, as d2l has it); for an installed package, as
         on Colab, a folder of the user's cache that does not depend on the working directory.
+
+    Raises:
+        ValueError: the variable begins with a ``~`` that means no folder here.
     """
-    if os.environ.get(ENVIRONMENT_VARIABLE):
-        return Path(os.environ[ENVIRONMENT_VARIABLE]).expanduser().absolute()
+    if named := os.environ.get(ENVIRONMENT_VARIABLE):
+        try:
+            return Path(named).expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(f"{ENVIRONMENT_VARIABLE}: expected a folder, got {named} ({error}); write it in full, "
+                             "without ~") from error
     checkout = Path(__file__).resolve().parents[2]
-    return checkout / "data" if (checkout / "pyproject.toml").is_file() else user_cache()
+    return checkout / "data" if (checkout / "pyproject.toml").is_file() else _fallbacks()[0]
 
 
 def user_cache():
-    """Name this course's folder in the user's cache, by the custom of the operating system."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "densenet-course"
+    """Name this course's folder in the user's cache, by the custom of the system; None for a user without a home."""
+    from platformdirs import user_cache_path
+
+    try:
+        folder = user_cache_path("densenet-course", appauthor=False, opinion=False)
+    except RuntimeError:  # of newer versions; older ones leave the ~ as it is
+        return None
+    return folder if folder.is_absolute() else None
+
+
+def _fallbacks():
+    """Name the folders that serve where the root cannot be written: the user's cache, the temporary folder."""
+    temporary = Path(tempfile.gettempdir()) / f"densenet-course-{_user()}"
+    return [folder for folder in (user_cache(), temporary) if folder]
+
+
+def find(root):
+    """Look for a verified FashionMNIST on this machine, and change nothing.
+
+    Args:
+        root: where it should be. Where that names a folder inside the layout, ``FashionMNIST`` or
+            ``FashionMNIST/raw``, the one above counts, too; then the folders that serve where it cannot be written.
+
+    Returns:
+        The folder above ``FashionMNIST/raw``; None when there is none.
+    """
+    above = [root.parents[len(tail) - 1] for tail in (("FashionMNIST",), ("FashionMNIST", "raw"))
+             if root.parts[-len(tail):] == tail]
+    return next((folder for folder in (root, *above, *_fallbacks()) if not problems(folder, FILES)), None)
 
 
 def prepare(root=None, *, download=True):
     """Make sure that a verified FashionMNIST lies on this machine, and say where.
 
-    In this order: files already under the root; the operating system's copy; torchvision's mirrors; the Debian package,
-    fetched and unpacked without root; the sample in this package, announced by a framed message each time. Files that
+    In this order: files already under the root, or in the folders that ``find`` looks into; the operating system's
+    copy; torchvision's mirrors; the authors' repository, over HTTPS; the Debian package, fetched and unpacked without
+    root; the sample in this package, announced by a framed message each time. Files that
     fail their SHA-256 are renamed to ``*.bad``. Where the root cannot be written, the user's cache is used instead, and
     a message says so. Several processes may call it at once. After a network that only kept us waiting, the next calls
     leave it alone for a quarter of an hour.
@@ -91,8 +118,10 @@ def prepare(root=None, *, download=True):
         TimeoutError: another process has held the lock for half an hour.
     """
     root = data_root() if root is None else Path(root).expanduser().absolute()
-    if not problems(root, FILES):  # the usual case, without lock: files only ever arrive whole, by a rename
-        return Location(root, "files that were already there", False)
+    if found := find(root):  # the usual case, without lock: files only ever arrive whole, by a rename
+        if found != root:
+            print(f"FashionMNIST: not under {root}, but whole under {found}; using that", flush=True)
+        return Location(found, "files that were already there", False)
     try:
         root = _writable_root(root)
         with _lock(root):
@@ -109,10 +138,12 @@ def _fill(root, download):
         if not intake.missing:
             return Location(root, "files that were already there", False)  # another process was quicker
         choices = [(f"the gzipped files in {intake.raw}", sources.from_folder, intake.raw),
+                   (f"the files in {root}", sources.from_folder, root),
                    (f"the operating system's copy in {SYSTEM_FOLDER}", sources.from_folder, SYSTEM_FOLDER)]
         vain = root / ".waited-in-vain"
         if download and not _recent(vain):
-            choices += [("torchvision's mirrors", sources.from_mirrors),
+            choices += [("torchvision's mirrors", sources.from_torchvision),
+                        ("the authors' repository", sources.from_mirrors, sources.AUTHORS),
                         (f"the Debian package {sources.PACKAGE}, fetched with apt-get", sources.from_apt)]
         start = time.monotonic()
         for words, take, *arguments in choices:
@@ -139,15 +170,14 @@ def _recent(vain):
 
 def _writable_root(root):
     """Return the first folder of root, user's cache and temporary folder in which files can be made."""
-    candidates = (root, user_cache(), Path(tempfile.gettempdir()) / f"densenet-course-{_user()}")
     reasons = []
-    for folder in candidates:
+    for folder in (root, *_fallbacks()):
         try:
             (folder / "FashionMNIST" / "raw").mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder / "FashionMNIST" / "raw"), (folder / ".prepare.lock").open("a"):
                 pass
         except OSError as error:
-            if error.errno not in CANNOT_WRITE:
+            if error.errno in DISK_FULL:
                 raise
             reasons.append(f"cannot write under {folder} ({error.strerror})")
             continue

@@ -1,4 +1,8 @@
-"""The places FashionMNIST can come from; each hands its files to an ``Intake``, or gives up with one printed line."""
+"""The places FashionMNIST can come from; each hands its files to an ``Intake``, or gives up with one printed line.
+
+Downloads are by hand and not by pooch: its downloader waits for a server that drips for as long as that likes, and for
+a name look-up without limit, and a class would wait with it.
+"""
 
 import contextlib
 import errno
@@ -19,34 +23,39 @@ from densenet_course.files import replacing
 PACKAGE = "dataset-fashion-mnist"
 TIMEOUT = 10.0  # seconds without an answer, or without one more byte
 SLOW_BYTES, SLOW_SECONDS = 10_000, 20.0  # given up: fewer bytes per second, after so many seconds
+# Of the data set's authors, the one source that is both theirs and HTTPS.
+AUTHORS = ("https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",)
 MAX_BYTES = 64 << 20
 APT_SECONDS = 300
 NO_NETWORK = ("resolv", "onnect", "timed out", "unreachable")  # parts of what apt-get says then
 
 
 def from_folder(intake, folder):
-    """Take gzipped files from a folder; say nothing where there are none."""
-    for name in list(intake.missing):
-        archive = Path(folder) / f"{name}.gz"
+    """Take files, plain or gzipped, from a folder; say nothing where there are none."""
+    for archive in [Path(folder) / f"{name}{ending}" for name in intake.missing for ending in ("", ".gz")]:
+        name = archive.name.removesuffix(".gz")
         try:
-            if archive.is_file():
+            if name in intake.missing and archive.is_file():
                 intake.accept(name, archive)
         except (BadFile, OSError) as error:
             _give_up(str(folder), error)
 
 
-def from_mirrors(intake):
-    """Download from torchvision's mirrors, one after the other."""
+def from_torchvision(intake):
+    """Download from torchvision's mirrors."""
     from torchvision.datasets import FashionMNIST
 
-    names = [resource[0] for resource in FashionMNIST.resources]
-    for mirror in FashionMNIST.mirrors:
+    from_mirrors(intake, FashionMNIST.mirrors)
+
+
+def from_mirrors(intake, mirrors):
+    """Download from folders on the web, one after the other."""
+    for mirror in mirrors:
         try:
-            for file_name in names:
-                if file_name.removesuffix(".gz") in intake.missing:
-                    archive = intake.incoming / file_name
-                    _download(f"{mirror.rstrip('/')}/{file_name}", archive)
-                    intake.accept(file_name.removesuffix(".gz"), archive)
+            for name in list(intake.missing):
+                archive = intake.incoming / f"{name}.gz"
+                _download(f"{mirror.rstrip('/')}/{archive.name}", archive)
+                intake.accept(name, archive)
         except (BadFile, OSError, HTTPException, ValueError) as error:
             _give_up(urlsplit(mirror).netloc or mirror, error)
         if not intake.missing:
