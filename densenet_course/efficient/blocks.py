@@ -3,61 +3,98 @@
 import torch
 from torch import nn
 
-from densenet_course.efficient.functions import DenseFunction, Stage, TransitionFunction, infer
-from densenet_course.efficient.kernels import Operators, native
-from densenet_course.efficient.steps import Step, values_per_channel
+from densenet_course.efficient.conditions import fit, must_step_aside
+from densenet_course.efficient.functions import DenseFunction, TransitionFunction, infer
+from densenet_course.efficient.kernels import LAST, Operators, native
+from densenet_course.efficient.stages import expect, is_sequential, stages_of, transition_step
 from densenet_course.layers import DenseBlock
 
-KNOWN_LAYERS = {("norm1", "relu1", "conv1"), ("norm1", "relu1", "conv1", "norm2", "relu2", "conv2")}
+KERNELS = ("operators", "native")
 
 
-def step_of(norm, conv, kernels, pool=1):
-    """Describe BatchNorm → ReLU → (pooling) → convolution.
+class EfficientDenseBlock(DenseBlock):
+    """Compute what a ``DenseBlock`` computes, in one buffer and with shared statistics.
 
-    Raises:
-        TypeError: the modules are not those that ``layers`` builds.
-    """
-    if type(norm) is not nn.BatchNorm2d or norm.weight is None or type(conv) is not nn.Conv2d:
-        raise TypeError(
-            f"efficient: expected nn.BatchNorm2d with γ and β, then nn.Conv2d, got {norm} and {conv}; "
-            "build this network without efficient=True"
-        )
-    return Step(norm, conv, norm.training or norm.running_mean is None, pool, kernels)
-
-
-def stages_of(block, kernels):
-    """Describe a dense block as it is now: its modules, and which of them are in training mode.
+    Its layers are not called, so it steps aside for the plain forward where that would matter: with hooks on them, or
+    a compiler, a tracer or ``torch.func`` looking on. ``conditions`` has the list.
 
     Args:
-        block: a ``DenseBlock``.
-        kernels: what computes the passes.
+        block: a ``DenseBlock``; its layers become this block's.
+        kernels: "operators", or "native" for the compiled kernels, where a compiler is at hand.
 
     Raises:
-        TypeError: a layer is neither a conv block nor a bottleneck layer.
+        TypeError: it is made of anything else than conv blocks or bottleneck layers.
     """
-    layers = []
-    for layer in block.children():
-        parts = dict(layer.named_children())
-        if tuple(name for name in parts if name != "dropout") not in KNOWN_LAYERS:
-            raise TypeError(f"efficient: expected a conv block or a BottleneckLayer, got {layer}")
-        dropout = parts.get("dropout")
-        rate = dropout.p if dropout is not None and dropout.training else 0.0
-        places = [i for i in (1, 2) if f"norm{i}" in parts]
-        layers.append(([step_of(parts[f"norm{i}"], parts[f"conv{i}"], kernels) for i in places], rate))
-    stages, reads = [], layers[0][0][0].norm.num_features
-    for i, (steps, rate) in enumerate(layers):
-        writes = slice(reads, reads + steps[-1].conv.out_channels)
-        read_again = any(later[0].uses_batch for later, _ in layers[i + 1:])
-        if len(steps) == 2:
-            stages.append(Stage(steps[0], reads, None, True, steps[1].uses_batch, 0.0))
-        stages.append(Stage(steps[-1], reads, writes, len(steps) == 1, read_again, rate))
-        reads = writes.stop
-    return stages
+
+    def __init__(self, block, kernels="operators"):
+        super(DenseBlock, self).__init__()
+        expect(type(block).forward in (DenseBlock.forward, EfficientDenseBlock.forward), "a DenseBlock", block)
+        adopt(self, block, kernels)
+        stages_of(self, Operators)  # refuses what it cannot compute
+
+    def forward(self, features):
+        if must_step_aside(self, features):
+            return super().forward(features)
+        stages = stages_of(self, kernels_for(features, self.kernels))
+        maps = in_compute_format(features)
+        if not stages or maps.shape[1] != stages[0].reads or not fit(taken_by(stages), maps):
+            return super().forward(features)
+        parameters = [p for stage in stages for p in stage.step.parameters]
+        with torch.autocast(maps.device.type, enabled=False):
+            if not torch.is_grad_enabled() and not any(stage.step.uses_batch or stage.drop_rate for stage in stages):
+                return infer(maps, stages)
+            return DenseFunction.apply(maps, stages, *parameters)
+
+    def __prepare_scriptable__(self):
+        refuse_script(self)
 
 
-def kernels_for(maps, *, is_native):
+class EfficientTransition(nn.Sequential):
+    """Compute what ``transition`` computes, keeping nothing but its input, and pooling before the convolution.
+
+    It steps aside as ``EfficientDenseBlock`` does.
+
+    Args:
+        transition: what ``layers.transition`` built; its modules become this module's.
+        kernels: "operators", or "native" for the compiled kernels, where a compiler is at hand.
+
+    Raises:
+        TypeError: it is made of anything else.
+    """
+
+    def __init__(self, transition, kernels="operators"):
+        super().__init__()
+        expect(is_sequential(transition) or isinstance(transition, EfficientTransition), "a transition", transition)
+        adopt(self, transition, kernels)
+        transition_step(self, Operators)
+
+    def forward(self, maps):
+        if must_step_aside(self, maps):
+            return super().forward(maps)
+        step = transition_step(self, kernels_for(maps, self.kernels))
+        cast = in_compute_format(maps)
+        if not fit([(step, maps.shape[1])], cast):
+            return super().forward(maps)
+        if step.kernels is not Operators:
+            cast = cast.contiguous(**LAST)
+        with torch.autocast(cast.device.type, enabled=False):
+            return TransitionFunction.apply(cast, step, *step.parameters)
+
+    def __prepare_scriptable__(self):
+        refuse_script(self)
+
+
+def taken_by(stages):
+    """Say which step takes how many channels."""
+    made = None
+    for stage in stages:
+        yield stage.step, stage.reads if stage.from_block else made
+        made = stage.step.makes
+
+
+def kernels_for(maps, name):
     """Choose what computes the passes over these maps: the compiled kernels are for a CPU."""
-    return native() if is_native and maps.device.type == "cpu" else Operators
+    return native() if name == "native" and maps.device.type == "cpu" else Operators
 
 
 def in_compute_format(maps):
@@ -68,91 +105,45 @@ def in_compute_format(maps):
     return maps
 
 
-def check_batch(maps, steps):
-    """Refuse, as BatchNorm does, to measure a variance from one value.
+def adopt(module, other, kernels):
+    """Take over all that another module is: children, mode and hooks.
 
     Raises:
-        ValueError: there is one value per channel, and a step uses batch statistics.
+        ValueError: there are no such kernels.
     """
-    if values_per_channel(maps) == 1 and any(step.uses_batch for step in steps):
-        raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(maps.shape)}")
+    if kernels not in KERNELS:
+        raise ValueError(f"kernels: expected one of {', '.join(KERNELS)}, got {kernels!r}")
+    vars(module).update(vars(other))
+    module.kernels = kernels
 
 
-class EfficientDenseBlock(DenseBlock):
-    """Compute what a ``DenseBlock`` computes, in one buffer and with shared statistics.
-
-    Hooks on its layers are not called, because the layers themselves are not.
-
-    Args:
-        block: a ``DenseBlock``; its layers become this block's.
-        is_native: whether to use the compiled kernels, where a compiler is at hand.
-    """
-
-    def __init__(self, block, *, is_native=False):
-        nn.Module.__init__(self)
-        adopt(self, block)
-        self.is_native = is_native
-        stages_of(self, Operators)  # refuses what it cannot compute
-
-    def forward(self, features):
-        stages = stages_of(self, kernels_for(features, is_native=self.is_native))
-        check_batch(features, [stage.step for stage in stages])
-        parameters = [p for stage in stages for p in stage.step.parameters]
-        features = in_compute_format(features)
-        with torch.autocast(features.device.type, enabled=False):
-            if not torch.is_grad_enabled() and not any(stage.step.uses_batch or stage.drop_rate for stage in stages):
-                return infer(features, stages)
-            return DenseFunction.apply(features, stages, *parameters)
+def refuse_script(module):
+    """Name the way out to ``torch.jit.script``, which asks each module before it reads its code."""
+    raise TypeError(f"torch.jit.script cannot read {type(module).__name__}: build the network with efficient=False and "
+                    "load this one's state_dict, or use torch.export or torch.jit.trace")
 
 
-class EfficientTransition(nn.Module):
-    """Compute what ``transition`` computes, keeping nothing but its input, and pooling before the convolution.
-
-    Args:
-        transition: what ``layers.transition`` built; its modules become this module's.
-        is_native: whether to use the compiled kernels, where a compiler is at hand.
-    """
-
-    def __init__(self, transition, *, is_native=False):
-        super().__init__()
-        adopt(self, transition)
-        self.is_native = is_native
-        self.step(Operators)
-
-    def step(self, kernels):
-        return step_of(self.norm, self.conv, kernels, self.pool.kernel_size)
-
-    def forward(self, maps):
-        step = self.step(kernels_for(maps, is_native=self.is_native))
-        check_batch(maps, [step])
-        maps = in_compute_format(maps)
-        with torch.autocast(maps.device.type, enabled=False):
-            return TransitionFunction.apply(maps, step, *step.parameters)
-
-
-def adopt(module, other):
-    """Take over the children of another module, under the same names, and its mode."""
-    for name, child in other.named_children():
-        module.add_module(name, child)
-    module.training = other.training
-
-
-def make_efficient(model, *, is_native=False):
+def make_efficient(model, kernels="operators", *, is_native=False):
     """Exchange the dense blocks and transitions of a DenseNet, in place; parameters and ``state_dict`` stay the same.
 
     Args:
-        model: a ``DenseNet``.
-        is_native: whether to use the compiled kernels, where a compiler is at hand.
+        model: a ``DenseNet``; one that is efficient already gets the kernels asked for.
+        kernels: "operators", or "native" for the compiled kernels, where a compiler is at hand.
+        is_native: True is another way to ask for "native".
 
     Returns:
         The model.
 
     Raises:
-        TypeError: it holds layers other than conv blocks and bottleneck layers.
+        TypeError: it holds layers other than conv blocks and bottleneck layers; nothing was exchanged then.
     """
+    kernels = "native" if is_native else kernels
+    exchanged = {}
     for name, module in model.features.named_children():
-        if name.startswith("denseblock") and not isinstance(module, EfficientDenseBlock):
-            setattr(model.features, name, EfficientDenseBlock(module, is_native=is_native))
-        elif name.startswith("transition") and not isinstance(module, EfficientTransition):
-            setattr(model.features, name, EfficientTransition(module, is_native=is_native))
+        if name.startswith("denseblock"):
+            exchanged[name] = EfficientDenseBlock(module, kernels)
+        elif name.startswith("transition"):
+            exchanged[name] = EfficientTransition(module, kernels)
+    for name, module in exchanged.items():
+        setattr(model.features, name, module)
     return model

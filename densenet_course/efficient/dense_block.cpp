@@ -1,6 +1,7 @@
 // The steps of a dense block over maps in channels-last on a CPU, without Python in between, which for small maps takes
 // longer than the arithmetic: what steps.py and backward.py do.
 
+#include "checks.h"
 #include "kernels.h"
 
 #include <ATen/Dispatch.h>
@@ -35,13 +36,38 @@ struct Step {
   at::IntArrayRef padding;
 };
 
+// Takes a tensor out of a list: one that must be there.
+Tensor taken(const Tensors& list, size_t i, const char* name) {
+  TORCH_CHECK(i < list.size(), name, ": expected a list of more than ", i, " tensors, got ", list.size());
+  const std::optional<Tensor> found = list.get(i);
+  TORCH_CHECK(found, name, ": expected a tensor, got none");
+  check_plain(*found, name);
+  return *found;
+}
+
+// And one that may be missing.
+std::optional<Tensor> taken_if_any(const Tensors& list, size_t i, const char* name) {
+  TORCH_CHECK(i < list.size(), name, ": expected a list of more than ", i, " tensors, got ", list.size());
+  const std::optional<Tensor> found = list.get(i);
+  if (found) check_plain(*found, name);
+  return found;
+}
+
 // Reads six tensors: γ, β, mean and variance of its BatchNorm, weight and bias of its convolution.
 Step step_of(const Tensors& tensors, size_t first, double eps, at::IntArrayRef padding, at::ScalarType format) {
   const auto type = at::toOpMathType(format);
-  const auto tensor = [&](size_t i) -> std::optional<Tensor> { return tensors.get(first + i); };
-  const auto gamma = tensor(0)->to(type), beta = tensor(1)->to(type);
-  const auto mean = tensor(2)->to(type), var = tensor(3)->to(type);
-  const int64_t channels = gamma.numel();
+  auto weight = taken(tensors, first + 4, "weight").to(format);
+  TORCH_CHECK(weight.dim() == 4 && weight.numel() > 0, "weight: expected (k, C, height, width), got ", weight.sizes());
+  const int64_t channels = weight.size(1);
+  const auto numbers = [&](size_t i, const char* name) {
+    const auto found = taken(tensors, first + i, name).to(type).contiguous();
+    TORCH_CHECK(found.dim() == 1 && found.numel() == channels, name, ": expected ", channels, " numbers, got ",
+                found.sizes());
+    return found;
+  };
+  const auto gamma = numbers(0, "gamma"), beta = numbers(1, "beta"), mean = numbers(2, "mean"), var = numbers(3, "var");
+  TORCH_CHECK(padding.size() == 2 && padding[0] >= 0 && padding[1] >= 0, "padding: expected two numbers, got ",
+              padding);
   auto made = at::empty({3, channels}, gamma.options());
   AT_DISPATCH_FLOATING_TYPES(type, "step_of", [&] {
     scalar_t *r = made.data_ptr<scalar_t>(), *scale = r + channels, *shift = scale + channels;
@@ -53,9 +79,13 @@ Step step_of(const Tensors& tensors, size_t first, double eps, at::IntArrayRef p
       shift[c] = b[c] - m[c] * scale[c];
     }
   });
-  auto bias = tensor(5);
-  if (bias) bias = bias->to(format);
-  return {mean, made[0], made[1], made[2], tensor(4)->to(format), bias, padding};
+  auto bias = taken_if_any(tensors, first + 5, "bias");
+  if (bias) {
+    TORCH_CHECK(bias->dim() == 1 && bias->numel() == weight.size(0), "bias: expected ", weight.size(0),
+                " numbers, got ", bias->sizes());
+    bias = bias->to(format);
+  }
+  return {mean, made[0], made[1], made[2], weight, bias, padding};
 }
 
 bool is_product(const Tensor& maps, const Step& step) {
@@ -72,7 +102,7 @@ Tensor as_maps(const Tensor& matrix, const Tensor& like) {
 Tensor convolve(const Tensor& maps, const Step& step) {
   if (!is_product(maps, step))
     return at::convolution(maps, step.weight, step.bias, {1, 1}, step.padding, {1, 1}, false, {0, 0}, 1);
-  const auto from = as_matrix(maps), by = step.weight.view({-1, maps.size(1)}).t();
+  const auto from = as_matrix(maps), by = step.weight.reshape({-1, maps.size(1)}).t();
   return as_maps(step.bias ? at::addmm(*step.bias, from, by) : at::mm(from, by), maps);
 }
 
@@ -82,7 +112,7 @@ std::array<Tensor, 3> convolve_backward(const Tensor& grad, const Tensor& maps, 
   std::array<Tensor, 3> grads;
   if (is_product(maps, step)) {
     const auto made = as_matrix(grad);
-    if (wanted[0]) grads[0] = as_maps(at::mm(made, step.weight.view({-1, maps.size(1)})), maps);
+    if (wanted[0]) grads[0] = as_maps(at::mm(made, step.weight.reshape({-1, maps.size(1)})), maps);
     if (wanted[1]) grads[1] = at::mm(made.t(), as_matrix(maps)).view(step.weight.sizes());
     if (wanted[2]) grads[2] = made.sum(0);
   } else {
@@ -97,6 +127,7 @@ std::array<Tensor, 3> convolve_backward(const Tensor& grad, const Tensor& maps, 
 // Calls f(first image, number of images) for a few images at a time.
 template <typename F>
 void over_tiles(const Tensor& maps, int64_t images, const F& f) {
+  TORCH_CHECK(images > 0, "images: expected at least 1 at once, got ", images);
   for (int64_t first = 0; first < maps.size(0); first += images) f(first, std::min(images, maps.size(0) - first));
 }
 
@@ -105,9 +136,20 @@ void over_tiles(const Tensor& maps, int64_t images, const F& f) {
 Tensor infer(const Tensor& features, const Tensors& tensors, at::IntArrayRef places, at::ArrayRef<double> eps,
              int64_t channels, int64_t images) {
   at::AutoDispatchBelowADInplaceOrView nothing_is_recorded;
+  check_maps(features, "features");
+  TORCH_CHECK(places.size() == 4 * eps.size(), "places: expected ", 4 * eps.size(), ", got ", places.size());
   std::vector<Step> steps;
-  for (size_t i = 0; i < eps.size(); ++i)
+  int64_t filled = features.size(1);  // every channel is written before it is read, and none is left as it was
+  for (size_t i = 0; i < eps.size(); ++i) {
     steps.push_back(step_of(tensors, 6 * i, eps[i], places.slice(4 * i, 2), features.scalar_type()));
+    const int64_t reads = places[4 * i + 2], writes = places[4 * i + 3];
+    TORCH_CHECK(0 <= reads && reads <= filled && (reads > 0 || i > 0), "places: stage ", i, " reads ", reads,
+                " channels where ", filled, " are there");
+    TORCH_CHECK(writes == -1 || writes == filled, "places: stage ", i, " writes channel ", writes, ", expected ",
+                filled);
+    if (writes >= 0) filled += steps[i].weight.size(0);
+  }
+  TORCH_CHECK(filled == channels, "channels: expected ", filled, ", which the stages fill, got ", channels);
   auto maps = empty_maps(features, channels);
   maps.narrow(1, 0, features.size(1)).copy_(features);
   over_tiles(maps, images, [&](int64_t first, int64_t count) {
@@ -136,13 +178,19 @@ std::tuple<Tensor, Tensor> join(const std::vector<std::tuple<Tensor, Tensor>>& p
 std::tuple<Tensor, Tensor> run(const Tensor& source, const Tensors& tensors, double eps, at::IntArrayRef padding,
                                const Tensor& out, bool measured, const std::optional<Tensor>& keep, int64_t images) {
   at::AutoDispatchBelowADInplaceOrView nothing_is_recorded;
+  check_maps(source, "source");
+  check_maps(out, "out");
+  TORCH_CHECK(source.numel() > 0 && out.size(0) == source.size(0), "out: expected as many images as in the source, at ",
+              "least one, got ", out.size(0), " and ", source.size(0));
+  if (keep) check_like(*keep, out, "keep");
   const auto step = step_of(tensors, 0, eps, padding, source.scalar_type());
   std::vector<std::tuple<Tensor, Tensor>> parts;
   std::vector<double> counts;
   over_tiles(source, images, [&](int64_t first, int64_t count) {
     const auto made = convolve(activate(source.narrow(0, first, count), step.scale, step.shift), step);
-    if (keep) made.mul_(keep->narrow(0, first, count));
     const auto place = out.narrow(0, first, count);
+    check_like(place, made, "out");
+    if (keep) made.mul_(keep->narrow(0, first, count));
     if (!measured) return copy_rows(made, place);
     parts.push_back(store(made, place));
     counts.push_back(count);
@@ -152,19 +200,28 @@ std::tuple<Tensor, Tensor> run(const Tensor& source, const Tensors& tensors, dou
 
 // As backward.Gradient.
 struct Gradient {
-  Tensor total, maps;
-  std::optional<Tensor> mean, slope, shift;
+  Tensor total;
+  std::optional<Tensor> maps, mean, slope, shift;
   explicit Gradient(const Tensors& list)
-      : total(*list.get(0)), maps(*list.get(1)), mean(list.get(2)), slope(list.get(3)), shift(list.get(4)) {}
+      : total(taken(list, 0, "total")), maps(taken_if_any(list, 1, "maps")), mean(taken_if_any(list, 2, "mean")),
+        slope(taken_if_any(list, 3, "slope")), shift(taken_if_any(list, 4, "shift")) {
+    check_maps(total, "total");
+    if (maps) check_like(*maps, total, "maps");
+    if (!mean) return;
+    TORCH_CHECK(maps && slope && shift, "expected maps, slope and shift beside a mean");
+    check_numbers(*mean, total, "mean");
+    check_numbers(*slope, total, "slope");
+    check_numbers(*shift, total, "shift");
+  }
 
   Tensor finished(int64_t first, int64_t count) const {
     const auto part = total.narrow(0, first, count);
     if (!mean) return part.contiguous(at::MemoryFormat::ChannelsLast);
-    return finish(part, maps.narrow(0, first, count), *mean, *slope, *shift);
+    return finish(part, maps->narrow(0, first, count), *mean, *slope, *shift);
   }
 
   void add_statistics(const Step& step, const Tensor& grad_gamma, const Tensor& grad_beta) {
-    const auto scale = step.scale / double(count_rows(maps));
+    const auto scale = step.scale / double(count_rows(total));
     shift->addcmul_(scale, grad_beta);
     slope->addcmul_(scale.mul_(step.r), grad_gamma);
   }
@@ -177,13 +234,23 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> run_backward(
     const Tensors& to, bool is_first, const std::optional<Tensor>& keep, std::array<bool, 3> wanted, int64_t images) {
   at::AutoDispatchBelowADInplaceOrView nothing_is_recorded;
   Gradient above(from), below(to);
-  const auto step = step_of(tensors, 0, eps, padding, below.maps.scalar_type());
+  TORCH_CHECK(below.maps && below.maps->numel() > 0, "to: expected maps with values");
+  TORCH_CHECK(below.mean || !uses_batch, "to: expected a mean, slope and shift where the batch's statistics are used");
+  const auto maps = *below.maps;
+  const auto step = step_of(tensors, 0, eps, padding, maps.scalar_type());
+  const auto& kernel = step.weight;
+  const std::array<int64_t, 4> made{maps.size(0), kernel.size(0), maps.size(2) + 2 * padding[0] - kernel.size(2) + 1,
+                                    maps.size(3) + 2 * padding[1] - kernel.size(3) + 1};
+  TORCH_CHECK(above.total.sizes() == at::IntArrayRef(made) && above.total.scalar_type() == maps.scalar_type(),
+              "from: expected ", at::IntArrayRef(made), " in ", maps.scalar_type(), ", got ", above.total.sizes(),
+              " in ", above.total.scalar_type());
+  if (keep) check_like(*keep, above.total, "keep");
   std::array<Tensor, 4> sums;
   const auto add = [&](size_t i, const Tensor& part) {
     if (part.defined()) sums[i] = sums[i].defined() ? sums[i].add_(part) : part.to(step.scale.scalar_type());
   };
-  over_tiles(below.maps, images, [&](int64_t first, int64_t count) {
-    const auto source = below.maps.narrow(0, first, count);
+  over_tiles(maps, images, [&](int64_t first, int64_t count) {
+    const auto source = maps.narrow(0, first, count);
     const auto active = activate(source, step.scale, step.shift);
     auto grad = above.finished(first, count);
     if (keep) grad = grad * keep->narrow(0, first, count);

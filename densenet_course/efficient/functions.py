@@ -1,44 +1,40 @@
 """A dense block and a transition as one autograd function each, made of the steps of ``steps``."""
 
-from dataclasses import dataclass
+from itertools import accumulate, chain
+from typing import NamedTuple
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from densenet_course.efficient.backward import Gradient, run_backward
 from densenet_course.efficient.kernels import LAST, Operators, wide
 from densenet_course.efficient.steps import (
-    Step,
+    Call,
+    Parameters,
     empty_maps,
     for_kernels,
     images_at_once,
     measure_all,
     run,
+    run_plainly,
     scale_and_shift,
     tiles,
     values_per_channel,
+    weight_and_bias,
 )
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One step of a block and its place in it.
+class Kept(NamedTuple):
+    """What the forward pass keeps of one step's ``Call``: all but the parameters, which are kept anyway."""
 
-    Args:
-        step: a ``Step``.
-        reads: how many channels of the block the layer reads.
-        writes: which channels of the block the step makes; None for the first step of a bottleneck layer.
-        from_block: whether it reads the block's maps; otherwise it reads what the step before it made.
-        measured: whether a later step needs the batch statistics of what it makes.
-        drop_rate: of the dropout behind it, 0 for none.
-    """
+    source: torch.Tensor | None  # None for channels of the block, which are kept once
+    mean: torch.Tensor
+    var: torch.Tensor
+    keep: torch.Tensor | None
 
-    step: Step
-    reads: int
-    writes: slice | None
-    from_block: bool
-    measured: bool
-    drop_rate: float
+
+def in_groups(kind, values):
+    """Put values, four by four, into tuples of one kind."""
+    return [kind(*values[i:i + 4]) for i in range(0, len(values), 4)]
 
 
 class DenseFunction(torch.autograd.Function):
@@ -62,45 +58,104 @@ class DenseFunction(torch.autograd.Function):
             mean, var = torch.zeros((2, maps.shape[1]), dtype=wide(maps.dtype), device=maps.device)
             mean[:channels], var[:channels] = measure_all(maps[:, :channels], stages[0].step.kernels)
         kept = []
-        for i, stage in enumerate(stages):
-            source = maps[:, :stage.reads] if stage.from_block else made
-            used = stage.step.statistics(*((mean, var) if stage.from_block else (found or (None, None))))
-            made = empty_maps(maps, stage.step.conv.out_channels) if stage.writes is None else maps[:, stage.writes]
-            keep = dropout(made, stage.drop_rate)
-            found = run(stage.step, parameters[4 * i:][:4], source, *used, made, measured=stage.measured, keep=keep)
-            stage.step.update_running(*used, values_per_channel(maps))
+        for stage, own in zip(stages, in_groups(Parameters, parameters), strict=True):
+            step, source = stage.step, maps[:, :stage.reads] if stage.from_block else made
+            used = step.statistics(*((mean, var) if stage.from_block else (found or (None, None))))
+            made = empty_maps(maps, step.makes) if stage.writes is None else maps[:, stage.writes]
+            call = Call(step, own, source, *used, dropout(made, stage.drop_rate))
+            found = run(call, made, measured=stage.measured)
+            step.update_running(*used, values_per_channel(maps))
             if stage.writes is not None and found is not None:
                 mean[stage.writes], var[stage.writes] = found
-            kept += [None if stage.from_block else source, *used, keep]
+            kept.append(Kept(None if stage.from_block else source, *used, call.keep))
         ctx.stages = stages
-        ctx.save_for_backward(maps, mean, *kept, *parameters)
+        ctx.save_for_backward(maps, mean, *chain.from_iterable(kept), *parameters)
         return maps
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad):
-        maps, mean, *saved = ctx.saved_tensors
-        kernels = ctx.stages[0].step.kernels
-        kept, parameters = saved[:4 * len(ctx.stages)], saved[4 * len(ctx.stages):]
-        needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]  # of features, then four for every stage
-        block = below = Gradient(grad.clone(**LAST), maps, mean, kernels)
-        grads = [None] * len(parameters)
-        for i, stage in reversed(list(enumerate(ctx.stages))):
-            if not any(needs[:4 * i + 5]):  # nothing from here down wants a gradient
-                break
-            own = slice(4 * i, 4 * i + 4)
-            source, *used, keep = kept[own]
-            above = below if stage.writes is None else block.part(stage.writes)
-            if stage.from_block:
-                source, below = maps[:, :stage.reads], block.part(slice(stage.reads))
-            else:
-                below = Gradient(None, source, used[0] if stage.step.uses_batch else None, kernels)
-            grads[own] = run_backward(
-                stage.step, parameters[own], source, *used, above, below, keep=keep,
-                wanted=needs[4 * i + 3:4 * i + 5], inside=any(needs[:4 * i + 3]),
+        maps, mean, calls = saved_calls(ctx)
+        if is_differentiated():
+            features = maps[:, :ctx.stages[0].reads]  # as an output of this node, so further gradients find the way
+            return gradients_with_a_graph(
+                ctx, grad, features, calls, lambda: dense_plainly(features, ctx.stages, calls)
             )
-        wanted = block.part(slice(ctx.stages[0].reads)).whole() if needs[0] else None
-        return wanted, None, *grads
+        with torch.autocast(maps.device.type, enabled=False):
+            return dense_backward(ctx, grad, maps, mean, calls)
+
+
+def saved_calls(ctx):
+    """Return the maps of a block, their means, and the ``Call`` of every stage, as the forward pass left them."""
+    maps, mean, *saved = ctx.saved_tensors
+    half = len(Kept._fields) * len(ctx.stages)
+    groups = zip(ctx.stages, in_groups(Kept, saved[:half]), in_groups(Parameters, saved[half:]), strict=True)
+    return maps, mean, [
+        Call(stage.step, parameters, maps[:, :stage.reads] if stage.from_block else kept.source, *kept[1:])
+        for stage, kept, parameters in groups
+    ]
+
+
+def dense_backward(ctx, grad, maps, mean, calls):
+    """Go back through a block's stages, the last first.
+
+    Returns:
+        What ``DenseFunction.backward`` has to.
+    """
+    kernels, needs = ctx.stages[0].step.kernels, in_groups(Parameters, ctx.needs_input_grad[2:])
+    # Whether anything before each stage needs a gradient: the features, or a parameter.
+    further = list(accumulate(map(any, needs), lambda a, b: a or b, initial=ctx.needs_input_grad[0]))
+    block = below = Gradient(grad.clone(**LAST), maps, mean, kernels)
+    grads = [Parameters(None, None, None, None)] * len(calls)
+    for i, (stage, call) in reversed(list(enumerate(zip(ctx.stages, calls, strict=True)))):
+        if not further[i + 1]:  # nothing from here down wants a gradient
+            break
+        above = below if stage.writes is None else block.part(stage.writes)
+        if stage.from_block:
+            below = block.part(slice(stage.reads))
+        else:
+            below = Gradient(None, call.source, call.mean if stage.step.uses_batch else None, kernels)
+        grads[i] = run_backward(call, above, below, needs[i], further=further[i])
+    features = block.part(slice(ctx.stages[0].reads)).whole() if ctx.needs_input_grad[0] else None
+    return features, None, *chain.from_iterable(grads)
+
+
+def dense_plainly(features, stages, calls):
+    """Compute a block once more with PyTorch's own layers."""
+    made = None
+    for stage, call in zip(stages, calls, strict=True):
+        made = run_plainly(call, features if stage.from_block else made)
+        if stage.writes is not None:
+            features = torch.cat([features, made], dim=1)
+    return features
+
+
+def is_differentiated():
+    """Say whether a backward pass is itself differentiated (``create_graph=True``) or transformed (``torch.func``)."""
+    return torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
+
+
+def gradients_with_a_graph(ctx, grad, source, calls, compute):
+    """Find the gradients by PyTorch's own derivatives, so that they can be differentiated again.
+
+    Args:
+        ctx: of the function whose backward pass it is.
+        grad: gradient of its output.
+        source: what stands for its input.
+        calls: a ``Call`` for every step.
+        compute: makes the output once more, from ``source`` and the parameters of the calls.
+
+    Returns:
+        What ``backward`` has to.
+    """
+    create_graph = torch.is_grad_enabled()
+    inputs = [source, *chain.from_iterable(call.parameters for call in calls)]
+    needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]
+    with torch.enable_grad(), torch.autocast(source.device.type, enabled=False):
+        output = compute()
+    wanted = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+    found = iter(torch.autograd.grad(output, wanted, grad, create_graph=create_graph))
+    source_grad, *grads = [next(found) if need else None for need in needs]
+    return source_grad, None, *grads
 
 
 def infer(features, stages):
@@ -129,7 +184,7 @@ def infer_by_operators(features, stages):
     maps[:, :features.shape[1]] = features
     steps = [stage.step for stage in stages]
     numbers = [scale_and_shift(step, step.parameters, *step.statistics(None, None)) for step in steps]
-    weights = [[p if p is None else p.to(maps.dtype) for p in step.parameters[2:]] for step in steps]
+    weights = [weight_and_bias(step.parameters, maps.dtype) for step in steps]
     for tile in tiles(maps):
         made = block = maps[tile]
         for stage, affine, (weight, bias) in zip(stages, numbers, weights, strict=True):
@@ -146,28 +201,30 @@ class TransitionFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx, maps, step, *parameters):
         used = step.statistics(*(measure_all(maps, step.kernels) if step.uses_batch else (None, None)))
-        out = empty_maps(maps, step.conv.out_channels, shrink=step.pool)
-        run(step, parameters, maps, *used, out)
+        out = empty_maps(maps, step.makes, shrink=step.pool)
+        run(Call(step, Parameters(*parameters), maps, *used), out)
         step.update_running(*used, values_per_channel(maps))
         ctx.step = step
         ctx.save_for_backward(maps, *used, *parameters)
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad):
         maps, mean, var, *parameters = ctx.saved_tensors
-        needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]
+        call = Call(ctx.step, Parameters(*parameters), maps, mean, var)
+        if is_differentiated():
+            return gradients_with_a_graph(ctx, grad, maps, [call], lambda: run_plainly(call, maps))
         above = Gradient(grad, None, None, ctx.step.kernels)
         below = Gradient(None, maps, mean if ctx.step.uses_batch else None, ctx.step.kernels)
-        grads = run_backward(
-            ctx.step, parameters, maps, mean, var, above, below, wanted=needs[3:], inside=any(needs[:3])
-        )
-        return below.whole() if needs[0] else None, None, *grads
+        needs = Parameters(*ctx.needs_input_grad[2:])
+        with torch.autocast(maps.device.type, enabled=False):
+            grads = run_backward(call, above, below, needs, further=ctx.needs_input_grad[0])
+            return below.whole() if ctx.needs_input_grad[0] else None, None, *grads
 
 
 def dropout(maps, rate):
     """Draw the factors of dropout, 0 or 1 / (1 − rate), as ``F.dropout`` draws them; None for no dropout."""
     if rate == 0:
         return None
-    return torch.empty(maps.shape, dtype=maps.dtype, device=maps.device).bernoulli_(1 - rate).div_(1 - rate)
+    keep = torch.empty(maps.shape, dtype=maps.dtype, device=maps.device)
+    return keep.bernoulli_(1 - rate).div_(1 - rate) if rate < 1 else keep.zero_()

@@ -15,6 +15,7 @@
 #define CPU_CAPABILITY_AVX2
 #endif
 
+#include "checks.h"
 #include "kernels.h"
 
 #include <ATen/Dispatch.h>
@@ -42,7 +43,7 @@ constexpr int64_t GRAIN = 32768, BLOCK = 32, AHEAD = 8;
 
 #ifdef _MSC_VER
 #define INLINE
-#define PREFETCH(PLACE)
+#define PREFETCH(PLACE) static_cast<void>(PLACE)
 #else
 #define INLINE __attribute__((always_inline))  // or the vectors that are handed around go through memory
 #define PREFETCH(PLACE) __builtin_prefetch(PLACE)
@@ -58,12 +59,22 @@ struct Rows {
   T* operator[](int64_t i) const { return data + i * stride; }
 };
 
+// The loops trust sizes and strides, so every tensor is checked on its way into them: the next two functions and
+// `in_vectors` are the only places that ask for a pointer.
+
 template <typename T>
-Rows<T> rows(const Tensor& maps) {
-  const int64_t width = maps.size(3), height = maps.size(2);
-  const int64_t stride = width > 1 ? maps.stride(3) : height > 1 ? maps.stride(2) : maps.stride(0);
-  TORCH_CHECK(maps.dim() == 4 && (maps.size(1) == 1 || maps.stride(1) == 1), "expected maps in channels-last");
-  return {maps.data_ptr<T>(), stride};
+Rows<const T> rows(const Tensor& maps, const char* name) {
+  check_maps(maps, name);
+  return {maps.const_data_ptr<T>(), row_stride(maps, name)};
+}
+
+// Rows to be written must not lie on one another, as those of expanded maps do.
+template <typename T>
+Rows<T> rows_to_write(const Tensor& maps, const char* name) {
+  check_maps(maps, name);
+  const int64_t stride = row_stride(maps, name);
+  TORCH_CHECK(stride >= maps.size(1), name, ": expected rows of their own to write, got strides ", maps.strides());
+  return {maps.mutable_data_ptr<T>(), stride};
 }
 
 int64_t count_rows(const Tensor& maps) { return maps.size(0) * maps.size(2) * maps.size(3); }
@@ -131,7 +142,8 @@ int64_t count_vectors(int64_t channels) {
 
 // Puts numbers into vectors, the last one filled up with zeros.
 template <typename T>
-std::vector<Wide<T>> in_vectors(const Tensor& numbers) {
+std::vector<Wide<T>> in_vectors(const Tensor& numbers, const Tensor& maps, const char* name) {
+  check_numbers(numbers, maps, name);
   std::vector<Wide<T>> result(count_vectors<T>(numbers.numel()));
   for (auto& wide : result) wide.fill(Part<T>(0));
   std::memcpy(static_cast<void*>(result.data()), numbers.const_data_ptr(), numbers.nbytes());
@@ -173,10 +185,12 @@ Tensor two_sums(const Tensor& maps, const F& add) {
 }
 
 void copy_rows(const Tensor& made, const Tensor& out) {
+  check_like(out, made, "out");
   DISPATCH(made, [&] {
-    const auto from = rows<scalar_t>(made), to = rows<scalar_t>(out);
+    const auto from = rows<scalar_t>(made, "made");
+    const auto to = rows_to_write<scalar_t>(out, "out");
     over_rows(made, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) std::memcpy(to[i], from[i], made.size(1) * sizeof(scalar_t));
+      for (int64_t i = begin; i < end; ++i) std::memmove(to[i], from[i], made.size(1) * sizeof(scalar_t));
     });
   });
 }
@@ -192,11 +206,13 @@ INLINE inline void activate_row(int64_t channels, const T* x, const Wide<T>* sca
 }
 
 Tensor activate(const Tensor& maps, const Tensor& scale, const Tensor& shift) {
+  check_maps(maps, "maps");
   auto out = empty_maps(maps, maps.size(1));
   DISPATCH(maps, [&] {
     using T = scalar_t;
-    const auto from = rows<T>(maps), to = rows<T>(out);
-    const auto a = in_vectors<T>(scale), b = in_vectors<T>(shift);
+    const auto from = rows<T>(maps, "maps");
+    const auto to = rows_to_write<T>(out, "out");
+    const auto a = in_vectors<T>(scale, maps, "scale"), b = in_vectors<T>(shift, maps, "shift");
     over_rows(maps, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         PREFETCH(from[i + AHEAD]);
@@ -220,16 +236,20 @@ INLINE inline void add_deviation(int64_t channels, const T* x, const T* pivot, W
 }
 
 std::tuple<Tensor, Tensor> store(const Tensor& made, const std::optional<Tensor>& out) {
+  check_maps(made, "made");
+  TORCH_CHECK(made.numel() > 0, "made: expected values to measure, got ", made.sizes());
+  if (out) check_like(*out, made, "out");
   const int64_t channels = made.size(1), count = count_rows(made);
   Tensor result;
   DISPATCH(made, [&] {
     using T = scalar_t;
     using A = Number<T>;
-    const auto from = rows<T>(made), to = rows<T>(out.value_or(made));
+    const auto from = rows<T>(made, "made");
+    const auto to = out ? rows_to_write<T>(*out, "out") : Rows<T>{nullptr, 0};
     result = two_sums<T>(made, [&](int64_t i, Wide<T>* sum, Wide<T>* square) {
-      PREFETCH(to[i + AHEAD]);
+      if (out) PREFETCH(to[i + AHEAD]);
       add_deviation<T>(channels, from[i], from[0], sum, square);
-      if (out) std::memcpy(to[i], from[i], channels * sizeof(T));
+      if (out) std::memmove(to[i], from[i], channels * sizeof(T));
     });
     A *sums = result[0].data_ptr<A>(), *squares = result[1].data_ptr<A>();
     for (int64_t c = 0; c < channels; ++c) {
@@ -258,11 +278,16 @@ INLINE inline void send_back_row(int64_t channels, const T* grad, const T* activ
 
 std::tuple<Tensor, Tensor> send_back(const Tensor& grad, const Tensor& active, const Tensor& maps, const Tensor& scale,
                                      const Tensor& mean, const Tensor& total, bool is_first) {
+  check_maps(maps, "maps");
+  check_like(grad, maps, "grad");
+  check_like(active, maps, "active");
+  check_like(total, maps, "total");
   Tensor result;
   DISPATCH(maps, [&] {
     using T = scalar_t;
-    const auto g = rows<T>(grad), y = rows<T>(active), x = rows<T>(maps), t = rows<T>(total);
-    const auto a = in_vectors<T>(scale), m = in_vectors<T>(mean);
+    const auto g = rows<T>(grad, "grad"), y = rows<T>(active, "active"), x = rows<T>(maps, "maps");
+    const auto t = rows_to_write<T>(total, "total");
+    const auto a = in_vectors<T>(scale, maps, "scale"), m = in_vectors<T>(mean, maps, "mean");
     result = two_sums<T>(maps, [&](int64_t i, Wide<T>* sum, Wide<T>* moment) {
       PREFETCH(x[i + AHEAD]);
       PREFETCH(t[i + AHEAD]);
@@ -284,11 +309,15 @@ INLINE inline void finish_row(int64_t channels, const T* total, const T* x, cons
 }
 
 Tensor finish(const Tensor& total, const Tensor& maps, const Tensor& mean, const Tensor& slope, const Tensor& shift) {
+  check_maps(maps, "maps");
+  check_like(total, maps, "total");
   auto out = empty_maps(maps, maps.size(1));
   DISPATCH(maps, [&] {
     using T = scalar_t;
-    const auto sums = rows<T>(total), from = rows<T>(maps), to = rows<T>(out);
-    const auto m = in_vectors<T>(mean), a = in_vectors<T>(slope), b = in_vectors<T>(shift);
+    const auto sums = rows<T>(total, "total"), from = rows<T>(maps, "maps");
+    const auto to = rows_to_write<T>(out, "out");
+    const auto m = in_vectors<T>(mean, maps, "mean"), a = in_vectors<T>(slope, maps, "slope"),
+               b = in_vectors<T>(shift, maps, "shift");
     over_rows(maps, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         PREFETCH(sums[i + AHEAD]);

@@ -9,6 +9,7 @@ Maps are (N, C, H, W) in channels-last, or some channels of such; numbers are (C
 import contextlib
 import os
 import platform
+import shutil
 import sys
 import sysconfig
 import warnings
@@ -17,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 aten = torch.ops.aten
 LAST = {"memory_format": torch.channels_last}
@@ -94,8 +96,9 @@ def native():
 
     sources = [str(source) for source in SOURCES]
     try:
-        with _programs_on_path():
-            cpp_extension.load(build_name(), sources, extra_cflags=compiler_flags(), is_python_module=False)
+        name = build_name()
+        with _programs_on_path(), _only_builder(Path(cpp_extension._get_build_directory(name, verbose=False))):
+            cpp_extension.load(name, sources, extra_cflags=compiler_flags(), is_python_module=False)
     except (OSError, RuntimeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(
@@ -122,7 +125,7 @@ def compiler_flags(system=sys.platform, capability=None):
 
 
 def build_name(cpuinfo=Path("/proc/cpuinfo")):
-    """Name the compiled passes after this processor's instructions: unlike machines may share a home folder.
+    """Name the compiled passes after what they are made from, and this processor: unlike machines may share a home.
 
     Args:
         cpuinfo: where Linux lists them.
@@ -130,7 +133,29 @@ def build_name(cpuinfo=Path("/proc/cpuinfo")):
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     instructions = [line for line in lines if line.startswith(("flags", "Features"))]  # one line for each core
     text = instructions[0] if instructions else f"{platform.machine()} {platform.processor()}"
-    return f"densenet_course_kernels_{zlib.crc32(text.encode()):08x}"
+    made_from = b"".join(source.read_bytes() for source in sorted(SOURCES[0].parent.glob("*.[ch]*")))
+    return f"densenet_course_kernels_{zlib.crc32(f'{text} {torch.__version__}'.encode() + made_from):08x}"
+
+
+@contextlib.contextmanager
+def _only_builder(folder):
+    """Let one process at a time compile, tell its user, and clear away what one that was killed left behind.
+
+    Until 2.14 or so PyTorch waits for a file named ``lock`` to vanish: for ever, if whoever made it was killed. Under a
+    lock of our own, which ends with its process, that file can only be such a leftover.
+
+    Args:
+        folder: where PyTorch builds.
+    """
+    with FileLock(folder.with_suffix(".lock")):
+        (folder / "lock").unlink(missing_ok=True)
+        if not any(folder.glob(f"{folder.name}*")):
+            print('efficient="native": compiling, about a minute, once', file=sys.stderr, flush=True)
+        try:
+            yield
+        except Exception:
+            shutil.rmtree(folder, ignore_errors=True)  # a broken library would be found again by the next process
+            raise
 
 
 @contextlib.contextmanager

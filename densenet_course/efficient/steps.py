@@ -5,6 +5,7 @@ steps can share them. The way back is in ``backward``.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,15 @@ from densenet_course.efficient.kernels import LAST, Operators, wide
 
 # What a step takes at once on a CPU: maps of so many bytes that a normalised copy of them stays in the cache.
 TILE_BYTES = 4 * 2**20
+
+
+class Parameters(NamedTuple):
+    """One thing for each parameter of a step: the parameter itself, its gradient, or whether it needs one."""
+
+    gamma: object
+    beta: object
+    weight: object
+    bias: object
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,17 @@ class Step:
 
     @property
     def parameters(self):
-        return self.norm.weight, self.norm.bias, self.conv.weight, self.conv.bias
+        return Parameters(self.norm.weight, self.norm.bias, self.conv.weight, self.conv.bias)
+
+    @property
+    def reads(self):
+        """How many channels it takes."""
+        return self.norm.weight.shape[0]
+
+    @property
+    def makes(self):
+        """How many channels it returns."""
+        return self.conv.weight.shape[0]
 
     @property
     def is_compiled(self):
@@ -46,19 +66,58 @@ class Step:
     def statistics(self, mean, var):
         """Choose what it normalises with: the first of these channels' batch statistics, or its running ones."""
         if self.uses_batch:
-            return mean[:self.norm.num_features], var[:self.norm.num_features]
+            return mean[:self.reads], var[:self.reads]
         norm, dtype = self.norm, wide(self.norm.running_mean.dtype)
         return norm.running_mean.to(dtype, copy=True), norm.running_var.to(dtype, copy=True)
 
     def update_running(self, mean, var, count):
         """Move the running statistics towards those of a batch with ``count`` values in each channel."""
-        norm = self.norm
-        if not norm.training or norm.running_mean is None:
+        norm, rate = self.norm, self.norm.momentum
+        if not (norm.training and norm.track_running_stats) or norm.running_mean is None:
             return
-        norm.num_batches_tracked.add_(1)  # without setting the attribute again, which takes longer
-        momentum = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
-        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), momentum)
-        norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var.dtype), momentum)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)  # without setting the attribute again, which takes longer
+            rate = 1 / norm.num_batches_tracked.item() if rate is None else rate
+        rate = rate or 0.0
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), rate)
+        norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var.dtype), rate)  # the unbiased one
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of a step: what its forward pass reads, and its backward pass reads again.
+
+    Args:
+        step: a ``Step``.
+        parameters: its ``Parameters``.
+        source: maps x (N, C, H, W), perhaps some channels of a wider tensor.
+        mean, var: (C,), the μ and σ² it normalises with.
+        keep: (N, C', H', W'), the factors that dropout applies to what it makes; None for no dropout.
+    """
+
+    step: Step
+    parameters: Parameters
+    source: torch.Tensor
+    mean: torch.Tensor
+    var: torch.Tensor
+    keep: torch.Tensor | None = None
+
+    def scale_and_shift(self):
+        """Return a and b (C,) with which γ·x̂ + β = a·x + b."""
+        return scale_and_shift(self.step, self.parameters, self.mean, self.var)
+
+    def tiles(self):
+        """Yield slices over the images that it takes at once."""
+        return tiles(self.source, self.step.makes)
+
+    def for_kernels(self):
+        """Put what the compiled steps need to know of it in their order: tensors, ε, padding."""
+        tensors = for_kernels(self.parameters, self.mean, self.var)
+        return tensors, self.step.norm.eps, self.step.conv.padding
+
+    @property
+    def images_at_once(self):
+        return images_at_once(self.source, self.step.makes)
 
 
 def empty_maps(like, channels, shrink=1):
@@ -108,10 +167,15 @@ def measure_all(maps, kernels):
 
 
 def scale_and_shift(step, parameters, mean, var):
-    """Return scale and shift of a step's BatchNorm with the statistics given."""
-    gamma, beta = (p.to(mean.dtype) for p in parameters[:2])
+    """Return a = γ·r and b = β − μ·a, where r = 1/√(σ² + ε), so that γ·(x − μ)·r + β = a·x + b."""
+    gamma, beta = parameters.gamma.to(mean.dtype), parameters.beta.to(mean.dtype)
     scale = gamma * torch.rsqrt(var + step.norm.eps)
     return scale, torch.addcmul(beta, mean, scale, value=-1)
+
+
+def weight_and_bias(parameters, dtype):
+    """Return the convolution's numbers in the format of the maps."""
+    return tuple(p if p is None else p.to(dtype) for p in (parameters.weight, parameters.bias))
 
 
 def pooled(step, active):
@@ -121,34 +185,29 @@ def pooled(step, active):
 
 def for_kernels(parameters, mean, var):
     """Put a step's tensors in the order in which the compiled steps take them."""
-    return [*parameters[:2], mean, var, *parameters[2:]]
+    gamma, beta, weight, bias = parameters
+    return [gamma, beta, mean, var, weight, bias]
 
 
-def run(step, parameters, source, mean, var, out, *, measured=False, keep=None):
+def run(call, out, *, measured=False):
     """Compute one step, some images at a time.
 
     Args:
-        step: a ``Step``.
-        parameters: its γ, β, weight and bias.
-        source: maps (N, C, H, W), perhaps some channels of a wider tensor.
-        mean, var: (C,), what it normalises with.
+        call: a ``Call``.
         out: (N, C', H', W'), filled.
         measured: whether a later step normalises ``out`` with its batch statistics.
-        keep: (N, C', H', W'), the factors that dropout applies to ``out``; None for no dropout.
 
     Returns:
         (mean, variance) of ``out`` if ``measured``, otherwise None.
     """
+    step, source, keep = call.step, call.source, call.keep
     if step.is_compiled:
-        found = step.kernels.run(
-            source, for_kernels(parameters, mean, var), step.norm.eps, step.conv.padding, out, measured, keep,
-            images_at_once(source, step.conv.out_channels),
-        )
+        found = step.kernels.run(source, *call.for_kernels(), out, measured, keep, call.images_at_once)
         return found if measured else None
-    weight, bias = (p if p is None else p.to(source.dtype) for p in parameters[2:])
-    scale, shift = scale_and_shift(step, parameters, mean, var)
+    weight, bias = weight_and_bias(call.parameters, source.dtype)
+    scale, shift = call.scale_and_shift()
     parts = []
-    for tile in tiles(source, step.conv.out_channels):
+    for tile in call.tiles():
         active = step.kernels.activate(source[tile], scale, shift)
         new = torch.conv2d(pooled(step, active), weight, bias, padding=step.conv.padding)
         if keep is not None:
@@ -158,3 +217,20 @@ def run(step, parameters, source, mean, var, out, *, measured=False, keep=None):
         else:
             out[tile] = new
     return join(parts) if measured else None
+
+
+def run_plainly(call, source):
+    """Compute one step with PyTorch's own layers, which can be differentiated any number of times.
+
+    Args:
+        call: a ``Call``.
+        source: in place of the call's own.
+    """
+    step, parameters = call.step, call.parameters
+    statistics = (None, None) if step.uses_batch else (n.to(parameters.gamma.dtype) for n in (call.mean, call.var))
+    active = F.relu(F.batch_norm(
+        source, *statistics, parameters.gamma, parameters.beta, training=step.uses_batch, eps=step.norm.eps
+    ))
+    weight, bias = weight_and_bias(parameters, source.dtype)
+    new = torch.conv2d(pooled(step, active), weight, bias, padding=step.conv.padding)
+    return new if call.keep is None else new * call.keep
