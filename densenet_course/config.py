@@ -72,6 +72,11 @@ class DenseNetConfig:
                 raise ValueError(f"compression: {self.compression} of {before} channels leaves none at transition {i}")
 
     @property
+    def kernels(self):
+        """What the efficient blocks compute with, "operators" or "native"; None for plain blocks."""
+        return {False: None, True: "operators"}.get(self.efficient, self.efficient)
+
+    @property
     def min_image_size(self):
         """Smallest height and width that every transition can still halve, in pixels."""
         after_stem = 2 ** (len(self.block_layers) - 1)

@@ -73,20 +73,24 @@ class DenseNet(nn.Module):
         self.features.add_module("norm5", nn.BatchNorm2d(channels))
         self.classifier = nn.Linear(channels, config.num_classes)
         initialise(self)
+        apply_options(self)
 
     def forward(self, images):
-        check_images(images, self.config)
+        if not torch.jit.is_scripting():  # TorchScript cannot read the check
+            check_images(images, self.config)
         maps = F.relu(self.features(images))  # (N, C, H', W')
         pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)  # (N, C)
         return self.classifier(pooled)  # (N, num_classes)
 
 
 def check_images(images, config):
-    """Refuse images that the network cannot take.
+    """Refuse images that the network cannot take; stand aside while a tracer or compiler reads the network.
 
     Raises:
         ValueError: not (N, in_channels, H, W), or too small for the number of transitions.
     """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or isinstance(images, torch.fx.Proxy):
+        return  # to them a comparison of sizes would mean: only these sizes, for ever
     if images.ndim != 4 or images.shape[1] != config.in_channels:
         raise ValueError(f"images: expected shape (N, {config.in_channels}, H, W), got {tuple(images.shape)}")
     if min(images.shape[2:]) < config.min_image_size:
@@ -99,23 +103,31 @@ def check_images(images, config):
 def initialise(model):
     """Set the weights as the paper's authors do: Kaiming normal convolutions, BN at γ = 1 and β = 0, linear bias 0.
 
-    A convolution gets a zero bias where ``model.config.conv_bias`` asks for one; and where ``model.config.efficient``
-    does, the dense blocks and transitions are exchanged for those that move fewer bytes.
-
     Source: Huang et al. 2017, section 4.2 (He et al. 2015).
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
-            if model.config.conv_bias:
-                module.bias = nn.Parameter(torch.zeros(module.out_channels))
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
-    if model.config.efficient:
-        make_efficient(model, is_native=model.config.efficient == "native")
+
+
+def apply_options(model):
+    """Change the parts of a network as its config asks: biases in the convolutions, blocks that move fewer bytes."""
+    if model.config.conv_bias:
+        add_biases(model)
+    if model.config.kernels:
+        make_efficient(model, model.config.kernels)
+
+
+def add_biases(model):
+    """Give every convolution a bias of 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.bias = nn.Parameter(torch.zeros(module.out_channels))
 
 
 IMAGENET_VARIANTS = {

@@ -37,7 +37,8 @@ from densenet_course import accounting
 from densenet_course.config import DenseNetConfig
 from densenet_course.figures import networks, show
 from densenet_course.layers import DenseBlock, transition
-from densenet_course.models import IMAGENET_VARIANTS, check_images, dense_layer, densenet121, initialise, stem
+from densenet_course.models import (IMAGENET_VARIANTS, apply_options, check_images, dense_layer, densenet121,
+                                    initialise, stem)
 from densenet_course.pretrained import modern_keys
 
 torch.manual_seed(0)
@@ -108,9 +109,11 @@ class DenseNet(nn.Module):
         self.features.add_module("norm5", nn.BatchNorm2d(channels))
         self.classifier = nn.Linear(channels, config.num_classes)
         initialise(self)
+        apply_options(self)
 
     def forward(self, images):
-        check_images(images, self.config)
+        if not torch.jit.is_scripting():  # TorchScript cannot read the check
+            check_images(images, self.config)
         maps = F.relu(self.features(images))  # (N, C, H', W')
         pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)  # (N, C)
         return self.classifier(pooled)  # (N, num_classes)
@@ -120,6 +123,7 @@ class DenseNet(nn.Module):
 # transition. Names such as `denseblock1` and `norm5` are torchvision's, on purpose: we shall load its weights.
 #
 # `check_images` refuses images that are too small. `initialise` sets the first weights; we come back to it.
+# `apply_options` changes the parts where the configuration asks for it, as the efficient blocks of lesson 09.
 #
 # ## Why 121?
 #
