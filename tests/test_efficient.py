@@ -22,14 +22,14 @@ LAST = {"memory_format": torch.channels_last}
 TINY = {"block_layers": (2, 3), "growth_rate": 4, "init_channels": 6, "num_classes": 5, "stem": "cifar"}
 
 
-def pair(build, seed=0, *, is_native=False):
+def pair(build, seed=0, *, kernels="operators"):
     """Build a network twice, plain and efficient, with the same random weights."""
     torch.manual_seed(seed)
     plain = randomise(build(), seed)
     for name, parameter in plain.named_parameters():
         if name.startswith("features.") and "conv" in name and name.endswith("bias"):
             nn.init.uniform_(parameter, -0.5, 0.5)
-    return plain, make_efficient(copy.deepcopy(plain), is_native=is_native)
+    return plain, make_efficient(copy.deepcopy(plain), kernels=kernels)
 
 
 def tiny(**options):
@@ -73,15 +73,15 @@ NETWORKS = {
 }
 
 
-with_both_kernels = pytest.mark.parametrize("is_native", [False, True], ids=["operators", "native"])
+with_both_kernels = pytest.mark.parametrize("kernels", ["operators", "native"])
 
 
 @with_both_kernels
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("name", list(NETWORKS))
-def test_same_results_in_double_precision(name, train, is_native, monkeypatch):
+def test_same_results_in_double_precision(name, train, kernels, monkeypatch):
     monkeypatch.setattr("densenet_course.efficient.steps.TILE_BYTES", 2 * 12 * 12 * 8 * 24)  # a few images at once
-    plain, fast = pair(NETWORKS[name], is_native=is_native)
+    plain, fast = pair(NETWORKS[name], kernels=kernels)
     images = torch.randn(5, 3, 12, 12).double()
     for model in (plain, fast):
         model.double().train(train)
@@ -106,8 +106,8 @@ def test_same_as_torchvision(name):
 
 
 @with_both_kernels
-def test_same_in_single_precision(is_native):
-    plain, fast = pair(lambda: models.class_densenet(drop_rate=0.2), is_native=is_native)
+def test_same_in_single_precision(kernels):
+    plain, fast = pair(lambda: models.class_densenet(drop_rate=0.2), kernels=kernels)
     images = torch.randn(8, 1, 28, 28)
     for train in (True, False):
         assert_same(step(fast.train(train), images), step(plain.train(train), images), 1e-5)
@@ -122,10 +122,10 @@ def error(results, exact):
 
 @with_both_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_deep_network_is_as_exact_as_the_plain_one(dtype, is_native):
+def test_deep_network_is_as_exact_as_the_plain_one(dtype, kernels):
     """Rounding moves some values across the ReLU in any order of computing; here it may not move more of them."""
     config = models.cifar_config(depth=58, growth_rate=12, in_channels=1)
-    plain, fast = pair(lambda: models.DenseNet(config), is_native=is_native)
+    plain, fast = pair(lambda: models.DenseNet(config), kernels=kernels)
     images = torch.randn(4, 1, 16, 16)
     exact = step(copy.deepcopy(plain).double(), images.double())
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
@@ -149,10 +149,10 @@ def test_autocast_of_a_block_alone():
 @with_both_kernels
 @pytest.mark.parametrize("layer", [conv_block, BottleneckLayer])
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
-def test_gradcheck(layer, train, is_native):
+def test_gradcheck(layer, train, kernels):
     torch.manual_seed(0)
-    block = EfficientDenseBlock(randomise(DenseBlock(3, 3, 2, layer), 0), is_native=is_native).double().train(train)
-    down = EfficientTransition(randomise(transition(9), 1), is_native=is_native).double().train(train)
+    block = EfficientDenseBlock(randomise(DenseBlock(3, 3, 2, layer), 0), kernels=kernels).double().train(train)
+    down = EfficientTransition(randomise(transition(9), 1), kernels=kernels).double().train(train)
     names = [(module, name) for module in (block, down) for name, _ in module.named_parameters()]
     features = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
 
@@ -203,9 +203,9 @@ def test_nothing_is_computed_for_nobody(monkeypatch):
 
 
 @with_both_kernels
-def test_mixed_norms(is_native):
+def test_mixed_norms(kernels):
     """Readers may differ in eps, momentum and mode; a norm without running statistics uses the batch's."""
-    plain, fast = pair(tiny, is_native=is_native)
+    plain, fast = pair(tiny, kernels=kernels)
     for model in (plain, fast):
         block = model.double().features.denseblock2
         block.denselayer1.norm1.momentum = None
@@ -242,10 +242,10 @@ def test_without_gradients():
 
 @with_both_kernels
 @pytest.mark.parametrize("name", ["bottleneck", "plain with biases", "biases", "dropout"])
-def test_inference(name, is_native, monkeypatch):
+def test_inference(name, kernels, monkeypatch):
     """Without gradients and batch statistics nothing is kept: the block is computed in another way."""
     monkeypatch.setattr("densenet_course.efficient.steps.TILE_BYTES", 2 * 8 * 8 * 8 * 18)
-    plain, fast = (model.double().eval() for model in pair(NETWORKS[name], is_native=is_native))
+    plain, fast = (model.double().eval() for model in pair(NETWORKS[name], kernels=kernels))
     if name != "plain with biases":
         plain.features.denseblock1.denselayer1.norm2.eps = fast.features.denseblock1.denselayer1.norm2.eps = 0.1
     images = torch.randn(5, 3, 8, 8).double()
@@ -266,7 +266,7 @@ def test_inference_of_a_compiled_block(layer, edge, threads):
     for module in plain.modules():
         if isinstance(module, nn.Conv2d):
             module.bias = nn.Parameter(torch.randn(module.out_channels))
-    fast = EfficientDenseBlock(copy.deepcopy(plain), is_native=True)
+    fast = EfficientDenseBlock(copy.deepcopy(plain), kernels="native")
     features, before = torch.randn(2, 5, edge, edge), torch.get_num_threads()
     torch.set_num_threads(threads)
     with torch.no_grad():
@@ -325,7 +325,7 @@ def test_the_argument():
         assert isinstance(model.features.transition1, EfficientTransition)
     assert not EfficientDenseBlock(DenseBlock(1, 3, 2).eval()).training
     features = models.DenseNet(native).features
-    assert features.denseblock1.is_native and features.transition1.is_native
+    assert features.denseblock1.kernels == features.transition1.kernels == "native"
     with pytest.raises(ValueError, match='expected False, True or "native", got \'fast\''):
         DenseNetConfig(**TINY, efficient="fast")
 
