@@ -70,6 +70,37 @@ def test_initial_weights_are_the_papers():
     assert all((m.weight == 1).all() and (m.bias == 0).all() for m in norms)
 
 
+@pytest.mark.parametrize("efficient", [False, True])
+def test_initialise_only_sets_numbers(efficient):
+    model = models.small_densenet(efficient=efficient)
+    parts, names = list(model.modules()), [name for name, _ in model.named_parameters()]
+    assert any(name.endswith("conv1.bias") for name in names)
+    models.initialise(model)
+    assert all(a is b for a, b in zip(model.modules(), parts, strict=True))
+    assert [name for name, _ in model.named_parameters()] == names
+
+
+def test_biases_start_at_zero_and_come_where_they_are_asked_for():
+    biases = [p for name, p in models.small_densenet().features.named_parameters() if "conv" in name and "bias" in name]
+    assert len(biases) == 1 + 16 + 3 and not any(p.any() for p in biases)
+    assert not [name for name, _ in models.class_densenet().features.named_parameters() if "conv" in name
+                and "bias" in name]
+
+
+def test_onnx_with_a_free_batch(tmp_path):
+    pytest.importorskip("onnxscript")
+    model, images = models.class_densenet(efficient=True).eval(), torch.randn(2, 1, 28, 28)
+    program = torch.onnx.export(model, (images,), dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},))
+    assert str(program.model.graph.inputs[0].shape[0]) == "batch"
+
+
+def test_export_with_free_sizes():
+    edge = torch.export.Dim("edge", min=16, max=64)
+    program = torch.export.export(models.class_densenet().eval(), (torch.randn(2, 1, 28, 28),),
+                                  dynamic_shapes=({2: edge, 3: edge},))
+    assert program.module()(torch.randn(2, 1, 40, 40)).shape == (2, 10)
+
+
 def relative_difference(ours, theirs):
     """Largest difference, relative to the largest value of the tensor."""
     return ((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-30)).item()

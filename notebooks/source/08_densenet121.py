@@ -37,8 +37,15 @@ from densenet_course import accounting
 from densenet_course.config import DenseNetConfig
 from densenet_course.figures import networks, show
 from densenet_course.layers import DenseBlock, transition
-from densenet_course.models import (IMAGENET_VARIANTS, apply_options, check_images, dense_layer, densenet121,
-                                    initialise, stem)
+from densenet_course.models import (
+    IMAGENET_VARIANTS,
+    apply_options,
+    check_images,
+    dense_layer,
+    densenet121,
+    initialise,
+    stem,
+)
 from densenet_course.pretrained import modern_keys
 
 torch.manual_seed(0)
