@@ -4,15 +4,14 @@ import json
 
 import pytest
 
-from densenet_course import cli
+from densenet_course import checks, cli
 from densenet_course.checks import leaderboard as boards
-from densenet_course.checks.exercises import capstone
 from densenet_course.figures.leaderboard import leaderboard
 from densenet_course.studies.design_space import unbeaten
 
 
 def entry(accuracy, parameters=80_000, sample=False):
-    return {"accuracy": accuracy, "parameters": parameters, "cpu_seconds": 20.03, "images_seen": 34_048,
+    return {"accuracy": accuracy, "parameters": parameters, "reference_steps": 600.3, "images_seen": 34_048,
             "held_back": 5000, "sample": sample}
 
 
@@ -20,11 +19,10 @@ def entry(accuracy, parameters=80_000, sample=False):
 def measured(tmp_path, monkeypatch):
     """Work in an empty folder; the function sets what the last check measured."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(capstone, "LAST_RESULT", {})
+    monkeypatch.setattr(checks, "_last", {})
 
     def measure(*values):
-        capstone.LAST_RESULT.clear()
-        capstone.LAST_RESULT.update(entry(*values))
+        checks._last["capstone"] = checks.Report("capstone", (), entry(*values))
 
     return measure
 
@@ -35,7 +33,7 @@ def test_without_a_result_or_a_name_nothing_is_entered(measured, tmp_path, capsy
     measured(0.8796)
     boards.enter(...)
     printed = capsys.readouterr().out
-    assert "Accuracy 88.0% on 5,000 of the test images; 80,000 parameters, 20.0 CPU seconds, 34,048" in printed
+    assert "Accuracy 88.0% on 5,000 of the test images; 80,000 parameters, 34,048 images seen in the time" in printed
     assert "write your name" in printed
     assert list(tmp_path.iterdir()) == []
 

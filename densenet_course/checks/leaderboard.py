@@ -8,12 +8,13 @@ import math
 import unicodedata
 from pathlib import Path
 
+from densenet_course import checks
 from densenet_course.checks.exercises import capstone
 from densenet_course.files import write_json
 
 FILE = Path("leaderboard.json")
 MAX_NAME = 40
-FIELDS = {"accuracy": float, "parameters": int, "cpu_seconds": float, "images_seen": int, "held_back": int,
+FIELDS = {"accuracy": float, "parameters": int, "reference_steps": float, "images_seen": int, "held_back": int,
           "sample": bool}
 
 
@@ -26,7 +27,8 @@ def enter(name, file=FILE):
         name: who enters; ``...`` shows the result and enters nothing.
         file: the leaderboard.
     """
-    result = dict(capstone.LAST_RESULT)
+    report = checks.last("capstone")
+    result = report.measured if report else {}
     if not result:
         print("Nothing to enter yet: run the check above; it trains your network when it fits the budget.")
         return
@@ -43,8 +45,8 @@ def enter(name, file=FILE):
 def _sentence(result):
     data = "the sample's" if result["sample"] else "the"
     return (f"Accuracy {result['accuracy']:.1%} on {result['held_back']:,} of {data} test images; "
-            f"{result['parameters']:,} parameters, {result['cpu_seconds']:.1f} CPU seconds, "
-            f"{result['images_seen']:,} images seen.")
+            f"{result['parameters']:,} parameters, {result['images_seen']:,} images seen in the "
+            f"time of {result['reference_steps']:.0f} reference steps.")
 
 
 def _put(name, result, file):
@@ -76,7 +78,8 @@ def load(file=FILE):
     """Read a leaderboard; a damaged file is set aside and said so.
 
     Returns:
-        (entries, message or ""): name → {"accuracy", "parameters", "cpu_seconds", "images_seen", "held_back", "sample"}
+        (entries, message or ""): name → {"accuracy", "parameters", "reference_steps", "images_seen", "held_back",
+            "sample"}
     """
     file = Path(file)
     try:
@@ -162,11 +165,11 @@ def _order(entry):
 def table(entries):
     """Write the board as text."""
     width = max(4, *map(len, entries))
-    lines = [f"{'rank':>4}  {'name':{width}}  accuracy  parameters  CPU seconds  images seen"]
+    lines = [f"{'rank':>4}  {'name':{width}}  accuracy  parameters  reference steps  images seen"]
     for rank, (name, entry) in enumerate(ranked(entries).items(), start=1):
         lines.append(
             f"{rank:4}  {name:{width}}  {entry['accuracy']:8.1%}  {entry['parameters']:10,}  "
-            f"{entry['cpu_seconds']:11.1f}  {entry['images_seen']:11,}{'  sample' * entry['sample']}".rstrip())
+            f"{entry['reference_steps']:15.0f}  {entry['images_seen']:11,}{'  sample' * entry['sample']}".rstrip())
     if any(entry["sample"] for entry in entries.values()):
         lines.append("sample: trained and judged on the sample in the package, so not to be compared with the others")
     return "\n".join(lines)

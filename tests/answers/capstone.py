@@ -231,6 +231,45 @@ class NaN_from_the_start:
         return Changed(lambda self, x: self.net(x).sub(50).log())
 
 
+@wrong("this is no DenseNet: none of its layers makes maps of several pixels")
+class logistic_regression:
+    def build_model():
+        return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784), nn.Linear(784, 10))
+
+
+@wrong("this is no DenseNet: none of its layers makes maps of several pixels")
+class a_perceptron:
+    def build_model():
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 120), nn.BatchNorm1d(120), nn.ReLU(), nn.Linear(120, 10))
+
+
+@wrong("this is no DenseNet: each of its layers reads what the layer before it made")
+class a_plain_convolutional_network:
+    def build_model():
+        layers = [nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU(), conv_block(16, 24), conv_block(24, 32)]
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
+
+
+@wrong("the maps of earlier layers are added, as in a ResNet")
+class a_ResNet:
+    def build_model():
+        from densenet_course.studies.relatives import resnet
+
+        return resnet(8)
+
+
+@wrong("this is no DenseNet: each of its layers reads what the layer before it made")
+class a_dense_block_that_nobody_reads:
+    class build_model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.block, self.head = nn.Conv2d(1, 16, 3, stride=2), DenseBlock(3, 16, 8), nn.Linear(16, 10)
+
+        def forward(self, x):
+            maps = self.stem(x)
+            return self.head(maps.mean((2, 3))) + 0 * self.block(maps).mean()
+
+
 @wrong("the loss is no longer a number after 20 steps")
 class logits_far_too_large:
     def build_model():

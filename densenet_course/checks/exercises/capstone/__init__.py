@@ -1,48 +1,46 @@
-"""Exercise capstone: a DenseNet under a budget of parameters and CPU seconds."""
+"""Exercise capstone: a DenseNet under a budget of parameters and training time."""
 
 import functools
 import math
-import weakref
 
 import torch
 
-from densenet_course.checks.engine.answer import AnswerError
 from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.engine.probes import prepare
 from densenet_course.checks.engine.wrong import Wrong
-from densenet_course.checks.exercises.capstone.training import BATCH_SIZE, count, examine, train_and_predict
+from densenet_course.checks.exercises.capstone.clock import BATCH_SIZE
+from densenet_course.checks.exercises.capstone.joining import ADDED, JOINED, NO_MAPS, PASSED_ON
+from densenet_course.checks.exercises.capstone.training import count, examine, train_and_predict
 
 EXERCISE = Exercise(
     "capstone", names=["build_model"], title="Capstone: a DenseNet under a budget", lesson="14_capstone",
 )
 NAME, CLASSES = "build_model", 10
 MAX_PARAMETERS = 100_000
-CPU_SECONDS = 20.0  # of the training
-MAX_IMAGES = 180_000  # three epochs of the full set: a fast machine gets no more
+BUDGET = 600  # steps of lesson 07's class network, timed beside the answer's, as long as which the training may take
+MAX_IMAGES = 180_000  # three epochs of the full set
+PATIENCE = 900.0  # CPU seconds, which a right answer never needs: an endless loop is found before the training
 TRAINING_IMAGES, HELD_BACK = 60_000, 5_000  # at most
-LEVELS = 0.60, 0.75, 0.80
+# Of the 32 networks of benchmarks/results/design_space.json 12 keep the parameters, and the budget lets each see its
+# one epoch there at least. By the mean of their seeds all 12 reach the first two levels, and 9 the third: the other
+# three are the three smallest. A perceptron within the parameters comes to 87.8 %, in three epochs.
+LEVELS = 0.86, 0.87, 0.88
+SAMPLE_LEVELS = 0.60, 0.75, 0.80  # a tenth of the images
 KNOWS = 0.5  # accuracy of a network with fresh weights that has seen the data before; chance gives 0.1
 TRIED, FEW = 300, 5_000  # images: to try a fresh network on, and so few that a training has hardly begun
-LAST_RESULT = {}  # of the last check in this process, for the leaderboard; empty when nothing was trained
-
-_MEMO = weakref.WeakKeyDictionary()
+NO_DENSENET = {
+    NO_MAPS: "none of its layers makes maps of several pixels, so there is nothing to join.",
+    PASSED_ON: "each of its layers reads what the layer before it made, and nothing else.",
+    ADDED: "the maps of earlier layers are added, as in a ResNet, and cannot be told apart afterwards.",
+}
 
 
 def once(function):
-    """Let a function (answer, draw) ask once in each check; the findings share what comes, or why nothing comes."""
+    """Let a function (answer, trial) ask once in each check; the findings share what comes, or why nothing comes."""
 
     @functools.wraps(function)
-    def remembered(answer, draw):
-        memo = _MEMO.setdefault(draw, {})
-        if function not in memo:
-            try:
-                memo[function] = function(answer, draw), None, ""
-            except (Wrong, AnswerError) as error:
-                memo[function] = None, type(error), str(error)
-        value, kind, message = memo[function]
-        if kind is not None:
-            raise kind(message)
-        return value
+    def remembered(answer, trial):
+        return trial.once(function, answer)
 
     return remembered
 
@@ -51,20 +49,19 @@ def once(function):
 
 
 @once
-def split(answer, draw):
+def split(answer, trial):
     """Read FashionMNIST, or its sample, without the network: ((images, labels), fresh held-back images and labels)."""
     from densenet_course import data
 
     location = data.prepare(download=False)
     train, test = data.load("train", location), data.load("test", location)
-    chosen = torch.randperm(len(test[1]), generator=draw.generator)[:HELD_BACK]
+    chosen = torch.randperm(len(test[1]), generator=trial.generator)[:HELD_BACK]
     return tuple(part[:TRAINING_IMAGES] for part in train), tuple(part[chosen] for part in test), location.is_sample
 
 
 @once
-def numbers(answer, draw):
+def numbers(answer, trial):
     """Count what a fresh network holds, by kind; BatchNorm's statistics are left out."""
-    LAST_RESULT.clear()
     prepare(answer)
     return by_kind(answer.ask(count, name=NAME))
 
@@ -79,9 +76,9 @@ def by_kind(holdings):
 
 
 @once
-def affordable(answer, draw):
+def affordable(answer, trial):
     """Refuse a network that is over the budget; return the number of its parameters."""
-    sums = numbers(answer, draw)
+    sums = numbers(answer, trial)
     total = sum(sums.values())
     if total > MAX_PARAMETERS:
         parts = [f" {sums[kind]:,} of them {words}" for kind, words in OVER.items() if sums[kind]]
@@ -100,12 +97,12 @@ OVER = {
 
 
 @once
-def tried(answer, draw):
+def tried(answer, trial):
     """Refuse a network whose outputs cannot be trained; return what a short trial gave."""
-    (images, labels), held_back, _ = split(answer, draw)
+    (images, labels), held_back, _ = split(answer, trial)
     unseen, targets = (part[:TRIED] for part in held_back)
     reply = answer.ask(examine, name=NAME, images=images[:64], labels=labels[:64], unseen=unseen,
-                       seed=draw.integer(0, 10**6))
+                       seed=trial.integer(0, 10**6))
     expect_logits(reply["logits"], len(unseen))
     expect_logits(reply["single"], 1)
     known = accuracy_of(reply["logits"], targets)
@@ -119,6 +116,16 @@ def tried(answer, draw):
     if _is_constant(reply["later"]):
         raise Wrong("the output is the same for all images. Does forward use its input up to the end?")
     return reply
+
+
+@once
+def joined(answer, trial):
+    """Refuse what is no DenseNet."""
+    found = tried(answer, trial)["joining"]
+    if found != JOINED:
+        raise Wrong("this is no DenseNet",
+                    cause=f"{NO_DENSENET[found]} In a DenseNet a layer reads the maps of several earlier ones side by "
+                          "side: torch.cat([maps, layer(maps)], dim=1).")
 
 
 def expect_logits(output, images):
@@ -148,17 +155,16 @@ def accuracy_of(logits, labels):
 
 
 @once
-def trained(answer, draw):
-    """Train once; return the result: accuracy, parameters, seconds, images seen, and why the accuracy may be low."""
-    parameters = affordable(answer, draw)
-    tried(answer, draw)
-    (images, labels), (unseen, targets), is_sample = split(answer, draw)
+def trained(answer, trial):
+    """Train once, and leave the result for the leaderboard; return it with the reason why the accuracy may be low."""
+    parameters = affordable(answer, trial)
+    joined(answer, trial)
+    (images, labels), (unseen, targets), is_sample = split(answer, trial)
     reply = answer.ask(
-        train_and_predict, name=NAME, images=images, labels=labels, held_back=unseen, seconds=CPU_SECONDS,
-        max_images=MAX_IMAGES, seed=draw.integer(0, 10**6),
-        cpu_seconds=3 * CPU_SECONDS + 30,  # far above the budget, for the prediction takes time as well
+        train_and_predict, name=NAME, images=images, labels=labels, held_back=unseen, budget=BUDGET,
+        max_images=MAX_IMAGES, seed=trial.integer(0, 10**6), cpu_seconds=PATIENCE,
     )
-    logits, seconds = reply["logits"], reply["seconds"]
+    logits, used = reply["logits"], reply["used"]
     if logits.shape != (len(unseen), CLASSES) or not torch.isfinite(logits).all():
         raise Wrong("after the training",
                     cause=f"expected {len(unseen):,} rows of {CLASSES} finite logits; some are NaN, "
@@ -168,14 +174,14 @@ def trained(answer, draw):
         raise Wrong("after the training",
                     cause=f"the network holds {grown:,} numbers, before it held {parameters:,}. Keep "
                           "nothing on self between calls.")
-    if seconds > 1.5 * CPU_SECONDS:
+    if used > 1.5 * BUDGET:
         raise Wrong("training",
-                    cause=f"it took {seconds:.0f} CPU seconds instead of {CPU_SECONDS:g}, because one step is so "
-                          "long. The network needs fewer multiply-adds.")
+                    cause=f"it took as long as {used:.0f} steps of the reference network instead of {BUDGET}, because "
+                          "one step is so long. The network needs fewer multiply-adds.")
     accuracy = accuracy_of(logits, targets)
-    LAST_RESULT.update(accuracy=accuracy, parameters=grown, cpu_seconds=seconds, images_seen=reply["images_seen"],
-                       held_back=len(unseen), sample=is_sample)
-    return LAST_RESULT | {"because": _because(reply, accuracy)}
+    trial.measured.update(accuracy=accuracy, parameters=grown, reference_steps=used, images_seen=reply["images_seen"],
+                          held_back=len(unseen), sample=is_sample)
+    return trial.measured | {"because": _because(reply, accuracy)}
 
 
 def _because(reply, accuracy):
@@ -195,21 +201,21 @@ def _because(reply, accuracy):
 # --- findings ---------------------------------------------------------------------------------------------------------
 
 
-@EXERCISE.finding("parameters", points=2)
-def budget(answer, draw):
+@EXERCISE.finding("parameters", points=1)
+def budget(answer, trial):
     """At most so many numbers, wherever they are kept; BatchNorm's statistics do not count."""
-    affordable(answer, draw)
-    lost = numbers(answer, draw)["lost"]
+    affordable(answer, trial)
+    lost = numbers(answer, trial)["lost"]
     if lost:
         raise Wrong("parameters",
                     cause=f"{lost:,} of them lie in layers in a plain list or dict, where no optimizer finds "
                           "them. Use nn.ModuleList or nn.ModuleDict.")
 
 
-@EXERCISE.finding("logits", points=2)
-def logits(answer, draw):
+@EXERCISE.finding("logits", points=1)
+def logits(answer, trial):
     """(N, 1, 28, 28) → (N, 10) logits that depend on the image and can be trained."""
-    reply = tried(answer, draw)
+    reply = tried(answer, trial)
     output = reply["logits"]
     if output.min() >= 0 and (output.sum(1) - 1).abs().max() < 1e-3:
         raise Wrong("output",
@@ -223,14 +229,21 @@ def logits(answer, draw):
                     cause="the call changed the caller's images. Is there an in-place operation on the input itself?")
 
 
-def _reach(level, answer, draw):
-    result = trained(answer, draw)
-    if result["accuracy"] < LEVELS[level]:
-        first = level == 0 or result["accuracy"] >= LEVELS[level - 1]
+@EXERCISE.finding("joined maps", points=2)
+def is_a_densenet(answer, trial):
+    """Some layer reads the maps of several earlier layers side by side."""
+    joined(answer, trial)
+
+
+def _reach(level, answer, trial):
+    result = trained(answer, trial)
+    levels = SAMPLE_LEVELS if result["sample"] else LEVELS
+    if result["accuracy"] < levels[level]:
+        first = level == 0 or result["accuracy"] >= levels[level - 1]
         raise Wrong(f"accuracy on {result['held_back']:,} held-back images",
-                    cause=f"expected at least {LEVELS[level]:.0%}, got "
+                    cause=f"expected at least {levels[level]:.0%}, got "
                           f"{result['accuracy']:.1%}.{result['because'] if first else ''}")
 
 
-for number, percent in enumerate(LEVELS):
-    EXERCISE.finding(f"accuracy {percent:.0%}", points=2)(functools.partial(_reach, number))
+for number in range(len(LEVELS)):
+    EXERCISE.finding(f"accuracy, level {number + 1}", points=2)(functools.partial(_reach, number))
