@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from densenet_course.fetching import sample, sources
 from densenet_course.fetching.intake import Intake, problems
 
@@ -66,8 +68,6 @@ def data_root():
 
 def user_cache():
     """Name this course's folder in the user's cache, by the custom of the system; None for a user without a home."""
-    from platformdirs import user_cache_path
-
     try:
         folder = user_cache_path("densenet-course", appauthor=False, opinion=False)
     except RuntimeError:  # of newer versions; older ones leave the ~ as it is
