@@ -468,7 +468,7 @@ class the_package_unchanged:
     train_one_epoch, evaluate = training.train_one_epoch, training.evaluate
 
 
-@wrong("batches may be a generator")
+@wrong("atches may be a generator")
 class len_of_batches:
     def train_one_epoch(model, batches, optimizer):
         size = len(batches)
@@ -492,7 +492,7 @@ class batches_counted_first:
     evaluate = measure
 
 
-@wrong("the last one is left out")
+@wrong("he last one is left out")
 class last_batch_dropped:
     def train_one_epoch(model, batches, optimizer):
         batches = list(batches)
@@ -545,7 +545,7 @@ def counting(result=lambda hits, sizes: sum(hits) / sum(sizes), *, axis=1, resto
     return evaluate
 
 
-@wrong("evaluate ran the model in train mode")
+@wrong("valuate ran the model in train mode")
 class evaluated_in_train_mode:
     train_one_epoch, evaluate = train, counting(mode=True)
 
@@ -603,7 +603,7 @@ class argmax_over_the_images:
     train_one_epoch, evaluate = train, counting(axis=0)
 
 
-@wrong("batches may be a generator")
+@wrong("atches may be a generator")
 class the_length_of_the_data_set:
     def evaluate(model, batches):
         return measure(model, batches) * 0 + len(batches.dataset)
@@ -611,7 +611,7 @@ class the_length_of_the_data_set:
     train_one_epoch = train
 
 
-@wrong("evaluate recorded gradients")
+@wrong("valuate recorded gradients")
 class gradients_recorded:
     train_one_epoch, evaluate = train, measure.__wrapped__
 
@@ -675,7 +675,7 @@ class the_last_batch_not_evaluated:
     train_one_epoch, evaluate = train, counting(lambda hits, sizes: sum(hits[:-1]) / sum(sizes[:-1]))
 
 
-@wrong("evaluate cleared the gradients")
+@wrong("valuate cleared the gradients")
 class gradients_cleared_on_the_way:
     def evaluate(model, batches):
         value = measure(model, batches)
@@ -773,7 +773,7 @@ class a_scheduler_inside:
     evaluate = measure
 
 
-@wrong("batches may be a generator")
+@wrong("atches may be a generator")
 class progress_counted_by_the_length:
     def evaluate(model, batches):
         return sum(measure(model, [pair]) for pair in batches) / len(batches)

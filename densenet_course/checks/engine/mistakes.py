@@ -195,10 +195,12 @@ class Inquiry:
     sets: list = field(default_factory=lambda: [()])
     differences: dict = field(default_factory=dict)
     doubtful: bool = False
+    past: list = field(default_factory=list)
 
     def hold(self, finding, comparison):
         """Look for the sets of mistakes that explain a comparison too; see ``Solution.hold``."""
         fitting = [chosen for chosen in self.sets if self._fits(chosen, comparison)]
+        self.past.append(comparison)
         if fitting and fitting[0] == ():
             return
         difference = comparison.complaint(self.solution.objects())
@@ -226,12 +228,13 @@ class Inquiry:
         return objects is not None and comparison.fits(objects)
 
     def _extended(self, finding, comparison):
-        """List the sets that explain a comparison by one mistake more, of this finding first."""
+        """List the sets that explain this and all earlier comparisons by one mistake more, of this finding first."""
         later = self.findings[self.findings.index(finding):]
         more = sorted((mistake for mistake in self.solution.mistakes if mistake.finding in later),
                       key=lambda mistake: mistake.finding != finding)
         longer = ((*chosen, mistake) for chosen in self.sets for mistake in more if mistake not in chosen)
-        return [chosen for chosen in longer if self._fits(chosen, comparison)]
+        fitting = (chosen for chosen in longer if self._fits(chosen, comparison))
+        return [chosen for chosen in fitting if all(self._fits(chosen, earlier) for earlier in self.past)]
 
     def verdict(self, finding):
         """Return what is wrong in a finding as a ``Complaint``, or None; when all findings have been looked for."""
