@@ -685,7 +685,7 @@ class gradients_cleared_on_the_way:
     train_one_epoch = train
 
 
-@wrong("Remember each part's own mode")
+@wrong("remember each part's own mode")
 class one_mode_for_all_parts_afterwards:
     @torch.no_grad()
     def evaluate(model, batches):

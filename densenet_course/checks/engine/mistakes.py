@@ -200,8 +200,8 @@ class Inquiry:
     def hold(self, finding, comparison):
         """Look for the sets of mistakes that explain a comparison too; see ``Solution.hold``."""
         fitting = [chosen for chosen in self.sets if self._fits(chosen, comparison)]
-        self.past.append(comparison)
         if fitting and fitting[0] == ():
+            self.past.append(comparison)
             return
         difference = comparison.complaint(self.solution.objects())
         if difference:
@@ -209,6 +209,7 @@ class Inquiry:
         fitting = fitting or self._extended(finding, comparison)
         if fitting:
             self.sets = fitting[:MOST]
+            self.past.append(comparison)
             self._expect_no_error(comparison)
         elif not comparison.is_repeatable():
             raise Wrong(difference.what if difference else "", cause=KEPT)
