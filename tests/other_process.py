@@ -71,7 +71,7 @@ def main():
             return
         if "label" in message:
             load(message["exercise"])  # its module registers its own probes
-            objects = answers.load(message["exercise"]).objects(message["label"])
+            objects = dict(answers.load(message["exercise"]).objects(message["label"]))
         else:
             with preserved():
                 reply = perform(objects, PROBES[message["probe"]], message["request"])

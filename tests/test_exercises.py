@@ -223,3 +223,11 @@ def test_a_leftover_solution_would_be_seen(exercise):
     (region,) = REGION.findall(source)
     assert "nn.BatchNorm2d(in_channels)," in region
     assert json.dumps(region) not in (STUDENT / f"{stem(exercise)}.ipynb").read_text(encoding="utf-8")
+
+
+@each_exercise
+def test_the_lesson_that_prepares_it_is_there_and_the_task_names_it(exercise):
+    lesson = checks.load(exercise).lesson
+    assert (STUDENT.parent / f"{lesson}.ipynb").exists()
+    after = re.search(r"· after (.*?) · \d+ points", student_of(exercise).cells[0].source)[1]
+    assert lesson[:2] in after

@@ -7,7 +7,7 @@ import pytest
 from densenet_course.checks import EXERCISES, check
 from densenet_course.checks.engine import progress
 from densenet_course.checks.engine.report import Finding, Report
-from densenet_course.layers import conv_block
+from tests.test_dialogue import BLOCK as conv_block
 
 
 def report(points):
@@ -22,7 +22,13 @@ def test_the_best_result_is_kept(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"conv_block": 3}', '{"conv_block": {"points": "x"}}', "\x00"])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"conv_block": 3}', '{"conv_block": {"points": "x"}}', "\x00",
+                                    "[" * 200_000, '{"conv_block": {"points": 1e308, "max_points": 1e308}}',
+                                    '{"conv_block": {"points": 11, "max_points": 10}}',
+                                    '{"conv_block": {"points": NaN, "max_points": 10}}',
+                                    '{"conv_block": {"points": true, "max_points": 10}}',
+                                    '{"conv_block": {"points": -1, "max_points": 10}}',
+                                    '{"conv_block": {"points": 1' + "0" * 400 + ', "max_points": 10}}'])
 def test_a_damaged_file_is_set_aside(tmp_path, damage):
     file = tmp_path / "progress.json"
     file.write_text(damage)

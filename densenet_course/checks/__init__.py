@@ -1,9 +1,10 @@
 """What each exercise asks, and how an answer is judged: ``check`` in a notebook, ``run`` anywhere else."""
 
+import sys
 from importlib import import_module
 
 from densenet_course.checks.engine import progress
-from densenet_course.checks.engine.report import CheckFailed, Finding, Report
+from densenet_course.checks.engine.report import CheckFailed, Finding, Report, Shown
 from densenet_course.terminal import print_anything
 
 __all__ = ["EXERCISES", "CheckFailed", "Finding", "Report", "check", "compare", "finish", "last", "load", "run"]
@@ -28,7 +29,7 @@ def load(exercise):
 
 
 def run(exercise, objects, *, seed=None):
-    """Judge an answer and return the report; a wrong answer never raises.
+    """Judge an answer and return the report; nothing that an answer does raises, and Ctrl-C only ends the check.
 
     Args:
         exercise: the id of an exercise.
@@ -42,10 +43,14 @@ def run(exercise, objects, *, seed=None):
         KeyError: there is no such exercise.
     """
     from densenet_course.checks.engine.answer import InProcess
-    from densenet_course.checks.engine.judge import judge
+    from densenet_course.checks.engine.judge import judge, unjudged
 
     found = load(exercise)
-    report = judge(found, InProcess({name: objects[name] for name in found.names if name in objects}), seed)
+    answer = InProcess({name: objects[name] for name in found.names if name in objects})
+    try:
+        report = judge(found, answer, seed)
+    except BaseException as error:  # thrown into this thread, or no descriptor or memory is left
+        report = unjudged(found, error)
     _last[exercise] = report
     return report
 
@@ -56,29 +61,39 @@ def last(exercise):
 
 
 def check(exercise=None, *answers):
-    """Judge an answer and print the report; without arguments print the progress over all exercises.
+    """Judge an answer and show the report; without arguments print the progress over all exercises.
+
+    In a notebook a wrong answer does not raise: "Run All" goes on to the score.
 
     Args:
         exercise: the id of an exercise.
         answers: the learner's objects, in the order in which the notebook defines them.
 
+    Returns:
+        In a notebook the ``Report``, which is not shown a second time; else None.
+
     Raises:
-        CheckFailed: something that was attempted is wrong.
+        CheckFailed: something that was attempted is wrong, and this is no notebook.
         KeyError: there is no such exercise.
         TypeError: the number of answers is another one.
     """
     print_anything()
     if exercise is None:
         print(progress.table([(name, load(name).title) for name in EXERCISES]))
-        return
+        return None
     report = run(exercise, _named(exercise, answers))
-    print(report)
+    in_notebook = _show(report)
+    if not report.judged:
+        print("The check itself failed in places, which says nothing about your answer. Run it again.")
     if report.attempted:
         message = progress.record(report)
         if message:
             print(message)
+    if in_notebook:
+        return Shown(report)
     if report.failed:
         raise CheckFailed(report)
+    return None
 
 
 def compare(exercise, *answers):
@@ -100,6 +115,8 @@ def compare(exercise, *answers):
 def finish(exercise, *answers):
     """Judge an answer once more, say what to do next, and return the points: the last cell of every exercise.
 
+    Where a grade is made elsewhere, these points are practice.
+
     Args:
         exercise: the id of an exercise.
         answers: the learner's objects, in the order in which the notebook defines them.
@@ -112,12 +129,33 @@ def finish(exercise, *answers):
     if not report.attempted:
         print(report.score)
     elif report.passed:
-        following = EXERCISES[EXERCISES.index(exercise) + 1:][:1]
-        then = f"Next: {following[0]}." if following else "This was the last exercise."
-        print(f"{report.score}. All solved. {then}")
+        print(f"{report.score}. All solved. {_next(exercise)}")
     else:
-        print(f"{report.score}. The check above says what is missing.")
+        number, _, words = load(exercise).lesson.partition("_")
+        print(f"{report.score}. The check above says what is missing; lesson {number} "
+              f"({words.replace('_', ' ')}) prepares for it.")
+    if report.attempted:
+        print("These points are practice where your course makes the grade elsewhere.")
     return report.points
+
+
+def _next(exercise):
+    place = EXERCISES.index(exercise) + 1
+    if place == len(EXERCISES):
+        return "This was the last exercise."
+    return f"Next: {place + 1:02} {load(EXERCISES[place]).title}."
+
+
+def _show(report):
+    """Show a report, as a table where this is a notebook; tell whether it is one."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None:
+        print(report)
+        return False
+    from IPython.display import display
+
+    display(report)
+    return True
 
 
 def _named(exercise, answers):

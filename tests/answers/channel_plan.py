@@ -6,7 +6,6 @@ import math
 import numpy
 import torch
 
-from densenet_course import accounting
 from tests.answers import Answers
 
 ANSWERS = Answers()
@@ -359,7 +358,7 @@ class a_list_kept_between_calls:
 @wrong("got 8, [64, 256, ")
 class hard_coded_for_the_example:
     def channel_plan(block_layers, growth_rate, init_channels, compression=0.5):
-        return accounting.channel_plan((6, 12, 24, 16), growth_rate=32, init_channels=64)
+        return [64, 256, 128, 512, 256, 1024, 512, 1024]
 
 
 @wrong("takes 3 positional arguments but 4 were given")

@@ -132,7 +132,7 @@ class lazy_layers_registered_convolution_first:
             return self.classifier(self.norm(x).relu().flatten(2).mean(2))
 
 
-@wrong("use torch.nn and classes of your own")
+@wrong("your answer holds torchvision.models.densenet121. It is a good one")
 class the_network_of_torchvision:
     def densenet121(num_classes=1000):
         from torchvision.models import densenet121
@@ -140,7 +140,7 @@ class the_network_of_torchvision:
         return densenet121(num_classes=num_classes)
 
 
-@wrong("your network holds torchvision.models.densenet.DenseNet")
+@wrong("your answer holds torchvision.models.densenet121")
 class the_network_of_torchvision_inside_another:
     class densenet121(nn.Module):
         def __init__(self, num_classes=1000):
@@ -153,7 +153,7 @@ class the_network_of_torchvision_inside_another:
             return self.net(x)
 
 
-@wrong("your network holds densenet_course.models.DenseNet")
+@wrong("your answer holds densenet_course.models.densenet121")
 class the_network_of_this_course:
     def densenet121(num_classes=1000):
         from densenet_course.models import densenet121
@@ -161,7 +161,7 @@ class the_network_of_this_course:
         return densenet121(num_classes)
 
 
-@wrong("your network holds densenet_course.layers.BottleneckLayer")
+@wrong("your answer holds densenet_course.layers.BottleneckLayer")
 class the_layers_of_this_course:
     class densenet121(Base):
         def make_layer(self, c):
@@ -170,7 +170,7 @@ class the_layers_of_this_course:
             return BottleneckLayer(c, 32)
 
 
-@wrong("your network holds torch.fx")
+@wrong("your answer holds torch.fx.symbolic_trace")
 class a_traced_copy:
     def densenet121(num_classes=1000):
         from torch.fx import symbolic_trace

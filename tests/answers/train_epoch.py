@@ -119,7 +119,7 @@ class gradients_by_hand_and_a_running_mean:
         return hits.float().mean().numpy()
 
 
-@right
+@wrong("your answer holds densenet_course.training.loop.train_one_epoch")
 class the_package_itself:
     def train_one_epoch(model, batches, optimizer):
         return training.train_one_epoch(model, batches, optimizer)[0]
@@ -463,7 +463,7 @@ class sums_kept_between_calls:
     evaluate = measure
 
 
-@wrong("got a tuple")
+@wrong("your answer holds densenet_course.training.loop.evaluate")
 class the_package_unchanged:
     train_one_epoch, evaluate = training.train_one_epoch, training.evaluate
 

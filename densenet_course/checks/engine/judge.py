@@ -7,6 +7,7 @@ import torch
 
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError, Unjudged, describe, texts
+from densenet_course.checks.engine.own_work import COURSE
 from densenet_course.checks.engine.plain import plain
 from densenet_course.checks.engine.report import NOT_ATTEMPTED, Finding, Report
 from densenet_course.checks.engine.state import preserved
@@ -21,10 +22,13 @@ class Exercise:
         names: what the learner defines, in the order of ``check``'s arguments.
         title: for people, as in the notebook.
         lesson: the stem of the lesson that prepares it, for instance "03_dense_block".
+        given: what an answer may take from refused packages, dotted names such as "densenet_course.layers".
+        refused: packages whose parts do not count as the learner's own work.
     """
 
-    def __init__(self, name, *, names, title, lesson):
+    def __init__(self, name, *, names, title, lesson, given=(), refused=(COURSE,)):
         self.name, self.names, self.title, self.lesson = name, tuple(names), title, lesson
+        self.given, self.refused = tuple(given), tuple(refused)
         self.parts = []
 
     def finding(self, name, *, points, of=None):
@@ -157,17 +161,30 @@ def judge(exercise, answer, seed=None):
     trial, answer = Trial(seed), Guarded(answer)
     trial.findings = [name for name, *_ in exercise.parts]
     with preserved():
-        states = {name: _status(answer, name) for name in exercise.names}
+        states = {name: _status(answer, name, exercise) for name in exercise.names}
         complaints = [_look(part, answer, trial, states) for part in exercise.parts]
     findings = (_finding(part, complaint, trial) for part, complaint in zip(exercise.parts, complaints, strict=True))
     return Report(exercise.name, tuple(findings), trial.measured)
 
 
-def _status(answer, name):
+def unjudged(exercise, error):
+    """Return the report of a check that an error ended: it says nothing about the answer."""
+    message = f"the check was ended ({describe(error)}); run it again, in a new session if it happens again"
+    return Report(exercise.name, tuple(
+        Finding(name, False, 0.0, points, message, judged=False) for name, points, *_ in exercise.parts))
+
+
+def _status(answer, name, exercise):
+    """Return ``probes.READY``, STUB or MISSING, or the complaint that stands in the way of all findings."""
     try:
-        return answer.ask(probes.status, name=name)
-    except (AnswerError, Unjudged) as error:
-        return str(error)
+        status = answer.ask(probes.status, name=name)
+        if status != probes.READY:
+            return status
+        foreign = answer.ask(probes.own_work, name=name, given=exercise.given, refused=exercise.refused,
+                             lesson=exercise.lesson)
+        return Complaint("own work", cause=foreign) if foreign else status
+    except (Complaint, Unjudged) as complaint:
+        return complaint
 
 
 def _look(part, answer, trial, states):
@@ -175,7 +192,7 @@ def _look(part, answer, trial, states):
     trial.finding, _, needs, function = part
     absence = _absence(needs, states)
     if absence is not None:
-        return Complaint(absence)
+        return absence
     try:
         function(answer, trial)
     except (Complaint, Unjudged) as complaint:
@@ -199,8 +216,8 @@ def _finding(part, complaint, trial):
 def _absence(needs, states):
     for name in needs:
         if states[name] == probes.MISSING:
-            return f"{name} is not defined. Run the cell that defines it, or check its spelling."
+            return Complaint(f"{name} is not defined. Run the cell that defines it, or check its spelling.")
     for name in needs:
         if states[name] == probes.STUB:
-            return NOT_ATTEMPTED
+            return Complaint(NOT_ATTEMPTED)
     return next((states[name] for name in needs if states[name] != probes.READY), None)

@@ -41,17 +41,27 @@ def plain(value, depth=MAX_DEPTH):
 
 def _plain_tensor(value):
     """Copy a tensor as ``torch.Tensor`` itself, without what a subclass or an attribute puts in the way."""
-    with torch._C.DisableTorchFunctionSubclass(), torch._C._DisableTorchDispatch():
+    if torch._C._dispatch_keys(value).has(torch._C.DispatchKey.Python):  # its numbers are what the subclass says
+        raise AnswerError("expected an ordinary tensor with numbers of its own")
+    with torch._C.DisableTorchFunctionSubclass():
         try:
             if torch.Tensor.layout.__get__(value) != torch.strided or torch.Tensor.is_quantized.__get__(value):
                 raise AnswerError("expected an ordinary dense tensor")
             copy = torch.Tensor.as_subclass(torch.Tensor.detach(value), torch.Tensor)
+            if copy.numel() and copy.untyped_storage().nbytes() < _bytes_reached(copy):  # reading on would crash
+                raise AnswerError("expected an ordinary tensor with numbers of its own")
             copy = torch.Tensor.to(copy, "cpu", copy=True)
         except (RuntimeError, NotImplementedError, TypeError):
             raise AnswerError("expected an ordinary tensor with numbers of its own") from None
     if type(copy) is not torch.Tensor:
         raise AnswerError("expected an ordinary tensor")
     return copy
+
+
+def _bytes_reached(tensor):
+    """Return how many bytes of its storage a tensor that is not empty reaches."""
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return (tensor.storage_offset() + last + 1) * tensor.element_size()
 
 
 def class_name(kind):
@@ -65,7 +75,7 @@ def kind_of(value):
     if issubclass(kind, type):
         return f"the class {class_name(value)}"
     if issubclass(kind, torch.Tensor):
-        with torch._C.DisableTorchFunctionSubclass(), torch._C._DisableTorchDispatch():
+        with torch._C.DisableTorchFunctionSubclass():
             return f"a tensor of shape {tuple(torch.Tensor.shape.__get__(value))}"
     if value is None:
         return "None"

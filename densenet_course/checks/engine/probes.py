@@ -11,8 +11,10 @@ from torch import nn
 
 from densenet_course.checks.engine.answer import AnswerError, kind_of, probe
 from densenet_course.checks.engine.explain import returned_nothing
+from densenet_course.checks.engine.own_work import foreign_parts, foreign_to, refusal
 
 READY, STUB, MISSING = "ready", "stub", "missing"
+RULES = "rules of own work"  # beside the learner's objects; no name of theirs
 
 
 @probe
@@ -27,14 +29,30 @@ def is_stub(value):
     """Tell whether an object is still what the exercise hands out: ``...``, or a body of ``...``."""
     if value is ... or value is None:
         return True
-    if isinstance(value, type):
-        own = [member for member in vars(value).values() if isinstance(member, types.FunctionType)]
-        forward = vars(value).get("forward")
-        if forward is not None:
-            return is_stub(forward)
-        inherits = any(base.__module__.split(".")[0] not in ("torch", "builtins") for base in value.__mro__[1:])
-        return not inherits and all(map(is_stub, own))  # a class that inherits from the learner's own may be short
-    return isinstance(value, types.FunctionType) and _body(value) in _EMPTY_BODIES
+    kind = type(value)
+    if kind in (staticmethod, classmethod):
+        return is_stub(value.__func__)
+    if issubclass(kind, type):
+        return kind is type and _is_stub_class(value)
+    return kind is types.FunctionType and _body(value) in _EMPTY_BODIES
+
+
+def _is_stub_class(kind):
+    """Tell whether a class has no code of its own, nor inherits any; only ``forward`` counts where there is one."""
+    own = {name: value for name, value in vars(kind).items() if name not in _OF_EVERY_CLASS}
+    if "forward" in own:
+        return is_stub(own["forward"])
+    inherits = any(base not in (object, nn.Module) for base in kind.__mro__[1:])
+    return not inherits and all(map(is_stub, own.values()))
+
+
+class _Bare:
+    """What every class has: its name, its documentation and the like."""
+
+    field: int
+
+
+_OF_EVERY_CLASS = frozenset(vars(_Bare))
 
 
 def _body(function):
@@ -62,6 +80,24 @@ class _Empty(nn.Module):
 
 
 _EMPTY_BODIES = [_body(f) for f in (_empty, _not_implemented, _not_implemented_call, _Empty.__init__)]
+
+
+@probe
+def own_work(objects, name, given, refused, lesson):
+    """Look for work of others in what a name holds, and from now on in every network that ``build`` makes.
+
+    Args:
+        objects: the learner's objects.
+        name: which of them.
+        given, refused: see ``own_work.foreign_to``.
+        lesson: the stem of the lesson that shows how.
+
+    Returns:
+        What to say to the learner, or "".
+    """
+    objects[RULES] = given, refused, lesson
+    found = foreign_to(objects[name], given, refused)
+    return refusal(found, lesson) if found else ""
 
 
 @probe
@@ -170,6 +206,10 @@ def build(objects, name, arguments, keywords=None):
         raise AnswerError(f"{name} gave {kind_of(module)} itself. Did you forget the brackets that make an instance?")
     if not isinstance(module, nn.Module):
         raise AnswerError(f"what {name} gave", "an nn.Module", kind_of(module), returned_nothing(module))
+    if RULES in objects:
+        *rules, lesson = objects[RULES]
+        if found := foreign_parts(module, *rules):
+            raise AnswerError("own work", cause=refusal(found[0], lesson))
     return module
 
 

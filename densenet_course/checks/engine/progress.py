@@ -6,6 +6,7 @@ from pathlib import Path
 from densenet_course.files import write_json
 
 FILE = Path("progress.json")
+MOST_POINTS = 1_000  # of one exercise
 
 
 def load(path=FILE):
@@ -17,17 +18,24 @@ def load(path=FILE):
     path = Path(path)
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        return {str(k): {"points": float(v["points"]), "max_points": float(v["max_points"])}
-                for k, v in entries.items()}, ""
+        return {str(name): _valid(entry) for name, entry in entries.items()}, ""
     except FileNotFoundError:
         return {}, ""
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         aside = path.with_suffix(".damaged")
         try:
             path.replace(aside)
         except OSError:
             return {}, f"{path} cannot be read; progress starts anew."
         return {}, f"{path} could not be read and was set aside as {aside}; progress starts anew."
+
+
+def _valid(entry):
+    """Return an entry with its fields only; what no check can have given is refused."""
+    points, most = entry["points"], entry["max_points"]
+    if {type(points), type(most)} - {int, float} or not 0 <= points <= most <= MOST_POINTS:
+        raise ValueError(f"{points!r} of {most!r} points")
+    return {"points": float(points), "max_points": float(most)}
 
 
 def record(report, path=FILE):

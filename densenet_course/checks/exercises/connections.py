@@ -7,7 +7,7 @@ from densenet_course.checks.kinds.functions import expect_values
 
 EXERCISE = Exercise(
     "connections", names=["count_connections", "channels_after"], title="Count links and channels",
-    lesson="01_why_dense_connections",
+    lesson="01_why_dense_connections", given=["densenet_course.layers"],
 )
 
 LINKS = (

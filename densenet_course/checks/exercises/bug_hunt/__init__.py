@@ -17,7 +17,8 @@ BUGS = (  # in the notebook's order: the name, what looks for the symptom, what 
     ("SavingLayer", saving.statistics_move_once, saving.memory_is_saved),
 )
 
-EXERCISE = Exercise("bug_hunt", names=[name for name, _, _ in BUGS], title="Bug hunt", lesson="09_memory_and_speed")
+EXERCISE = Exercise("bug_hunt", names=[name for name, _, _ in BUGS], title="Bug hunt",
+                    lesson="09_memory_and_speed", given=["densenet_course"])
 
 for _name, _symptom, _cause in BUGS:
     EXERCISE.finding(f"{_name}: symptom", points=1, of=_name)(_symptom)

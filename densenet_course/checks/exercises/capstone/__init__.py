@@ -14,6 +14,7 @@ from densenet_course.checks.exercises.capstone.training import count, examine, t
 
 EXERCISE = Exercise(
     "capstone", names=["build_model"], title="Capstone: a DenseNet under a budget", lesson="14_capstone",
+    given=["densenet_course"],
 )
 NAME, CLASSES = "build_model", 10
 MAX_PARAMETERS = 100_000

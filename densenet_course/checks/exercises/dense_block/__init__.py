@@ -15,7 +15,8 @@ from densenet_course.checks.exercises.dense_block import connectivity
 from densenet_course.checks.exercises.dense_block.mistakes import MISFIT, SLIPS, SUSPECTS, notes, slips
 from densenet_course.checks.kinds.modules import ModuleCase
 
-EXERCISE = Exercise("dense_block", names=["DenseBlock"], title="The dense block", lesson="03_dense_block")
+EXERCISE = Exercise("dense_block", names=["DenseBlock"], title="The dense block", lesson="03_dense_block",
+                    given=["densenet_course.layers.conv_block"])
 EXPLAINED = explained((*MISFIT, *BLOCK))
 
 

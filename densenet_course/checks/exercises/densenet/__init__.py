@@ -12,7 +12,8 @@ from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.densenet.mistakes import SLIPS, config, network
 from densenet_course.checks.kinds.networks import NetworkCase
 
-EXERCISE = Exercise("densenet", names=["DenseNet"], title="A whole DenseNet", lesson="06_small_densenet")
+EXERCISE = Exercise("densenet", names=["DenseNet"], title="A whole DenseNet", lesson="06_small_densenet",
+                    given=["densenet_course.layers"])
 GOLDEN = ((16, 16, 16), 12, 24, 10, 3)
 
 

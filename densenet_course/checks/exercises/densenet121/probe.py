@@ -1,4 +1,4 @@
-"""What is asked of an answer to densenet121: build it, refuse the work of others, load weights in order, run it."""
+"""What is asked of an answer to densenet121: build it, load weights in order, run it."""
 
 from collections import deque
 
@@ -7,8 +7,6 @@ import torch
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import probe
 from densenet_course.checks.kinds.networks import mend_biases
-
-FOREIGN = ("torchvision", "timm", "densenet_course", "keras", "torch.jit", "torch.fx")
 
 
 @probe
@@ -23,13 +21,10 @@ def play(objects, name, arguments, script, weights=None):
         weights: {"parameters": tensors, "buffers": tensors}, each in order of registration; None leaves what is there.
 
     Returns:
-        {"foreign": classes that others wrote; and where there is none "parameters": [(name, shape, requires_grad)],
+        {"parameters": [(name, shape, requires_grad)],
         "misfits": how many tensors found no partner, "replies": one for each step}
     """
     module = probes.build(objects, name, arguments)
-    foreign = foreign_classes(module)
-    if foreign:
-        return {"foreign": foreign}
     images = next((step["images"] for step in script if "images" in step), torch.zeros(2, 3, 64, 64))
     _, parameters = probes.perform_script(module, [{"do": "warm up", "images": images}, {"do": "parameters"}])
     misfits = 0
@@ -38,13 +33,7 @@ def play(objects, name, arguments, script, weights=None):
         misfits = load_in_order(module.parameters(), weights["parameters"])
         misfits += load_in_order((b for b in module.buffers() if b.is_floating_point()), weights["buffers"])
     replies = [] if misfits else probes.perform_script(module, script)
-    return {"foreign": [], "parameters": parameters, "misfits": misfits, "replies": replies}
-
-
-def foreign_classes(module):
-    """List the classes of a network's parts that are neither of torch.nn nor the learner's, the outermost first."""
-    names = (f"{kind.__module__}.{kind.__qualname__}" for part in module.modules() for kind in type(part).__mro__)
-    return [name for name in dict.fromkeys(names) if name.startswith(tuple(f"{origin}." for origin in FOREIGN))]
+    return {"parameters": parameters, "misfits": misfits, "replies": replies}
 
 
 @torch.no_grad()

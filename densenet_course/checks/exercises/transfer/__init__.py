@@ -9,7 +9,8 @@ from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.transfer.prepared import NAME, Trial
 from densenet_course.checks.kinds import given
 
-EXERCISE = Exercise("transfer", names=[NAME], title="A new classifier on frozen features", lesson="02_conv_block")
+EXERCISE = Exercise("transfer", names=[NAME], title="A new classifier on frozen features",
+                    lesson="11_transfer_learning")
 LIBRARIES = ("torchvision", "course")
 NO_CLASSIFIER = "there is no Linear of the right size, so this could not be tried."
 
