@@ -140,7 +140,7 @@ class Guarded:
         try:
             return plain(self.answer.ask(probe, **request))
         except AnswerError as error:
-            raise AnswerError(**texts(error)) from None
+            raise AnswerError(**texts(error) or {"what": "an error came back without words"}) from None
         except Unjudged:
             raise
         except Exception as error:  # its process is dead, or sends what cannot be read
@@ -178,10 +178,12 @@ def _status(answer, name, exercise):
     """Return ``probes.READY``, STUB or MISSING, or the complaint that stands in the way of all findings."""
     try:
         status = answer.ask(probes.status, name=name)
-        if status != probes.READY:
+        if status in (probes.MISSING, probes.STUB):
             return status
         foreign = answer.ask(probes.own_work, name=name, given=exercise.given, refused=exercise.refused,
                              lesson=exercise.lesson)
+        if type(foreign) is not str or status != probes.READY:
+            return Complaint("no answer came back that could be read")
         return Complaint("own work", cause=foreign) if foreign else status
     except (Complaint, Unjudged) as complaint:
         return complaint
