@@ -16,7 +16,8 @@ from densenet_course.checks.exercises.features.outputs import (
 from densenet_course.checks.exercises.features.untouched import hold_hooks, hold_modes, hold_modules, hold_state
 from densenet_course.checks.kinds import given
 
-EXERCISE = Exercise("features", names=[NAME], title="The output of any layer", lesson="08_densenet121")
+EXERCISE = Exercise("features", names=[NAME], title="The output of any layer",
+                    lesson="10_what_the_layers_learn")
 
 
 @EXERCISE.finding("values", points=2)
