@@ -215,17 +215,20 @@ def test_an_interrupt_ends_the_check_at_once():
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="POSIX only")
 def test_a_timer_of_the_answers_does_not_escape():
-    def bomb(*_):
-        raise RuntimeError("boom")
+    def bomb(_, frame):
+        while frame is not None and frame.f_code is not judge.__code__:
+            frame = frame.f_back
+        if frame is None:  # not in the check yet
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        else:
+            raise RuntimeError("boom")
 
     before = signal.signal(signal.SIGALRM, bomb)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-        try:
-            report = run("conv_block", {"conv_block": BLOCK})
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        report = run("conv_block", {"conv_block": BLOCK})
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert report.exercise == "conv_block"
 
