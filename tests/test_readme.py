@@ -2,9 +2,11 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
@@ -72,6 +74,24 @@ def test_commands_of_the_guides_exist(page):
     for path in re.findall(r"(?<![\w/.])((?:benchmarks|tests|notebooks|densenet_course|figures)/[\w/.-]+\w)", text):
         if not re.search(r"ID|NN|NAME", path):
             assert (ROOT / path).exists() or list(ROOT.glob(f"{path}*")), f"{page} names {path}"
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_pages_name_the_one_address(page):
+    home = tomllib.loads(read("pyproject.toml"))["project"]["urls"]["Homepage"].removeprefix("https://github.com/")
+    name = home.split("/")[1]
+    address = re.compile(rf"(?:github\.com|/gh|/github)/([\w.-]+/{name})\b|//([\w-]+)\.github\.io/")
+    for repository, host in address.findall(read(page)):
+        assert (repository or f"{host}/{name}") == home, page
+
+
+def test_the_website_is_published_from_main_only():
+    workflow = yaml.safe_load(read(".github/workflows/pages.yml"))
+    jobs, events = workflow["jobs"], workflow[True]  # YAML reads the key "on" as true
+    assert "pull_request" in events and events["push"]["branches"] == ["main"]
+    assert "make site" in [step.get("run") for step in jobs["build"]["steps"]]
+    assert jobs["deploy"]["if"] == "github.event_name != 'pull_request'"
+    assert workflow["permissions"] == {"contents": "read"}, "only the job that publishes may write"
 
 
 def test_the_api_page_lists_what_the_lessons_import():

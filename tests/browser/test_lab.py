@@ -16,7 +16,7 @@ from test_site import tagged
 ROOT = Path(__file__).resolve().parents[2]
 LESSON = "03_dense_block.ipynb"
 SCREEN = {"width": 1280, "height": 900}
-PATIENCE = 180_000  # ms; the lesson's cells take half a minute on two quiet cores
+PATIENCE = 400_000  # ms; the lesson's cells take half a minute on two quiet cores, and a busy machine is not at fault
 
 ERROR = '[data-mime-type$="error"], [data-mime-type$="stderr"]'
 # One entry for each code cell, in order. A cell whose source is folded away has no prompt.
@@ -58,7 +58,7 @@ def lab(tmp_path_factory):
             server.wait(timeout=30)
 
 
-def wait_for(url, server, log, seconds=60):
+def wait_for(url, server, log, seconds=PATIENCE / 1000):
     """Wait until a server answers."""
     last = time.monotonic() + seconds
     while time.monotonic() < last and server.poll() is None:
