@@ -112,7 +112,9 @@ def _device():
     elif device.type == "mps":
         name = "MPS, Apple GPU"
     else:
-        name = f"CPU, {torch.get_num_threads()} threads, {'with' if has_bf16(device) else 'without'} bf16 units"
+        threads = torch.get_num_threads()
+        units = "with bf16 units" if has_bf16(device) else "without bf16 units"
+        name = f"CPU, {threads} thread{'s' if threads > 1 else ''}, {units}"
     yield Finding("device", name)
     yield Finding("training uses", str(choose_precision(device)))
 

@@ -67,7 +67,7 @@ def test_sawtooth_refuses_what_is_no_network():
 
 
 def bars(figure):
-    return [round(p.get_height()) for p in figure.axes[0].patches if isinstance(p, Rectangle)]
+    return [round(p.get_width()) for p in figure.axes[0].patches if isinstance(p, Rectangle)]
 
 
 def test_waist_and_transition_bars_are_the_live_channels():

@@ -1,6 +1,5 @@
 """The wiring pictures match the arithmetic, and lesson 01 measures what the package measures."""
 
-import ast
 from pathlib import Path
 
 import pytest
@@ -8,13 +7,15 @@ import torch
 from matplotlib import pyplot as plt
 
 from densenet_course.accounting import connections
-from densenet_course.figures import gradients
 from densenet_course.figures.connections import dense_connectivity, three_stacks
-from densenet_course.figures.gradients import KINDS, gradient_norms, measure
+from densenet_course.figures.gradients import gradient_norms
 from densenet_course.figures.images import image_grid
+from densenet_course.studies import gradients
+from densenet_course.studies.gradients import KINDS, direct_share, first_over_last, measure
+from tests.notebook_rules import definitions
 
 SOURCE = Path(__file__).parent.parent / "notebooks" / "source" / "01_why_dense_connections.py"
-SHARED = {"relu_conv", "join", "stack", "run_stack", "class_loss", "measure"}
+SHARED = {"combine", "run_stack"}
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,9 @@ def test_gradient_norms_draws_a_panel_for_each_setting_and_a_line_for_each_stack
     assert all(ax.get_yscale() == "log" for ax in figure.axes)
     first = figure.axes[0].lines[0]
     assert list(first.get_xdata()) == [1, 2] and list(first.get_ydata()) == [1e-9, 1.0]
-    assert "plain 1e-09 at layer 1" in figure.alt_text
+    assert [line.get_ydata()[0] for line in (figure.axes[0].lines[1], figure.axes[1].lines[0])] == [0.5, 3.0]
+    assert "plain 1e-09; dense 0.5" in figure.alt_text
+    assert any(text.get_text() == "to 1e-09" for text in figure.axes[0].texts)  # it runs out of the picture
     styles = {(line.get_marker(), line.get_linestyle()) for ax in figure.axes for line in ax.lines}
     assert len(styles) == 3
     assert len(figure.legends[0].get_texts()) == 3
@@ -86,20 +89,20 @@ def test_measure_is_repeatable_and_shows_what_the_lesson_says():
     assert measure("dense") == pytest.approx(lengths["dense"])
     assert lengths["plain"][0] < 1e-7 * lengths["plain"][-1]
     assert 0.3 < lengths["dense"][0] / lengths["dense"][-1] < 3
+    assert first_over_last("dense", seeds=[0]) == [pytest.approx(lengths["dense"][0] / lengths["dense"][-1])]
+
+
+def test_the_last_layer_hears_the_classifier_alone():
+    shares = direct_share("BatchNorm and He", num_layers=4)
+    assert len(shares) == 4 and shares[-1] == pytest.approx(1, abs=1e-4) and shares[0] < 0.99
 
 
 def functions(path):
     """Collect the shared functions, docstrings and comments aside."""
-    found = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and node.name in SHARED:
-            if ast.get_docstring(node):
-                node.body = node.body[1:]
-            found[node.name] = ast.dump(node)
-    return found
+    return {name: code for name, code in definitions(path.read_text(encoding="utf-8")).items() if name in SHARED}
 
 
-def test_lesson_builds_the_stacks_that_the_package_measures():
+def test_lesson_builds_the_wirings_that_the_package_measures():
     lesson, package = functions(SOURCE), functions(Path(gradients.__file__))
     assert set(lesson) == SHARED
     assert lesson == package

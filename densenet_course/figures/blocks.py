@@ -150,9 +150,15 @@ def concatenation_step(block, images):
             axes.imshow(tile, cmap="gray", extent=(x + 0.08, x + 0.92, 1.25 * y + 0.92, 1.25 * y + 0.08))
             frame = {"fill": False, "edgecolor": COLOURS["input" if x < enters else "new"], "linewidth": 3}
             axes.add_patch(Rectangle((x + 0.08, 1.25 * y + 0.08), 0.84, 0.84, **frame))
-    names = [*(f"layer {i} reads" for i in range(1, len(rows))), "leave"]
-    labels = [f"{name} {row.shape[1]}" for name, row in zip(names, rows, strict=True)]
-    axes.set(xlim=(0, widest), ylim=(1.25 * len(rows) - 0.2, -0.05), xticks=[], aspect="equal")
+    labels = [*(f"layer {i} reads {row.shape[1]}" for i, row in enumerate(rows[:-1], start=1)),
+              f"{rows[-1].shape[1]} leave"]
+    axes.set(xlim=(0, widest), ylim=(1.25 * len(rows) - 0.2, -0.05), aspect="equal")
+    if widest == rows[-1].shape[1]:  # nothing was lost on the way, so the columns belong to the input and the layers
+        edges = [0, *(row.shape[1] for row in rows)]
+        groups = ["input", *(f"of layer {i}" for i in range(1, len(rows)))]
+        axes.set_xticks([(a + b) / 2 for a, b in pairwise(edges)], groups, fontsize=10.5)
+    else:
+        axes.set_xticks([])
     axes.set_yticks([1.25 * y + 0.5 for y in range(len(rows))], labels, fontsize=10.5)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -187,7 +193,7 @@ def reader_matrix(block, images, *, title="Who reads whose maps"):
                 missing.append(f"{reader} does not read {source}")
     axes.set(xlim=(-0.5, last + 0.5), ylim=(last + 0.5, -0.5))
     axes.set_title(title, fontsize=11.5)
-    axes.set_xlabel("whose maps (source)", fontsize=10.5)
+    axes.set_xlabel("source of the maps", fontsize=10.5)
     axes.set_ylabel("reader", fontsize=10.5)
     axes.set_xticks(range(last + 1), sources, fontsize=10)
     axes.set_yticks(range(last + 1), readers, fontsize=10)

@@ -60,7 +60,7 @@ def draw_channels(axes, network, *, line="-", marker="o"):
         colour, width = (COLOURS["transition"], 2.8) if cut else (COLOURS["new"], 1.8)
         axes.plot([left, right], [steps[left][1], steps[right][1]], color=colour, linewidth=width, linestyle=line)
     heights = [steps[x][1] for x in ends]
-    axes.plot(ends, heights, linestyle="none", marker=marker, markersize=5, color=COLOURS["ink"])
+    axes.plot(ends, heights, linestyle="none", marker=marker, markersize=4, color=COLOURS["ink"])
     axes.set(xlabel="place in the network (stem = 0, then layers and transitions)", ylabel="channels")
     return [(x, steps[x][1], -15 if steps[x][0] == "transition" else 6) for x in ends]
 
@@ -85,8 +85,13 @@ def channels_by_depth(networks=None):
         text = f"{label}\nends with {channels:,}"
         axes.annotate(text, (x, channels), (8, 0), textcoords="offset points", va="center")
         said.append(f"{label}: " + " → ".join(f"{c:,}" for _, c, _ in ends))
-    axes.set_xlim(-1, 1.3 * max(len(channel_steps(n)) for n in networks.values()))
+    axes.set_xlim(-1, max(len(channel_steps(n)) for n in networks.values()) - 0.5)
     axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
+    first = next(iter(networks.values()))
+    ends = [x for x, (kind, _) in enumerate(channel_steps(first)) if kind != "layer"] + [len(channel_steps(first))]
+    for number, (left, right) in enumerate(pairwise(ends), start=1):
+        name = f"block {number}" if right - left > 8 else number  # a short block has no room for the word
+        axes.text((left + right - 1) / 2, 10, name, ha="center", va="bottom", fontsize=9.5)
     axes.plot([], [], color=COLOURS["new"], label="dense block: +k a layer")
     axes.plot([], [], color=COLOURS["transition"], linewidth=2.6, label="transition: × θ")
     axes.legend(frameon=False, loc="upper left", fontsize=10)
@@ -100,26 +105,28 @@ def default_networks():
 
 
 def draw_stages(axes, stages, links):
-    """Draw stacks of maps as bars, as tall as their channels and as wide as their maps, joined by labelled wedges.
+    """Draw maps as bars from top to bottom, as wide as their channels and as tall as their maps, joined by wedges.
 
     Args:
         axes: where to draw.
-        stages: (channels, bar width, colour, hatch, label) of each stack.
+        stages: (channels, side of a map, colour, hatch, label) of each stack of maps.
         links: the label between each stack and the next.
     """
-    tallest = max(stage[0] for stage in stages)
-    for x, (channels, width, colour, hatch, label) in enumerate(stages):
-        axes.add_patch(Rectangle((x - width / 2, -channels / 2), width, channels, facecolor=colour,
+    widest, tallest = (max(stage[i] for stage in stages) for i in (0, 1))
+    top, gap, foot = 0.0, 0.75, None
+    for (channels, side, colour, hatch, label), link in zip(stages, ["", *links], strict=True):
+        if foot is not None:
+            (x, y) = foot
+            corners = [(-x, y), (x, y), (channels / 2, top), (-channels / 2, top)]
+            axes.add_patch(Polygon(corners, facecolor=COLOURS["input"], alpha=0.2))
+            axes.text(0, (y + top) / 2, link, ha="center", va="center", fontsize=10)
+        height = side / tallest
+        axes.add_patch(Rectangle((-channels / 2, top - height), channels, height, facecolor=colour,
                                  edgecolor=COLOURS["ink"], hatch=hatch))
-        axes.text(x, -0.53 * tallest, label, ha="center", va="top")
-        axes.text(x, channels / 2 + 0.02 * tallest, f"{channels}", ha="center", va="bottom", weight="bold")
-    for x, label in enumerate(links):
-        (before, wide), (after, narrow) = stages[x][:2], stages[x + 1][:2]
-        left, right = x + wide / 2, x + 1 - narrow / 2
-        corners = [(left, before / 2), (right, after / 2), (right, -after / 2), (left, -before / 2)]
-        axes.add_patch(Polygon(corners, facecolor=COLOURS["input"], alpha=0.2))
-        axes.text((left + right) / 2, 0, label, ha="center", va="center", fontsize=10)
-    axes.set(xlim=(-0.45, len(stages) - 0.55), ylim=(-0.72 * tallest, 0.62 * tallest))
+        axes.text(0.55 * widest, top - height / 2, f"{channels} channels\n{label}", ha="left", va="center")
+        foot = (channels / 2, top - height)
+        top -= height + gap
+    axes.set(xlim=(-0.52 * widest, 1.05 * widest), ylim=(foot[1] - 0.05, 0.05))
     axes.axis("off")
 
 
@@ -144,12 +151,12 @@ def bottleneck_waist(layer):
     first, second = only_convolutions(layer, expected=2)
     figure, axes = new_figure(height=3.4)
     stages = [
-        (first.in_channels, 0.16, COLOURS["input"], "", "read: C"),
-        (first.out_channels, 0.16, COLOURS["bottleneck"], "//", "waist"),
-        (second.out_channels, 0.16, COLOURS["new"], "..", "new maps: k"),
+        (first.in_channels, 1, COLOURS["input"], "", "read: C"),
+        (first.out_channels, 1, COLOURS["bottleneck"], "//", "waist"),
+        (second.out_channels, 1, COLOURS["new"], "..", "new maps: k"),
     ]
     weights = [conv.weight.numel() for conv in (first, second)]
-    draw_stages(axes, stages, [f"1×1 conv\n{weights[0]:,} weights", f"3×3 conv\n{weights[1]:,} weights"])
+    draw_stages(axes, stages, [f"1×1 conv, {weights[0]:,} weights", f"3×3 conv, {weights[1]:,} weights"])
     return describe(figure, f"A bottleneck layer reads {first.in_channels} channels; a 1×1 convolution of "
                     f"{weights[0]:,} weights brings them to {first.out_channels}, a 3×3 convolution of {weights[1]:,} "
                     f"weights to {second.out_channels} new maps.")
@@ -169,11 +176,11 @@ def transition_steps(layer, size=8):
     before, after, half = conv.in_channels, conv.out_channels, size // 2
     figure, axes = new_figure(height=3.0)
     stages = [
-        (before, 0.3, COLOURS["input"], "", f"block's output\n{size}×{size} pixels"),
-        (after, 0.3, COLOURS["transition"], "//", f"after the 1×1\n{size}×{size} pixels"),
-        (after, 0.15, COLOURS["transition"], "//", f"after pooling\n{half}×{half} pixels"),
+        (before, size, COLOURS["input"], "", f"of {size}×{size} pixels"),
+        (after, size, COLOURS["transition"], "//", f"of {size}×{size} pixels"),
+        (after, half, COLOURS["transition"], "//", f"of {half}×{half} pixels"),
     ]
-    draw_stages(axes, stages, ["BN → ReLU →\n1×1 conv", "2×2 average,\nstride 2"])
+    draw_stages(axes, stages, ["BN → ReLU → 1×1 conv", "2×2 average"])
     return describe(figure, f"A transition: {before} channels of {size}×{size} pixels become {after} channels by a 1×1 "
                     f"convolution, and 2×2 average pooling leaves {half}×{half} pixels.")
 

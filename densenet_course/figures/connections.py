@@ -22,22 +22,29 @@ def dense_connectivity(num_layers=5, *, in_channels=3, growth_rate=10):
     """
     if not 1 <= num_layers <= MAX_LAYERS:
         raise ValueError(f"num_layers: expected 1 to {MAX_LAYERS} so that the labels stay legible, got {num_layers}")
-    figure, ax = canvas(height=3.45)
     size = (0.78, 0.72)
-    pitch = (MAX_WIDTH - size[0] - 0.06) / num_layers
-    centres = [(0.03 + size[0] / 2 + i * pitch, 1.78) for i in range(num_layers + 1)]
+    room = 0.42  # for the arrow that leaves
+    pitch = (MAX_WIDTH - size[0] - room) / num_layers
+    above, below = (size[1] / 2 + 0.02 + 0.75 * (0.14 + rise(num_layers) * passed) for passed in
+                    (num_layers, num_layers - 1 if num_layers > 2 else 0))
+    figure, ax = canvas(height=above + below + 0.5)
+    middle = below + 0.4
+    centres = [(0.03 + size[0] / 2 + i * pitch, middle) for i in range(num_layers + 1)]
     reads = layer_inputs(in_channels, num_layers=num_layers, growth_rate=growth_rate)
     box(ax, centres[0], size, f"input\n{in_channels} maps", "input")
     for i in range(1, num_layers + 1):
-        box(ax, centres[i], size, f"layer {i}\nreads {reads[i - 1]}\nadds {growth_rate}", "new")
+        box(ax, centres[i], size, f"layer {i}\nreads {reads[i - 1]}\n+{growth_rate} maps", "new")
     dense_links(ax, centres, size)
     links = connections(num_layers)
     leaving = channels_after(in_channels, num_layers=num_layers, growth_rate=growth_rate)
+    end = centres[-1][0] + size[0] / 2
+    arrow(ax, [(end + 0.02, middle), (MAX_WIDTH - 0.02, middle)], "ink", "output")
+    ax.text((end + MAX_WIDTH) / 2, middle + 0.06, f"{leaving}\nmaps", ha="center", va="bottom", fontsize=10)
     ax.text(0.03, 0.06, f"{num_layers} layers: {num_layers} · {num_layers + 1} / 2 = {links} links", va="bottom")
-    ax.text(MAX_WIDTH - 0.03, 0.06, f"{in_channels} + {num_layers} · {growth_rate} = {leaving} maps leave the block",
+    ax.text(MAX_WIDTH - 0.03, 0.06, f"{in_channels} + {num_layers} · {growth_rate} = {leaving} maps leave",
             ha="right", va="bottom")
     return describe(figure, (
-        f"A dense block as a row of boxes: the input with {in_channels} maps, then {num_layers} layers that add "
+        f"A dense block as a row of boxes: the input with {in_channels} maps, then {num_layers} layers that append "
         f"{growth_rate} maps each. Arrows run from the input to every layer and from each layer to every later one, "
         f"{links} in all. The layers read {', '.join(map(str, reads))} maps; {leaving} leave the block."
     ))
@@ -48,7 +55,7 @@ def three_stacks():
     figure, ax = canvas(height=4.3)
     rows = {
         "plain": (3.72, "Plain: a layer reads only what the layer before it made."),
-        "residual": (2.62, "Residual: a layer's maps are added to what came before (⊕)."),
+        "residual": (2.62, "Residual: a layer's maps are added to what came before (⊕; black: a sum)."),
         "dense": (0.9, "Dense: a layer's maps are put beside all that came before."),
     }
     size = (0.9, 0.46)
@@ -62,7 +69,8 @@ def three_stacks():
         {"plain": plain_links, "residual": residual_links, "dense": dense_links}[kind](ax, centres, size)
     return describe(figure, (
         "Three rows, each with an input and three layers. Plain: one arrow from each box to the next, 3 links. "
-        "Residual: the same, and a bypass around each layer to a plus sign, where old and new maps are added. "
+        "Residual: the same, and a bypass around each layer to a plus sign, where old and new maps are added; "
+        "black arrows carry sums. "
         "Dense: arrows from the input and from every layer to each later layer, 6 links, nothing added up."
     ))
 
@@ -112,13 +120,14 @@ def residual_links(ax, centres, size):
         arrow(ax, [(start, height), (start, top), (plus[i], top), (plus[i], height + 0.1)], role, f"bypass-{i}")
         ax.add_patch(Circle((plus[i], height), 0.09, facecolor="white", edgecolor=COLOURS["ink"], gid=f"plus-{i}"))
         ax.text(plus[i], height - 0.005, "+", ha="center", va="center", fontsize=11)
+    arrow(ax, [(plus[-1] + 0.11, height), (plus[-1] + 0.29, height)], "ink", "output")
 
 
 def dense_links(ax, centres, size):
     """Join each box to all later ones: neighbours straight, others in arcs, from even boxes above, from odd below."""
     plain_links(ax, centres, size)
     last, half = len(centres) - 1, size[1] / 2 + 0.02
-    step = min(0.31, 1.5 / last)  # inches an arc rises for each box it passes; the longest stays inside the canvas
+    step = rise(last)
     for source in range(last - 1):
         side = 1 if source % 2 == 0 else -1
         for target in range(source + 2, last + 1):
@@ -129,6 +138,11 @@ def dense_links(ax, centres, size):
             peak = base + side * (0.14 + step * (target - source))
             curve = [(start, base), (start, peak), (end, peak), (end, base)]
             arrow(ax, curve, role_of(source), f"link-{source}-{target}")
+
+
+def rise(last):
+    """Return the inches that an arc rises for each box it passes, so that the longest stays inside the canvas."""
+    return min(0.31, 1.5 / last)
 
 
 def role_of(source):

@@ -1,235 +1,277 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# Before you build a DenseNet, make sure that machine, device and data are ready, and see how a lesson works.
+# **Is your machine ready, and what will you be able to build at the end?**
 #
-# Afterwards you can
-# - read the report on your machine and mend what it marks;
-# - work through a lesson by predict → run → read, and start over when a notebook is muddled;
-# - load the images of the course and name the ten classes.
+# After this lesson you can
+# - classify clothes with the network that you will build, and read what it gets wrong;
+# - work through a lesson by predict → run → read, and start over when cells have run
+#   out of order;
+# - read the report on your machine, load the images, and use a check.
 #
-# About 15 minutes. Read before: nothing. You should know Python, PyTorch tensors and what a ResNet is.
+# About 15 minutes. You should know Python, PyTorch tensors and what a ResNet is.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already
     import subprocess
 
     course = "git+https://github.com/densenet-course/densenet-course"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "d2l==1.0.3", course], check=True)
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+    subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
 # %% [markdown]
-# The cell above does nothing on your own machine; on Colab it installs the course. Every lesson begins with it and
-# a cell of imports, like this.
+# The folded cell above installs the course on Colab and does nothing elsewhere. Every
+# lesson begins with it and with a cell of imports. Run a cell with Shift+Enter.
 
 # %%
 import torch
 
-from densenet_course.data import CLASS_NAMES, load, prepare
+from densenet_course.data import CLASS_NAMES, load, normalise, prepare
 from densenet_course.doctor import print_report
 from densenet_course.figures import show
-from densenet_course.figures.connections import dense_connectivity
 from densenet_course.figures.images import image_grid
+from densenet_course.lesson import expected
+from densenet_course.models import class_densenet
 from densenet_course.training import choose_device
 
-torch.manual_seed(0)
-device = choose_device()
+_ = torch.manual_seed(0)
 
 # %% [markdown]
-# ## Is the machine ready?
+# ## The goal
 #
-# Run the next cell with Shift+Enter. A ✓ means that something is there; a ! means that it is missing, and the
-# arrow below says what to do.
+# Here are ten pictures from the test set of FashionMNIST, one of each class. No network
+# of this course has been trained on them.
 
 # %%
-ready = print_report()
+images, labels = load("test", prepare())
+first_of_class = [(labels == label).nonzero()[0].item() for label in range(10)]
+pictures = images[first_of_class]  # (10, 1, 28, 28)
+show(image_grid(pictures, CLASS_NAMES))
 
 # %% [markdown]
-# The line `device` says where training will run, and the line below it with what precision. A CPU is enough for
-# every lesson. The line `FashionMNIST` may show a ! on a fresh machine; we fetch the data further down.
+# *The ten classes; shirt, T-shirt, pullover and coat share an outline.*
 #
-# `choose_device()` picks the device by itself, so that no lesson has to be edited. Put a tensor there:
+# The course package holds a small DenseNet, trained as lesson 07 trains it. A blind
+# guess is right once in ten. **Predict** how many of the ten it names rightly.
 
-# %%
-torch.ones(2, 3, 8, 8, device=device).device
+# %% tags=["hide-output"]
+model = class_densenet(weights="DEFAULT").eval()
+with torch.no_grad():
+    answers = model(normalise(pictures)).argmax(dim=1)  # (10,)
+for label, answer in enumerate(answers.tolist()):
+    print(f"{CLASS_NAMES[label]:12} → {CLASS_NAMES[answer]}")
 
 # %% [markdown]
-# Yours may read `cuda:0` or `mps:0` where the stored page reads `cpu`. The lessons run unchanged on all three.
+# All ten. That is the goal: in lessons 01 to 06 you build this network from its parts,
+# in lesson 07 you train it, and in lesson 08 the same parts become DenseNet-121.
+#
+# Ten pictures prove little, though. **Predict** which two classes it confuses most
+# often among the first 1,000 test images, and what share of the 1,000 it names rightly.
+
+# %% tags=["hide-output"]
+with torch.no_grad():
+    answers = model(normalise(images[:1000])).argmax(dim=1)  # (1000,)
+wrong = answers != labels[:1000]
+pairs = torch.stack([labels[:1000], answers], dim=1)[wrong]  # (mistakes, 2)
+pair, count = pairs.sort(dim=1).values.unique(dim=0, return_counts=True)
+names = [CLASS_NAMES[label] for label in pair[count.argmax()].tolist()]
+print(f"right: {1 - wrong.float().mean():.1%}; most confused: {' and '.join(names)}")
+
+# %% tags=["remove-cell"]
+assert answers.shape == (1000,) and wrong.float().mean() < 0.1
+assert "Shirt" in names
+
+# %% [markdown]
+# More than nine in ten, and a shirt is most often half of the mistake. Lesson 07 looks
+# at the mistakes one by one.
 #
 # ## How a lesson works: predict, run, read
 #
-# The text asks you to **predict** a result. Say it aloud or write it down, then run the cell, then read the
-# sentence below it. A wrong prediction shows you what to think about.
+# The text asks you to **predict** a result, as it just did. Say it aloud or write it
+# down, then run the cell, then read the text below it. A wrong prediction shows you
+# what to think about. So a cell that answers a question opens with its output folded,
+# and running the cell shows it. (VS Code cannot fold outputs by itself: choose *Clear
+# All Outputs* first.)
 #
-# Try it with the most important operation of the course. Shapes are `(N, C, H, W)`: images, channels, height, width.
-# Join 3 channels with 10 along `dim=1`. **Predict** the shape.
+# Two words first. A batch of images has the shape `(N, C, H, W)`: images, channels,
+# height, width. A **channel** is one slice along `C`. What a channel holds for one
+# image is a **map**: height × width numbers. Colour images have 3 channels; layers make
+# more.
+#
+# The operation that the whole course rests on is `torch.cat`. **Predict** the shape of
+# 3 channels and 10 channels, concatenated along `dim=1`.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 features = torch.randn(2, 3, 8, 8)
 new_maps = torch.randn(2, 10, 8, 8)
-joined = torch.cat([features, new_maps], dim=1)  # (N, 3 + 10, H, W)
+joined = torch.cat([features, new_maps], dim=1)
 tuple(joined.shape)
 
 # %% [markdown]
-# 13 channels: 3 + 10. Nothing else changed. Joining puts tensors side by side and leaves their values alone.
-# **Predict**: where in `joined` do the first 3 channels come from?
+# 13 channels: the new maps are **appended**, and nothing else changes. The first 3
+# channels still hold the numbers of `features`, bit for bit:
 
 # %% tags=["nbval-check-output"]
 torch.equal(joined[:, :3], features)
 
 # %% [markdown]
-# From `features`, bit by bit. A DenseNet does this step again and again. **Predict** the channels after joining
-# another 10 maps.
-
-# %% tags=["nbval-check-output"]
-joined_twice = torch.cat([joined, torch.randn(2, 10, 8, 8)], dim=1)  # (N, 3 + 2·10, H, W)
-tuple(joined_twice.shape)
-
-# %% [markdown]
-# 23 = 3 + 2 · 10. You will meet this sum again.
-#
 # ## Break it
 #
-# Each lesson has a cell that is wrong on purpose, because you learn an error best when you know its cause.
-# `dim=0` joins along the images instead of the channels. **Predict**: will `torch.cat` accept 3 channels beside 10?
+# Each lesson has cells that are wrong on purpose, because you learn an error best when
+# you know its cause. `with expected(RuntimeError):` lets the error happen and prints it
+# in one line, so that the notebook goes on. Without it Python stops there and prints a
+# whole page.
+#
+# **Predict** what happens when you concatenate along `dim=0`, along the images.
 
-# %% tags=["raises-exception"]
-torch.cat([features, new_maps], dim=0)
+# %% tags=["nbval-check-output", "hide-output"]
+with expected(RuntimeError):
+    torch.cat([features, new_maps], dim=0)
 
 # %% [markdown]
-# It refuses: except along `dim=0` all sizes must match, and 3 is not 10. This red message belongs here;
-# "Run All Cells" passes over it and goes on.
-#
-# With equal shapes, the same slip stays silent. **Predict** the shape:
+# It refuses: except along `dim=0` all sizes must match, and 3 is not 10. Now take the
+# same slip with two equal shapes. **Predict**: does it refuse again?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 tuple(torch.cat([features, features], dim=0).shape)
 
 # %% [markdown]
-# Four images instead of six channels, and no error. That is why the lessons print a shape after nearly every step.
+# Four images instead of six channels, and no error. A silent slip is the worse one.
+# That is why the lessons print a shape after nearly every step.
 #
 # ## Start over
 #
-# A notebook remembers what you ran, in the order you ran it, not the order on the page. Run the first cell once and
-# the second one three times. **Predict** the last number.
+# A notebook remembers what you ran, in the order you ran it, not the order on the page.
+# Here is a counter.
 
 # %%
 runs = 0
 
-# %% tags=["nbval-check-output"]
+# %% [markdown]
+# Run the next cell three times. Then go up, run the cell with `runs = 0`, and run the
+# next one once more. **Predict** the four numbers.
+
+# %% tags=["nbval-check-output", "hide-output"]
 runs = runs + 1
-print("this cell has run", runs, "times" if runs > 1 else "time")
+print("run number", runs)
 
 # %% [markdown]
-# It is 3 after three runs, and 1 in a fresh notebook. When results no longer match the text, restart.
-# In JupyterLab choose *Kernel → Restart Kernel and Run All Cells*, on Colab *Runtime → Restart session and run all*.
+# 1, 2, 3, then 1 again. When results no longer match the text, restart: in JupyterLab
+# *Kernel → Restart Kernel and Run All Cells*, on Colab *Runtime → Restart session and
+# run all*.
+#
+# ## Is the machine ready?
+#
+# A ✓ means that something is there; a ! means that it is missing, and the arrow below
+# says what to do.
+
+# %%
+ready = print_report()
+
+# %% [markdown]
+# The line `device` says where training will run. A CPU is enough for every lesson.
+# `choose_device()` picks the device, so that no lesson has to be edited:
+
+# %%
+torch.ones(2, 3, 8, 8, device=choose_device()).device
+
+# %% [markdown]
+# Your output may say `cuda:0` or `mps:0`; the saved one says `cpu`. The lessons are
+# written to run on all three.
 #
 # ## The data
 #
-# FashionMNIST holds 60,000 training and 10,000 test images, grey, 28 × 28 pixels. `prepare()` finds or downloads
-# them and checks each file. **Predict** the shape of all training images.
+# FashionMNIST holds 60,000 training and 10,000 test images, grey, 28 × 28 pixels.
+# `prepare()` finds or downloads them and checks each file. The ten classes are equally
+# frequent. **Predict** the shape of all training images, and the count of each class.
 
-# %%
+# %% tags=["hide-output"]
 location = prepare()
 images, labels = load("train", location)
 print("sample in use:", location.is_sample)
-print(images.dtype, tuple(images.shape))  # (N, 1, 28, 28)
+print(images.dtype, tuple(images.shape))
+print(torch.bincount(labels).tolist())
+
+# %% tags=["remove-cell"]
 assert images.shape[1:] == (1, 28, 28) and len(labels) == len(images)
+assert (torch.bincount(labels) == len(labels) // 10).all()
 
 # %% [markdown]
-# One grey channel, values from 0 to 255. `sample in use: False` means that you have the whole set.
-#
-# Without the set and without a network, the course takes a sample of 6,000 + 1,000 images from its own package.
-# `True` and a framed message then say so, in each lesson that loads data. All cells still run, but accuracies come
-# out lower.
-#
-# The ten classes are equally frequent. **Predict** the count of each.
-
-# %%
-counts = torch.bincount(labels)
-print(counts.tolist())
-assert (counts == len(labels) // 10).all()
-
-# %% [markdown]
-# Ten equal counts, so a blind guess is right once in ten. Here is the first image of each class. **Predict** which
-# three or four of them a network will confuse most.
-
-# %%
-first_of_class = [(labels == label).nonzero()[0].item() for label in range(10)]
-show(image_grid(images[first_of_class], CLASS_NAMES))
-
-# %% [markdown]
-# Shirt, T-shirt/top, pullover and coat share an outline. Keep your guess: lesson 07 trains a network and counts its
-# mistakes.
+# One grey channel, values from 0 to 255. `sample in use: False` means that you have the
+# whole set. Without the set and without a network, the course takes a sample of 6,000 +
+# 1,000 images from its own package. `True` and a framed message then say so. All cells
+# still run, but accuracies come out lower.
 #
 # ## Where the pictures come from
 #
-# Every picture is drawn by code, from a model or from data, and carries a description for readers who cannot see it.
-# **Predict** how many links this one has: layer 1 reads one box, layer 2 two, layer 3 three.
-
-# %%
-figure = dense_connectivity(3)
-description = figure.alt_text
-show(figure)
-
-# %% [markdown]
-# Six links. Blue always stands for new maps and grey for the input; later, orange is the bottleneck and green the
-# transition. The description says the same in words:
+# Every picture is drawn by code and carries a description for readers who cannot see
+# it. Colours keep their meaning: grey is the input, blue are new maps, orange is the
+# bottleneck, green the transition. The description of the ten pictures above:
 
 # %% tags=["nbval-check-output"]
-print(description)
+figure = image_grid(pictures, CLASS_NAMES)
+print(figure.alt_text)
 
 # %% [markdown]
 # ## Your turn: exercises and their checks
 #
-# Near its end each lesson points to an exercise: a notebook of its own with a task, an empty answer and a check. An
-# answer that is not there yet is no mistake. **Predict** what the check of exercise 1 says to it.
+# Near its end each lesson points to an exercise: a notebook of its own with a task, an
+# empty answer and a check. Here is the check of exercise 1, which asks how many links a
+# dense block has. An answer that is not there yet is no mistake:
 
 # %% tags=["nbval-check-output"]
-from densenet_course.checks import check
+from densenet_course.checks import run
 
-check("connections", ..., ...)  # ... is what an empty answer holds
+print(run("connections", {"count_connections": ..., "channels_after": ...}))
 
 # %% [markdown]
-# Now an answer with a slip. Exercise 1 asks how many links a dense block has. Someone counts one for each layer.
-# **Predict**: does the check say only "wrong"?
+# Now an answer with a slip: it counts one link for each layer. **Predict**: does the
+# check say more than "wrong"?
 
 
-# %% tags=["raises-exception"]
+# %% tags=["hide-output"]
 def count_connections(num_layers):
     return num_layers
 
 
-check("connections", count_connections, ...)
+print(run("connections", {"count_connections": count_connections}))
 
 # %% [markdown]
-# It says what was expected, what came, and the likely cause. The numbers differ from run to run: a check tries
-# fresh ones each time. `check()` alone lists what you have solved so far in a folder.
+# It says what was expected, what came, and the likely cause. The numbers differ from
+# run to run: a check tries fresh ones each time. In an exercise you call `check`
+# instead; it prints the same report and keeps your progress, which `check()` lists.
 #
 # ## The lessons
 #
 # | lesson | you will | minutes |
 # |---|---|---|
-# | [01 why dense connections](01_why_dense_connections.ipynb) | count links and measure gradients by depth | 40 |
-# | [02 conv_block](02_conv_block.ipynb) | build the layer that makes new maps | 30 |
-# | [03 dense block](03_dense_block.ipynb) | join layers, and keep book of channels | 35 |
+# | [00 start here](00_start_here.ipynb) | classify ten pictures, and learn how a lesson works | 15 |
+# | [01 why dense connections](01_why_dense_connections.ipynb) | count links, and measure gradients by depth | 35 |
+# | [02 conv block](02_conv_block.ipynb) | build the layer that makes new maps | 30 |
+# | [03 dense block](03_dense_block.ipynb) | connect layers, and keep track of channels | 35 |
 # | [04 transition](04_transition.ipynb) | shrink maps between two blocks | 30 |
 # | [05 bottleneck](05_bottleneck.ipynb) | make layers cheaper, and compare four variants | 35 |
-# | [06 a small DenseNet](06_small_densenet.ipynb) | put the network of Dive into Deep Learning together | 40 |
+# | [06 small DenseNet](06_small_densenet.ipynb) | put the network of Dive into Deep Learning together | 40 |
 # | [07 train on FashionMNIST](07_train_fashion_mnist.ipynb) | train, and study the mistakes | 45 |
 # | [08 DenseNet-121](08_densenet121.ipynb) | build the ImageNet network to the last parameter | 45 |
-# | [10 what the layers learn](10_what_the_layers_learn.ipynb) | probe every layer of a trained network | 40 |
-# | [12 relatives](12_relatives.ipynb) | compare DenseNet with ResNet, Inception and its heirs | 45 |
-# | [13 Keras 3](13_keras.ipynb) | write the same network in another library | 45 |
+# | [09 memory and speed](09_memory_and_speed.ipynb) | find out where the memory goes, and get it back | 45 |
+# | [10 what the layers learn](10_what_the_layers_learn.ipynb) | probe every layer of a trained network | 45 |
+# | [11 transfer learning](11_transfer_learning.ipynb) | use a trained network where images are few | 45 |
+# | [12 relatives](12_relatives.ipynb) | compare DenseNet with ResNet, Inception and DenseNet's successors | 50 |
+# | [13 Keras](13_keras.ipynb) | write the same network in another library | 40 |
+# | [14 capstone](14_capstone.ipynb) | design a DenseNet of your own under a budget | 45 |
 
 # %% [markdown]
 # ## Recap
 #
-# - The report says what this machine has; nothing in a lesson depends on the device.
-# - Predict, run, read; break-it cells fail on purpose; restarting the kernel mends a muddled notebook.
-# - Joining along `dim=1` adds channel counts: 3 + 2 · 10 = 23.
+# - The parts that you will build name clothes rightly more than nine times in ten.
+# - Predict, run, read; cells that break something do so on purpose; restart the kernel
+#   when cells have run out of order.
+# - `torch.cat` along `dim=1` appends channels; along `dim=0` the slip can be silent.
 #
-# **Source.** Xiao et al. 2017, [Fashion-MNIST](https://arxiv.org/abs/1708.07747), the images.
+# **Sources.** Xiao et al. 2017, [Fashion-MNIST](https://arxiv.org/abs/1708.07747), the
+# images.
 #
 # **Next:** [01 why dense connections](01_why_dense_connections.ipynb)

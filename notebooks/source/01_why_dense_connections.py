@@ -1,409 +1,393 @@
 # %% [markdown]
 # # 01 · Why dense connections
 #
-# A DenseNet layer reads everything made before it, side by side and never added up.
+# **What changes when a layer may read everything that was made before it, and not only
+# the last result?**
 #
-# Afterwards you can
+# After this lesson you can
 # - say what ResNet adds and DenseNet keeps apart, and count a block's links;
 # - measure how a gradient changes with depth in plain, residual and dense stacks;
 # - name what dense connections cost, and why they stop where maps change their size.
 #
-# About 40 minutes, after [00 start here](00_start_here.ipynb). Shapes are `(N, C, H, W)`: images, channels,
-# height, width.
+# About 35 minutes, after [00 start here](00_start_here.ipynb). Shapes are
+# `(N, C, H, W)`: images, channels, height, width.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already
     import subprocess
 
     course = "git+https://github.com/densenet-course/densenet-course"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "d2l==1.0.3", course], check=True)
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+    subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
 # %%
 import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from densenet_course import accounting
 from densenet_course.figures import show
 from densenet_course.figures.connections import dense_connectivity, three_stacks
-from densenet_course.figures.gradients import SETTINGS, gradient_norms
+from densenet_course.figures.gradients import gradient_norms
+from densenet_course.lesson import expected
+from densenet_course.studies.gradients import (
+    KINDS,
+    SETTINGS,
+    direct_share,
+    first_over_last,
+    measure,
+    stack,
+)
 
-torch.manual_seed(0)
-KINDS = ("plain", "residual", "dense")
+_ = torch.manual_seed(0)
+
+# %% [markdown]
+# ## How it came about
+#
+# Deeper networks should do better, or at least no worse. But a plain network of 56
+# layers had a higher *training* error than one of 20 (He et al. 2016). Highway networks
+# (2015) let gates carry a layer's input past it. ResNet dropped the gates and adds the
+# input to the layer's output. Stochastic depth (2016) skips whole layers of a ResNet at
+# random during training, and the result gets better: many layers were redundant.
+#
+# DenseNet (CVPR 2017), by the same first author, draws the conclusion: layers may be
+# small if each can read everything made before. The paper claims four things: gradients
+# that do not vanish, features that travel far, features that are used again, and fewer
+# parameters. You will measure the first here, the third in lesson 10, the fourth in
+# lesson 12.
 
 # %% [markdown]
 # ## Three ways to wire the same layers
 #
-# You know the first two rows. Look at the third: how many arrows end at layer 3, and does any of them carry a sum?
+# Look at layer 3 in each row: which boxes does it read, and through what?
 
 # %%
 show(three_stacks())
 
 # %% [markdown]
-# Three arrows end at layer 3 of the dense row, and none carries a sum. The paper writes the last two rows as its
-# equations 1 and 2, where $H_\ell$ is what layer $\ell$ computes:
+# *Plain: one box. Residual: one sum (⊕). Dense: three boxes, none of them summed.* The
+# paper writes the last two rows as its equations 1 and 2, where $H_\ell$ is what layer
+# $\ell$ computes:
 #
 # $$\text{ResNet: } x_\ell = H_\ell(x_{\ell-1}) + x_{\ell-1} \qquad
 # \text{DenseNet: } x_\ell = H_\ell([x_0, x_1, \dots, x_{\ell-1}])$$
 #
-# Brackets mean: side by side along the channels.
+# Brackets mean concatenated along the channels. *Dive into Deep Learning* writes out
+# what travels through a dense block:
 #
-# Take images of 3 channels; add 3 new maps, or join 10. **Predict** the channels after each.
-
-# %% tags=["nbval-check-output"]
-images = torch.randn(2, 3, 8, 8)
-added = images + torch.randn(2, 3, 8, 8)
-joined = torch.cat([images, torch.randn(2, 10, 8, 8)], dim=1)  # (N, 3 + 10, H, W)
-print("added: ", tuple(added.shape))
-print("joined:", tuple(joined.shape))
+# $$x \to [x,\; f_1(x),\; f_2([x, f_1(x)]),\;
+# f_3([x, f_1(x), f_2([x, f_1(x)])]),\; \dots]$$
 
 # %% [markdown]
-# A sum keeps 3 channels, and both parts must have 3. Joining gives 3 + 10 = 13, and the new part may have any width.
-#
 # ## What a sum forgets
 #
-# A Taylor series builds a function from terms, each finer than the last:
+# Take two different cases: an old state and a layer's output, two channels each. In the
+# first case they are (5, 1) and (2, 3), in the second (4, 0) and (3, 4).
 #
-# $$f(x) = f(0) + x \cdot \Big[f'(0) + x \cdot \Big[\tfrac{f''(0)}{2} + x \cdot [\dots]\Big]\Big]$$
-#
-# For $e^x$ at $x = 0.5$ the terms are 1, then 0.5, then 0.5²/2 = 0.125. **Predict** the running sum after three terms.
+# **Predict**: can a later layer tell the cases apart when it reads the sum? When it
+# reads the concatenation?
 
-# %% tags=["nbval-check-output"]
-x = 0.5
-terms = torch.tensor([x**n / math.factorial(n) for n in range(5)])
-print("terms:      ", [f"{term:.4f}" for term in terms.tolist()])
-print("running sum:", [f"{total:.4f}" for total in terms.cumsum(dim=0).tolist()])
-print("exp(0.5):   ", f"{math.exp(0.5):.4f}")
+# %% tags=["nbval-check-output", "hide-output"]
+old_1, new_1 = torch.tensor([5, 1]), torch.tensor([2, 3])
+old_2, new_2 = torch.tensor([4, 0]), torch.tensor([3, 4])
+print("sums:        ", (old_1 + new_1).tolist(), (old_2 + new_2).tolist())
+joined_1, joined_2 = torch.cat([old_1, new_1]), torch.cat([old_2, new_2])
+print("concatenated:", joined_1.tolist(), joined_2.tolist())
 
 # %% [markdown]
-# 1.625 after three terms. A residual network works like the second line: each layer corrects the sum and passes
-# only the sum on. A dense block passes on the first line, the terms themselves.
+# The sums are equal, so no later layer can tell. Concatenated, each part can be read.
 #
-# Suppose that a later layer needs $e^{-0.5}$: the same terms with alternating signs. **Predict**: can it be had from
-# the running sum 1.6484? From the list?
+# A Taylor series shows the same. Near 0, $e^x$ is the sum of the terms
+# $1,\; x,\; x^2/2,\; x^3/6,\; x^4/24, \dots$ A residual network passes on the running
+# sum, which each layer corrects. A dense block passes on the list of terms.
+#
+# A later layer weighs what it reads. Suppose that it needs another function, $e^{-x}$
+# for $x$ from 0 to 1. **Predict** how far the best weight for the sum of five terms is
+# off, and how far the best five weights for the list.
 
-# %% tags=["nbval-check-output"]
-signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])
-print(f"{(signs * terms).sum():.4f} from the list, {math.exp(-0.5):.4f} exactly")
+# %% tags=["nbval-check-output", "hide-output"]
+x = torch.linspace(0, 1, 11)
+terms = torch.stack([x**n / math.factorial(n) for n in range(5)], dim=1)  # (11, 5)
+wanted = torch.exp(-x).unsqueeze(1)  # (11, 1)
+for name, read in (("sum  ", terms.sum(dim=1, keepdim=True)), ("terms", terms)):
+    weights = torch.linalg.lstsq(read, wanted).solution
+    print(f"{name} off by at most {(read @ weights - wanted).abs().max():.2f}")
 
 # %% [markdown]
-# The list gives it, up to 0.0003. Inside the sum the signs can no longer be changed. So joining leaves the weights
-# to each reader.
-#
-# The same with tensors. Let two parts trade places. **Predict**, for sum and concatenation: can a reader tell?
-
-# %% tags=["nbval-check-output"]
-a, b = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
-print("sums equal:  ", torch.equal(a + b, b + a))
-print("joined equal:", torch.equal(torch.cat([a, b], dim=1), torch.cat([b, a], dim=1)))
-
-# %% [markdown]
-# The sum hides which part came from where. A reader of `[a, b]` can still form the sum, by equal weights; a reader of
-# `a + b` cannot form `a`.
+# The sum grows where $e^{-x}$ falls, and one weight cannot help that. The list gives
+# it, close to the terms 1, −1, 1, −1, 1. And a reader of the list that wants the sum
+# sets five equal weights. So concatenation leaves the choice to each reader, and a sum
+# has made it for all.
 #
 # ## Count the links
 #
-# Here is one dense block of 5 layers. Layer 1 has one incoming arrow, layer 2 has two. **Predict** the total.
+# In the three rows above, arrows are links. A dense block of one layer has 1 link, of
+# two layers 3. **Predict** the links of a dense block of 5 layers. Then look.
 
-# %%
+# %% tags=["hide-output"]
 show(dense_connectivity(5))
 
 # %% [markdown]
-# Every box is read by all boxes to its right: 15 links for 5 layers. Where the block's output goes is not counted.
+# *Layer $\ell$ has $\ell$ sources: 1 + 2 + 3 + 4 + 5 = 15 links.* In general the sum is
+# $L(L+1)/2$, as the paper says. Where the block's output goes is not counted.
 #
-# For L layers the paper says L(L+1)/2. Count the pairs one by one; `accounting.connections` has the formula.
-# **Predict** L = 12: 12 · 13 / 2.
+# **Predict**: how many layers does it take to have more than 1,000 links?
 
-# %% tags=["nbval-check-output"]
-for num_layers in (1, 5, 12, 24):
-    links = [(source, target) for target in range(1, num_layers + 1) for source in range(target)]
-    print(f"L = {num_layers:2}: {len(links):3} links, formula agrees: "
-          f"{len(links) == accounting.connections(num_layers)}")
+# %% tags=["nbval-check-output", "hide-output"]
+for num_layers in (10, 20, 40, 44, 45):
+    links = [(a, b) for b in range(1, num_layers + 1) for a in range(b)]
+    formula = accounting.connections(num_layers)
+    print(f"L = {num_layers}: {len(links):4} links, by formula {formula:4}")
 
 # %% [markdown]
-# 78 for L = 12. Twice the layers give 300, almost four times the links: growth is quadratic.
+# 45. Twice the layers have almost four times the links: growth is quadratic.
 #
-# DenseNet-121 has blocks of 6, 12, 24 and 16 layers, and links only inside a block. **Predict**: has it more or fewer
-# than half the links of one block of 58 layers?
+# DenseNet-121 has blocks of 6, 12, 24 and 16 layers, and links only inside a block.
+# **Predict**: does it have more or fewer than half the links of one block of 58 layers?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 per_block = [accounting.connections(num_layers) for num_layers in (6, 12, 24, 16)]
 print("four blocks:", per_block, "together", sum(per_block))
 print("one block of 58:", accounting.connections(58))
 
 # %% [markdown]
-# 535 against 1,711: less than a third. Blocks keep the wiring affordable; another reason for them comes later.
+# Fewer than a third. Blocks keep the wiring affordable; another reason for them comes
+# at the end of this lesson.
 #
-# ## Three stacks to measure
+# ## Do gradients reach the first layer?
 #
-# Dense links are said to help the gradient reach early layers. You will measure it, with one kind of layer for all
-# stacks; `setting` is for later.
+# We build three untrained stacks of 24 layers, each ReLU → 3×3 convolution. They differ
+# in one function only: what is handed to the next layer.
 
-# %% tags=["nbval-check-output"]
-def relu_conv(in_channels, out_channels, setting="PyTorch's weights"):
-    norm = nn.BatchNorm2d(in_channels) if setting == "with BatchNorm" else nn.Identity()
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
-    if setting == "He's weights":
-        nn.init.kaiming_normal_(conv.weight)
-    return nn.Sequential(norm, nn.ReLU(), conv)
 
-tuple(relu_conv(3, 10)(images).shape)  # (N, 10, H, W)
-
-# %% [markdown]
-# 3 channels in, 10 out. BatchNorm is off at first: it rescales whatever passes and would blur what the wiring does.
-#
-# The wirings differ in one line each. **Predict**: with 3 old and 3 new maps, does the next layer read 3 channels or 6?
-
-# %% tags=["nbval-check-output"]
-def join(kind, features, new_maps):
+# %%
+def combine(kind, features, new_maps):
     if kind == "plain":
-        return new_maps  # (N, C, H, W)
+        return new_maps
     if kind == "residual":
-        return features + new_maps  # (N, C, H, W)
-    return torch.cat([features, new_maps], dim=1)  # (N, C + k, H, W)
+        return features + new_maps
+    return torch.cat([features, new_maps], dim=1)
 
-for kind in KINDS:
-    print(f"{kind:8} {tuple(join(kind, a, b).shape)}")
 
-# %% [markdown]
-# Only the dense one grows. To be fair, the stacks get the same depth and nearly as many weights. Plain and residual
-# layers make 12 maps from 12; dense layers add 3 each to an input of 12.
-#
-# **Predict** the plain stack's weights: 24 layers · 3 · 3 · 12 · 12.
-
-# %% tags=["nbval-check-output"]
-def stack(kind, num_layers=24, setting="PyTorch's weights", channels=12, growth_rate=3):
-    if kind == "dense":
-        widths = [(channels + i * growth_rate, growth_rate) for i in range(num_layers)]
-    else:
-        widths = [(channels, channels)] * num_layers
-    return nn.ModuleList(relu_conv(*width, setting) for width in widths)
-
-for kind in KINDS:
-    print(f"{kind:8} {sum(weight.numel() for weight in stack(kind).parameters()):,} weights")
-
-# %% [markdown]
-# 31,104 each, and 30,132 for the dense stack: 3 · 3 · 3 · (12 + 15 + … + 81). Making few maps pays for reading many.
-#
-# To run a stack: make maps, join, go on. **Predict** the channels that leave 24 dense layers: 12 + 24 · 3.
-
-# %% tags=["nbval-check-output"]
 def run_stack(kind, layers, images):
     features, made = images, []
     for layer in layers:
         new_maps = layer(features)  # (N, k, H, W)
         made.append(new_maps)
-        features = join(kind, features, new_maps)
+        features = combine(kind, features, new_maps)
     return features, made
 
+
+# %% [markdown]
+# To be fair, the stacks get nearly the same number of weights. So plain and residual
+# layers make 12 maps from 12, and a dense layer makes only 3: it reads many more.
+
+# %% tags=["nbval-check-output"]
 for kind in KINDS:
-    features, made = run_stack(kind, stack(kind), torch.randn(32, 12, 8, 8))
-    print(f"{kind:8} leaves {tuple(features.shape)}, each layer made {made[0].shape[1]} maps")
+    layers = stack(kind)
+    features, made = run_stack(kind, layers, torch.randn(32, 12, 8, 8))
+    weights = sum(weight.numel() for weight in layers.parameters())
+    print(f"{kind:8} {weights:,} weights, {features.shape[1]} channels leave")
 
 # %% [markdown]
-# 84 channels leave the dense stack. The images are noise and the labels random: we study untrained wiring.
+# A linear classifier reads the average of each map. `measure` takes the gradient of its
+# loss at the maps that each layer made, and notes its length: how strongly the loss
+# reacts to a change there. Images are noise and labels random, for we study the wiring.
 #
-# ## Measure the gradient
+# One output of a plain layer sums $n = 12 \cdot 9$ products. PyTorch draws weights of
+# variance $1/(3n)$, and ReLU blocks half of what flows back. So one layer leaves
+# $\sqrt{1/3 \cdot 1/2} \approx 0.41$ of a gradient's length.
 #
-# A linear classifier reads the average of each map. We take the gradient of its loss at the maps that each layer
-# made, and note its length: how strongly the loss asks for other maps there.
+# **Predict** the ratio of the lengths, layer 1 to layer 24, for each wiring: far below
+# 1, near 1, or far above?
 
-# %%
-def class_loss(features, labels):
-    pooled = features.mean(dim=(2, 3))  # (N, C)
-    return F.cross_entropy(nn.Linear(pooled.shape[1], 10)(pooled), labels)
-
-def measure(kind, setting="PyTorch's weights", seed=0):
-    torch.manual_seed(seed)
-    images, labels = torch.randn(32, 12, 8, 8), torch.randint(10, (32,))
-    features, made = run_stack(kind, stack(kind, setting=setting), images)
-    gradients = torch.autograd.grad(class_loss(features, labels), made)
-    return [gradient.norm().item() for gradient in gradients]
-
-# %% [markdown]
-# First with PyTorch's default weights. Their variance is 1/(3 · inputs), and ReLU blocks half of
-# what passes. So one plain layer should shrink a gradient to √(1/3 · 1/2) ≈ 0.41 of its length.
-#
-# **Predict** 23 such steps: 0.41 is about $10^{-0.4}$. And the other two wirings?
-
-# %%
-norms = {kind: measure(kind) for kind in KINDS}
-show(gradient_norms({"PyTorch's weights": norms}))
-
-# %% [markdown]
-# From layer 24 back to layer 1 the gradient collapses in the plain stack and stays level in the dense one.
-#
-# One run may be luck. Take five seeds and divide layer 1 by layer 24: a ratio of 1 means that the first layer
-# gets as much as the last. **Predict** the plain one from your 23 steps.
-
-# %%
-def first_over_last(kind, setting="PyTorch's weights"):
-    runs = [measure(kind, setting, seed) for seed in range(5)]
-    return [lengths[0] / lengths[-1] for lengths in runs]
-
+# %% tags=["nbval-check-output", "hide-output"]
+print("layer 1 / layer 24, five seeds")
 ratios = {kind: first_over_last(kind) for kind in KINDS}
 for kind, values in ratios.items():
     print(f"{kind:8} {min(values):.2g} to {max(values):.2g}")
 print(f"one plain step: {math.prod(ratios['plain']) ** (1 / 5 / 23):.2f}")
+
+# %% tags=["remove-cell"]
 assert max(ratios["plain"]) < 1e-7
-assert min(ratios["dense"]) > 0.3 and max(ratios["dense"]) < 3 < 4 * min(ratios["residual"])
+assert min(ratios["dense"]) > 0.3 and max(ratios["dense"]) < 3
+assert max(ratios["dense"]) < 4 * min(ratios["residual"])
 
 # %% [markdown]
-# In the plain stack less than a billionth arrives; a step keeps 0.39, close to 0.41. The residual gradient grows
-# several times over; the dense one stays near 1.
+# In the plain stack a billionth arrives. A step keeps 0.39 and not 0.41, because the
+# zeros of the padding add nothing. The residual gradient grows several times over: each
+# ⊕ lets the old gradient pass whole and adds the layer's share. The dense one stays
+# near 1.
 #
-# But 0.41 came from the weights. He's weights have variance 2/inputs: a plain step becomes √(2 · 1/2) = 1,
-# a residual step √(1 + 1), and 23 of them 2,900. **Predict** the middle row; the last row shows what BatchNorm does.
+# But 0.41 came from the weights. **He (Kaiming) initialisation** draws weights of
+# variance $2/n$, and BatchNorm in front of each layer rescales what it reads. DenseNet
+# uses both. For He alone a plain step keeps $\sqrt{2 \cdot 1/2} = 1$ and a residual
+# step $\sqrt{1 + 1}$.
+#
+# **Predict** for each of the four settings: which stacks have a ratio between 1/10 and
+# 10?
 
-# %%
-print(f"{'layer 1 / layer 24':20}" + "".join(f"{kind:>20}" for kind in KINDS))
-table = {setting: {kind: first_over_last(kind, setting) for kind in KINDS} for setting in SETTINGS}
+# %% tags=["nbval-check-output", "hide-output"]
+table = {s: {kind: first_over_last(kind, s) for kind in KINDS} for s in SETTINGS}
+print(" " * 18 + "".join(f"{kind:>20}" for kind in KINDS))
 for setting, row in table.items():
-    print(f"{setting:20}" + "".join(f"{f'{min(v):.2g} to {max(v):.2g}':>20}" for v in row.values()))
-assert min(table["He's weights"]["plain"]) > 0.01 and min(table["He's weights"]["residual"]) > 200
-assert min(table["with BatchNorm"]["plain"]) > 15 and max(table["with BatchNorm"]["residual"]) < 5
+    spans = [f"{min(values):.2g} to {max(values):.2g}" for values in row.values()]
+    print(f"{setting:18}" + "".join(f"{span:>20}" for span in spans))
+
+# %% tags=["remove-cell"]
+assert min(table["He"]["plain"]) > 0.01 and min(table["He"]["residual"]) > 200
+assert min(table["BatchNorm"]["plain"]) > 15
+assert max(table["BatchNorm"]["residual"]) < 5
+assert min(table["BatchNorm and He"]["plain"]) > 20
+assert min(table["BatchNorm and He"]["residual"]) > 2
+assert max(table["BatchNorm and He"]["residual"]) < 8
 assert all(0.3 < value < 10 for row in table.values() for value in row["dense"])
 
 # %% [markdown]
-# With He's weights the plain stack hardly vanishes, and the residual one explodes. With BatchNorm residual is the
-# most even, at about 2; dense has about 3; plain grows about fiftyfold.
-#
-# So "plain vanishes" is true of some weights only. Only the dense column stays within a factor of 4 of 1 in every row.
-# **Predict** which lines of each panel will be level.
+# Only the dense column does in all four rows. "Plain vanishes" is true of some weights
+# only: with He it keeps its order of magnitude (again a little is lost at the border),
+# and with BatchNorm it *grows*. With BatchNorm the residual stack is as even as the
+# dense one. The same runs, layer by layer; read from right to left, as the gradient
+# flows:
 
 # %%
-show(gradient_norms({setting: {kind: measure(kind, setting) for kind in KINDS} for setting in SETTINGS}))
+lengths = {s: {kind: measure(kind, s) for kind in KINDS} for s in SETTINGS}
+show(gradient_norms(lengths))
 
 # %% [markdown]
-# Dense stays nearly level in all three panels; plain and residual each tilt steeply in one. This is noise before
-# training: the loss reaches early layers, which does not yet make a network accurate.
+# *Lengths relative to layer 24: dense stays near 1 in every panel; plain and residual
+# depend on the weights.* This is noise before training. The loss reaches early layers,
+# which does not yet make a network accurate.
+#
+# Is the dense stack level at any depth? **Predict** its ratio for 48 and 96 layers,
+# with BatchNorm and He, beside the residual one.
+
+# %% tags=["nbval-check-output", "hide-output"]
+deeper = {}
+for num_layers in (24, 48, 96):
+    for kind in ("residual", "dense"):
+        options = {"num_layers": num_layers, "seeds": range(3)}
+        values = first_over_last(kind, "BatchNorm and He", **options)
+        deeper[num_layers, kind] = values
+        print(f"{num_layers} layers, {kind:8} {min(values):.1f} to {max(values):.1f}")
+
+# %% tags=["remove-cell"]
+assert min(deeper[96, "dense"]) > max(deeper[24, "dense"])
+assert all(1 < value < 30 for values in deeper.values() for value in values)
+
+# %% [markdown]
+# Both grow slowly with depth, dense a little less: at 96 layers the first layer gets
+# about eight times as much as the last. So "level" was said of 24 layers. The largest
+# block of DenseNet-121 has 24, that of DenseNet-201 has 48.
 #
 # ## Where does the dense gradient come from?
 #
-# The classifier reads all 84 channels, so its gradient reaches every layer directly: *implicit deep supervision*.
-# Compare the direct part's length with the whole. **Predict** the ratio for layer 24, which only the classifier reads.
+# The classifier reads all 84 channels, so its gradient reaches every layer directly,
+# too. The paper calls this *implicit deep supervision*. Compare the length of the
+# direct part with that of the whole gradient. Layer 24 has no reader but the
+# classifier; layer 1 has 23 more. **Predict** the quotient for both: 1, a sizeable
+# part, or next to nothing?
 
-# %%
-def direct_part(setting):
-    torch.manual_seed(0)
-    images, labels = torch.randn(32, 12, 8, 8), torch.randint(10, (32,))
-    features, made = run_stack("dense", stack("dense", setting=setting), images)
-    at_end, *at_layers = torch.autograd.grad(class_loss(features, labels), [features, *made])
-    direct = at_end[:, 12:].split(3, dim=1)  # 24 tensors (N, 3, H, W), one for each layer
-    return [(part.norm() / whole.norm()).item() for part, whole in zip(direct, at_layers, strict=True)]
+# %% tags=["nbval-check-output", "hide-output"]
+shares = {setting: direct_share(setting) for setting in SETTINGS}
+for setting, share in shares.items():
+    print(f"{setting:18} layer 1: {share[0]:.2f}   layer 24: {share[23]:.2f}")
 
-for setting in SETTINGS:
-    parts = direct_part(setting)
-    print(f"{setting:18} layer 1: {parts[0]:.2f}   layer 12: {parts[11]:.2f}   layer 24: {parts[23]:.2f}")
-    assert parts[0] > 0.2 and abs(parts[23] - 1) < 1e-4
+# %% tags=["remove-cell"]
+assert all(share[0] > 0.2 and abs(share[23] - 1) < 1e-4 for share in shares.values())
 
 # %% [markdown]
-# 1 for layer 24. At layer 1 the direct part has a third of the whole length or more. It crosses no other layer, so
-# depth cannot shrink it.
+# 1 for layer 24. At layer 1, 23 detours notwithstanding, the direct part is at least a
+# fifth as long as the whole. It crosses no other layer, so no layer between can shrink
+# it. In a network of several blocks this holds for the last block only; the paper
+# counts two or three transitions at most between the loss and any layer.
 #
-# ## Feature reuse
-#
-# Forwards, too, layer 24 reads the 3 maps of layer 1 unchanged. **Predict** how many of its weights belong to them:
-# 3 new maps · 3 old maps · 3 · 3.
-
-# %% tags=["nbval-check-output"]
-last = stack("dense")[23][-1]
-for_layer_1 = last.weight[:, 12:15]  # layer 1's maps are channels 12, 13, 14
-print("all weights of layer 24:", last.weight.numel())
-print("for the maps of layer 1:", for_layer_1.numel())
-
-# %% [markdown]
-# 81 of 2,187 weights. So an early map can be *reused* late; no layer between has to pass it on. That training uses
-# this is shown elsewhere: in the paper's figure 5, layers spread their weights over many earlier ones.
+# Forwards, too, layer 24 reads the maps of layer 1 as they were made: nothing between
+# has to pass them on. That is **feature reuse**. All maps made so far form what the
+# paper calls the collective knowledge of the block. Whether training makes use of it is
+# another question: the paper's figure 5 says yes, and lesson 10 measures it.
 #
 # ## What it costs
 #
-# **Predict** the channels read by 24 plain layers, 24 · 12, and by 24 dense ones, 12 + 15 + … + 81. Then double the
-# depth.
+# Every layer reads everything again. **Predict**: depth doubles from 24 to 48 layers.
+# By what factor do the channels grow that all layers together read: plain? dense?
 
-# %% tags=["nbval-check-output"]
-print("layers   plain reads   dense reads   dense copies")
-for num_layers in (24, 48):
-    plain, dense = ([layer[-1].in_channels for layer in stack(kind, num_layers)] for kind in ("plain", "dense"))
-    copies = [channels + 3 for channels in dense]  # torch.cat writes old and new maps to new memory
-    assert dense == accounting.layer_inputs(12, num_layers=num_layers, growth_rate=3)
-    print(f"{num_layers:6} {sum(plain):13,} {sum(dense):13,} {sum(copies):14,}")
+# %% tags=["nbval-check-output", "hide-output"]
+for kind in ("plain", "dense"):
+    reads = [sum(layer[-1].in_channels for layer in stack(kind, n)) for n in (24, 48)]
+    factor = reads[1] / reads[0]
+    print(f"{kind:5} reads {reads[0]:,} and {reads[1]:,} channels: × {factor:.1f}")
 
 # %% [markdown]
-# 288 against 1,116 channels. Twice the depth doubles the plain stack's reading and multiplies the dense one's by 3.5.
-# And each concatenation copies: 1,188 maps are written to join 72 new ones.
+# Twice for plain, 3.5 times for dense, and close to 4 for deeper blocks: reading is
+# quadratic in depth. On top, each `torch.cat` copies all old maps to new memory, which
+# lesson 09 does something about.
 #
 # | for | against |
 # |---|---|
 # | maps stay apart; readers choose (shown) | reading grows quadratically (shown) |
-# | gradient level in three settings (shown) | each concatenation copies everything (shown) |
+# | gradients keep their order of magnitude (shown) | `torch.cat` copies everything (lesson 09) |
 # | early maps can be read late (shown) | maps must have equal height and width (next) |
-# | 20 million parameters err like ResNet's 40 (paper, 4.4) | naive training memory is quadratic (Pleiss 2017) |
+# | half of ResNet-101's parameters do on ImageNet (paper) | naive training memory is quadratic (2017) |
 
 # %% [markdown]
 # ## Break it
 #
-# Image networks shrink their maps on the way. Suppose that a layer halves height and width, and we join as before.
-# **Predict** which numbers in the two shapes may differ.
+# Image networks shrink their maps on the way: VGG goes from 224 pixels in five halvings
+# to 7, for fewer pixels cost less and let a 3×3 kernel see more of the image. Suppose
+# that a layer inside a dense block halves height and width.
+#
+# **Predict**: which of the two fails, the sum or the concatenation?
 
-# %% tags=["raises-exception"]
+# %% tags=["nbval-check-output", "hide-output"]
+images = torch.randn(2, 3, 8, 8)
 smaller = F.avg_pool2d(images, 2)  # (N, 3, H/2, W/2)
-torch.cat([images, smaller], dim=1)
+with expected(RuntimeError):
+    images + smaller
+with expected(RuntimeError):
+    torch.cat([images, smaller], dim=1)
 
 # %% [markdown]
-# Only the channels may differ. A 4 × 4 map has no partner for most positions of an 8 × 8 map; a sum needs equal
-# sizes, too.
-#
-# The way out is to shrink *everything* made so far, once. **Predict** the shape: 3 + 3 channels, half of 8.
+# Both do. A 4 × 4 map has no partner for most positions of an 8 × 8 map. The way out is
+# to shrink *everything* made so far, at once:
 
 # %% tags=["nbval-check-output"]
-features = torch.cat([F.avg_pool2d(images, 2), smaller], dim=1)  # (N, 3 + 3, H/2, W/2)
+features = torch.cat([F.avg_pool2d(images, 2), smaller], dim=1)
 tuple(features.shape)
 
 # %% [markdown]
-# 6 channels of 4 × 4. DenseNet does this between blocks only: inside a block all maps have one size, and a
-# **transition** shrinks them all before the next. Lesson 04 builds it.
-#
-# ## Shapes and weights at a glance
-#
-# The block of the picture: 3 channels in, 5 layers of 10 maps. **Predict** the weights of layer 5: 3 · 3 · 43 · 10.
-
-# %% tags=["nbval-check-output"]
-layers = stack("dense", num_layers=5, channels=3, growth_rate=10)
-planned = accounting.layer_inputs(3, num_layers=5, growth_rate=10)
-for i, (layer, reads) in enumerate(zip(layers, planned, strict=True), start=1):
-    weights = layer[-1].weight.numel()
-    agrees = weights == accounting.conv_parameters(reads, 10, kernel_size=3)
-    print(f"layer {i}: reads {layer[-1].in_channels:2} (plan {reads:2}), {weights:5,} weights, agrees: {agrees}")
-features, _ = run_stack("dense", layers, images)
-print("leaves:", tuple(features.shape), "planned", accounting.channels_after(3, num_layers=5, growth_rate=10))
-
-# %% [markdown]
-# 3,870 weights; 53 channels leave. Each layer has 900 weights more than the one before.
+# DenseNet does this between blocks only. Inside a block all maps have one size, and a
+# **transition** shrinks them all before the next block. Lesson 04 builds it.
 #
 # ## Your turn
 #
-# [Exercise 1](exercises/01_connections.ipynb), *easy, 10 minutes.* Write `count_connections(num_layers)` and
-# `channels_after(in_channels, num_layers, growth_rate)`. The check tells you what is wrong, not only that something is.
-#
-# And on paper: what is the smallest L with more than 1,000 links?
+# [Exercise 1](exercises/01_connections.ipynb), *easy, 10 minutes.* Write
+# `count_connections(num_layers)` and
+# `channels_after(in_channels, num_layers, growth_rate)`. The check tells you what is
+# wrong, not only that something is.
 
 # %% [markdown]
 # ## Recap
 #
-# - ResNet passes on a sum; DenseNet passes on every term. A block of L layers has L(L+1)/2 links.
-# - In 24 untrained layers the dense gradient stayed level in three settings; the others depended on the weights.
-# - The price is reading and copying, quadratic in depth. Blocks limit it, and every block has maps of one size.
+# - ResNet passes on a sum; DenseNet passes on every term, and each reader weighs them
+#   anew. A block of L layers has L(L+1)/2 links.
+# - In 24 untrained layers only the dense gradient kept its order of magnitude in all
+#   four settings. With BatchNorm and He, residual and dense are alike.
+# - The price is reading, quadratic in depth. Blocks limit it, and every block has maps
+#   of one size.
 #
-# **Sources.** Huang et al. 2017, [Densely Connected Convolutional Networks](https://arxiv.org/abs/1608.06993), sections
-# 1, 3, 4.4 and 5. He et al. 2015, [the weights](https://arxiv.org/abs/1502.01852) and
-# [the residual network](https://arxiv.org/abs/1512.03385). Yang et al. 2019, on
-# [gradients that grow under BatchNorm](https://arxiv.org/abs/1902.08129). Pleiss et al. 2017, on
-# [memory](https://arxiv.org/abs/1707.06990). Zhang et al.,
-# [Dive into Deep Learning](https://d2l.ai/chapter_convolutional-modern/densenet.html), section 8.7: the Taylor view.
+# **Sources.** Huang et al. 2017, [Densely Connected Convolutional
+# Networks](https://arxiv.org/abs/1608.06993), sections 1 to 5 · He et al. 2016, [the
+# residual network](https://arxiv.org/abs/1512.03385) · He et al. 2015, [the
+# initialisation](https://arxiv.org/abs/1502.01852) · Srivastava et al. 2015, [highway
+# networks](https://arxiv.org/abs/1505.00387) · Huang et al. 2016, [stochastic
+# depth](https://arxiv.org/abs/1603.09382) · Yang et al. 2019, [gradients that grow
+# under BatchNorm](https://arxiv.org/abs/1902.08129) · Pleiss et al. 2017,
+# [memory](https://arxiv.org/abs/1707.06990) · Simonyan and Zisserman 2015,
+# [VGG](https://arxiv.org/abs/1409.1556) · Zhang et al., [Dive into Deep
+# Learning](https://d2l.ai/chapter_convolutional-modern/densenet.html), section 8.7.
 #
-# **Next:** [02 conv_block](02_conv_block.ipynb), the layer that makes the new maps.
+# **Next:** [02 conv block](02_conv_block.ipynb), the layer that makes the new maps.
