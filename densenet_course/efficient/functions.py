@@ -1,5 +1,6 @@
 """A dense block and a transition as one autograd function each, made of the steps of ``steps``."""
 
+from dataclasses import replace
 from itertools import accumulate, chain
 from typing import NamedTuple
 
@@ -78,7 +79,7 @@ class DenseFunction(torch.autograd.Function):
         if is_differentiated():
             features = maps[:, :ctx.stages[0].reads]  # as an output of this node, so further gradients find the way
             return gradients_with_a_graph(
-                ctx, grad, features, calls, lambda: dense_plainly(features, ctx.stages, calls)
+                ctx, grad, features, calls, lambda features, calls: dense_plainly(features, ctx.stages, calls)
             )
         with torch.autocast(maps.device.type, enabled=False):
             return dense_backward(ctx, grad, maps, mean, calls)
@@ -142,16 +143,20 @@ def gradients_with_a_graph(ctx, grad, source, calls, compute):
         grad: gradient of its output.
         source: what stands for its input.
         calls: a ``Call`` for every step.
-        compute: makes the output once more, from ``source`` and the parameters of the calls.
+        compute: makes the output once more, from a source and calls.
 
     Returns:
         What ``backward`` has to.
     """
     create_graph = torch.is_grad_enabled()
-    inputs = [source, *chain.from_iterable(call.parameters for call in calls)]
     needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]
     with torch.enable_grad(), torch.autocast(source.device.type, enabled=False):
-        output = compute()
+        # Under names of their own: the source may have been made with the same parameters, and the way ends here.
+        source = source.view_as(source)
+        calls = [replace(call, parameters=Parameters(*(p if p is None else p.view_as(p) for p in call.parameters)))
+                 for call in calls]
+        output = compute(source, calls)
+    inputs = [source, *chain.from_iterable(call.parameters for call in calls)]
     wanted = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
     found = iter(torch.autograd.grad(output, wanted, grad, create_graph=create_graph))
     source_grad, *grads = [next(found) if need else None for need in needs]
@@ -213,7 +218,7 @@ class TransitionFunction(torch.autograd.Function):
         maps, mean, var, *parameters = ctx.saved_tensors
         call = Call(ctx.step, Parameters(*parameters), maps, mean, var)
         if is_differentiated():
-            return gradients_with_a_graph(ctx, grad, maps, [call], lambda: run_plainly(call, maps))
+            return gradients_with_a_graph(ctx, grad, maps, [call], lambda maps, calls: run_plainly(calls[0], maps))
         above = Gradient(grad, None, None, ctx.step.kernels)
         below = Gradient(None, maps, mean if ctx.step.uses_batch else None, ctx.step.kernels)
         needs = Parameters(*ctx.needs_input_grad[2:])
