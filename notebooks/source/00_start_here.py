@@ -23,7 +23,8 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
 
 # %% [markdown]
 # The folded cell above installs the course on Colab and does nothing elsewhere. Every
-# lesson begins with it and with a cell of imports. Run a cell with Shift+Enter.
+# lesson begins with it and with a cell of imports. Run a cell with Shift+Enter; where
+# three dots stand for its output, running the cell shows it.
 
 # %%
 import torch
@@ -51,7 +52,7 @@ pictures = images[first_of_class]  # (10, 1, 28, 28)
 show(image_grid(pictures, CLASS_NAMES))
 
 # %% [markdown]
-# *The ten classes; shirt, T-shirt, pullover and coat share an outline.*
+# *The ten classes, drawn at 28 × 28 pixels.*
 #
 # The course package holds a small DenseNet, trained as lesson 07 trains it. A blind
 # guess is right once in ten. **Predict** how many of the ten it names rightly.
@@ -64,8 +65,8 @@ for label, answer in enumerate(answers.tolist()):
     print(f"{CLASS_NAMES[label]:12} → {CLASS_NAMES[answer]}")
 
 # %% [markdown]
-# All ten. That is the goal: in lessons 01 to 06 you build this network from its parts,
-# in lesson 07 you train it, and in lesson 08 the same parts become DenseNet-121.
+# All ten. That is the goal: in lessons 01 to 06 you build the parts of this network, in
+# lesson 07 you train it, and in lesson 08 the same parts become DenseNet-121.
 #
 # Ten pictures prove little, though. **Predict** which two classes it confuses most
 # often among the first 1,000 test images, and what share of the 1,000 it names rightly.
@@ -91,9 +92,8 @@ assert "Shirt" in names
 #
 # The text asks you to **predict** a result, as it just did. Say it aloud or write it
 # down, then run the cell, then read the text below it. A wrong prediction shows you
-# what to think about. So a cell that answers a question opens with its output folded,
-# and running the cell shows it. (VS Code cannot fold outputs by itself: choose *Clear
-# All Outputs* first.)
+# what to think about. So a cell that answers a question opens with its output folded.
+# (VS Code cannot open a cell folded: choose *Clear All Outputs* there first.)
 #
 # Two words first. A batch of images has the shape `(N, C, H, W)`: images, channels,
 # height, width. A **channel** is one slice along `C`. What a channel holds for one
@@ -208,7 +208,8 @@ assert (torch.bincount(labels) == len(labels) // 10).all()
 #
 # Every picture is drawn by code and carries a description for readers who cannot see
 # it. Colours keep their meaning: grey is the input, blue are new maps, orange is the
-# bottleneck, green the transition. The description of the ten pictures above:
+# bottleneck, green the transition, and orange-red marks what is wrong or missing. The
+# description of the ten pictures above:
 
 # %% tags=["nbval-check-output"]
 figure = image_grid(pictures, CLASS_NAMES)
