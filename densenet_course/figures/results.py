@@ -43,6 +43,67 @@ def learning_curves(history):
     return describe(figure, f"Learning curves over {len(epochs)} epochs: {'; '.join(told)}.")
 
 
+def live_curves():
+    """Make a function that draws the learning curves anew after each epoch, for ``training.fit(after_epoch=…)``.
+
+    Returns:
+        A function (history): in a notebook it redraws one picture, elsewhere it prints a line.
+    """
+    handle = None
+
+    def draw(history):
+        nonlocal handle
+        if not in_notebook():
+            row = history[-1]
+            parts = [f"{name.replace('_', ' ')} {row[name]:.3f}" for name in ("train_loss", "test_accuracy") if name in row]
+            print(f"epoch {row['epoch']}: {', '.join(parts)}")
+        elif handle is None:
+            from IPython.display import display
+
+            handle = display(as_image(learning_curves(history)), display_id=True)
+        else:
+            handle.update(as_image(learning_curves(history)))
+
+    return draw
+
+
+def board_curves(points):
+    """Draw what d2l's progress board has collected: loss and accuracy in a panel each.
+
+    Args:
+        points: the board's ``data``: "train_loss", "val_loss" and "val_acc", each a list of points with x in epochs
+            and y.
+
+    Returns:
+        A figure with alt text.
+
+    Raises:
+        ValueError: one of the three is missing or empty.
+    """
+    missing = [name for name in ("train_loss", "val_loss", "val_acc") if not points.get(name)]
+    if missing:
+        raise ValueError(f"points: expected train_loss, val_loss and val_acc as d2l's board collects them, "
+                         f"got none of {', '.join(missing)}; train first")
+    figure, panels = new_figure(height=2.9, ncols=2)
+    told = []
+    for panel, name, split, what, scale in (
+        (panels[0], "train_loss", "train", "training loss", 1),
+        (panels[0], "val_loss", "test", "validation loss", 1),
+        (panels[1], "val_acc", "test", "validation accuracy", 100),
+    ):
+        colour, marker, line = BY_SPLIT[split]
+        values = [scale * float(point.y) for point in points[name]]
+        panel.plot([point.x for point in points[name]], values, color=colour, marker=marker, linestyle=line, label=what)
+        told.append(f"{what} from {values[0]:.2f} to {values[-1]:.2f}{' %' if scale == 100 else ''}")
+        panel.set_xlabel("epoch")
+        panel.grid(axis="y", alpha=0.3)
+    panels[0].set_ylabel("cross-entropy (nats)")
+    panels[0].set_ylim(0)
+    panels[1].set_ylabel("validation accuracy (%)")
+    panels[0].legend(frameon=False)
+    return describe(figure, f"Training with d2l: {'; '.join(told)}.")
+
+
 def count_pairs(predictions, labels, num_classes):
     """Count how often each true class (row) was given each label (column).
 

@@ -1,35 +1,33 @@
 # %% [markdown]
 # # 08 · DenseNet-121
 #
-# **DenseNet-121 is made of the parts you know, with 58 layers in four blocks, and all its numbers can be worked out by
-# hand.**
+# **Is the network that you can build from the parts of lessons 02 to 05 the
+# DenseNet-121 that everybody uses? How would you tell?**
 #
-# Afterwards you can
+# After this lesson you can
 # - build DenseNet-121 from its plan and say where the 121 comes from;
-# - work out its shapes, parameters and multiply-adds, and check them in three ways;
-# - prove that two networks are the same function, and say why equal counts prove nothing.
+# - work out its shapes, parameters and multiply-adds, and check each in a second way;
+# - test whether two networks are the same function, and say what each test cannot see.
 #
-# About 45 minutes. Read before: [04 transition](04_transition.ipynb), [05 bottleneck](05_bottleneck.ipynb) and
-# [06 a small DenseNet](06_small_densenet.ipynb).
+# About 45 minutes, after [05 bottleneck](05_bottleneck.ipynb) and [06 a small
+# DenseNet](06_small_densenet.ipynb).
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already
     import subprocess
 
     course = "git+https://github.com/densenet-course/densenet-course"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "d2l==1.0.3", course], check=True)
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+    subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
 # %%
-import io
-import socket
-from contextlib import redirect_stdout
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 import torchvision
+from matplotlib import cbook
+from PIL import Image
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -37,41 +35,40 @@ from densenet_course import accounting
 from densenet_course.config import DenseNetConfig
 from densenet_course.figures import networks, show
 from densenet_course.layers import DenseBlock, transition
+from densenet_course.lesson import needs_network
+from densenet_course.measure import count_parameters
 from densenet_course.models import (
     IMAGENET_VARIANTS,
-    apply_options,
     check_images,
     dense_layer,
     densenet121,
     initialise,
     stem,
 )
-from densenet_course.pretrained import modern_keys
 
-torch.manual_seed(0)
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
+_ = torch.manual_seed(0)
 
 # %% [markdown]
 # ## The plan
 #
-# Inside a block, layer $\ell$ reads everything made before it (equation 2 of the paper):
+# Inside a block, layer $\ell$ reads everything made before it (equation 2 of the
+# paper):
 #
 # $$x_\ell = H_\ell([x_0, x_1, \dots, x_{\ell-1}])$$
 #
-# Between blocks stands a transition. The picture is measured on a live network with one 224×224 image.
+# Between blocks stands a transition. The picture is measured on a live network with one
+# 224×224 image.
 
 # %%
 show(networks.shape_ribbon(densenet121(), 224))
 
 # %% [markdown]
-# Every step right trades pixels for channels. Box width is the number of channels, box height the logarithm of the
-# map's side. Grey maps are handed on unchanged, blue ones are made in the block.
+# *Higher boxes are larger maps, on a logarithmic scale; wider boxes are more channels.
+# Grey maps are handed on unchanged, blue ones are made in the block. Blocks append
+# channels; transitions halve both, channels and sides.*
 #
-# The whole plan fits into a few numbers. The rest are defaults: RGB images, 1000 classes, θ = ½, bottlenecks of 4k.
+# The whole plan fits into a few numbers. The rest are defaults: RGB images, 1000
+# classes, θ = ½, bottlenecks of 4k.
 
 # %% tags=["nbval-check-output"]
 config = DenseNetConfig(block_layers=(6, 12, 24, 16), growth_rate=32, init_channels=64)
@@ -80,24 +77,27 @@ print(config)
 # %% [markdown]
 # ## The stem
 #
-# Shapes are `(N, C, H, W)`. The stem is a 7×7 convolution with stride 2, BN, ReLU, then 3×3 max pooling with stride 2.
+# Shapes are `(N, C, H, W)`. The stem is a 7×7 convolution with stride 2, BN, ReLU, then
+# 3×3 max pooling with stride 2.
 #
-# **Predict:** what becomes of 224×224 pixels? How many weights has the convolution from 3 channels to 64, without bias?
+# **Predict**: what becomes of 224×224 pixels?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 first_part = stem(config)
 print(first_part)
 print(tuple(first_part(torch.randn(2, 3, 224, 224)).shape))  # (N, k0, H/4, W/4)
 print(f"{first_part.conv0.weight.numel():,} weights")
 
 # %% [markdown]
-# 224 → 112 → 56, and 7·7·3·64 = 9,408 weights. Blocks only ever see a sixteenth of the pixels: large images stay
-# affordable.
+# 224 → 112 → 56, and 7·7·3·64 = 9,408 weights. Blocks only ever see a sixteenth of the
+# pixels: large images stay affordable.
 #
 # ## The network
 #
-# `dense_layer(config)` returns a function that builds one bottleneck layer. Read the class below with one question:
-# where does the variable `channels` change?
+# Four helpers stand in the class below. `stem` you have just seen.
+# `dense_layer(config)` is `BottleneckLayer` of lesson 05 here. `check_images` refuses
+# images that are too small, `initialise` draws the initial weights. Read with one
+# question: where does the variable `channels` change?
 
 # %%
 class DenseNet(nn.Module):
@@ -116,28 +116,24 @@ class DenseNet(nn.Module):
         self.features.add_module("norm5", nn.BatchNorm2d(channels))
         self.classifier = nn.Linear(channels, config.num_classes)
         initialise(self)
-        apply_options(self)
 
     def forward(self, images):
-        if not torch.jit.is_scripting():  # TorchScript cannot read the check
-            check_images(images, self.config)
+        check_images(images, self.config)
         maps = F.relu(self.features(images))  # (N, C, H', W')
         pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)  # (N, C)
         return self.classifier(pooled)  # (N, num_classes)
 
 # %% [markdown]
-# Twice in each turn of the loop: a block adds L·k, a transition keeps θ of the sum. The `if` spares the last block its
-# transition. Names such as `denseblock1` and `norm5` are torchvision's, on purpose: we shall load its weights.
-#
-# `check_images` refuses images that are too small. `initialise` sets the first weights; we come back to it.
-# `apply_options` changes the parts where the configuration asks for it, as the efficient blocks of lesson 09.
+# Twice in each turn of the loop: a block appends L·k, a transition keeps θ of the sum.
+# The `if` spares the last block its transition. Names such as `denseblock1` and `norm5`
+# are torchvision's, on purpose: we shall load its weights.
 #
 # ## Why 121?
 #
-# The paper counts convolutions and the classifier. A bottleneck layer has two convolutions, a transition one.
-# **Predict** the sum: 1 for the stem, then 6 + 12 + 24 + 16 = 58 layers, 3 transitions, 1 classifier.
+# The paper counts convolutions and the classifier. **Predict** how the 6 + 12 + 24 + 16
+# = 58 layers, with all that stands around them, come to 121.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 model = DenseNet(config)
 convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
 print(len(convolutions), "convolutions + 1 linear layer")
@@ -148,10 +144,9 @@ print("by formula:", accounting.depth(config))
 #
 # ## The shapes
 #
-# **Predict** the channels after each block before you run this. Start from 64, add 32 for every layer, halve at each
-# transition.
+# **Predict** the channels after each block. Start from 64.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 maps = torch.randn(1, 3, 224, 224)
 model.eval()
 with torch.no_grad():
@@ -160,25 +155,32 @@ with torch.no_grad():
         print(f"{name:12} {tuple(maps.shape)}")
 
 # %% [markdown]
-# 64 → 256 → 128 → 512 → 256 → 1024 → 512 → 1024. The sides go 112 → 56 → 28 → 14 → 7, so 224 = 32·7.
+# 64 → 256 → 128 → 512 → 256 → 1024 → 512 → 1024. The sides are halved five times: 224 =
+# 2⁵·7.
 #
 # ## Parameters, to the last digit
 #
-# A layer that reads C channels has 2C + 128·C + 2·128 + 9·128·32 numbers: BN, 1×1, BN, 3×3. The first reads 64.
-# **Predict:** 130·64 + 37,120 = ?
+# A layer that reads C channels has 2C + 128·C numbers in its first BN and 1×1, and
+# 2·128 + 9·128·32 in its second BN and 3×3. Together that is 130·C + 37,120. A block of
+# L layers that starts with C channels reads L·C + 32·L(L−1)/2 in all, so it has
+#
+# $$130\,\bigl(LC + 32\,\tfrac{L(L-1)}{2}\bigr) + 37{,}120\,L$$
 
 # %% tags=["nbval-check-output"]
-print(f"first layer:   {count(model.features.denseblock1.denselayer1):>9,}")
-print(f"whole network: {count(model):>9,}")
-print(f"by formula:    {accounting.parameters(config):>9,}")
+for i, (num_layers, channels) in enumerate(((6, 64), (12, 128), (24, 256), (16, 512)), 1):
+    read = num_layers * channels + 32 * num_layers * (num_layers - 1) // 2
+    live = count_parameters(model.features.get_submodule(f"denseblock{i}"))
+    print(f"block {i}: by hand {130 * read + 37_120 * num_layers:>9,}, live {live:>9,}")
+print(f"whole network: {accounting.parameters(config):,}, live {count_parameters(model):,}")
 
 # %% [markdown]
-# 45,440, and 7,978,856 for all of it. The formula never saw the network, so the two counts support each other.
+# The formulas never saw the network, so the two counts support each other.
 #
 # ## Multiply-adds
 #
-# PyTorch can count operations while the network runs. It counts a multiply-add as two: one product and one sum.
-# torchvision publishes 2.834 billion multiply-adds for one image. **Predict** PyTorch's count.
+# PyTorch can count operations while the network runs. It counts a multiply-add as two:
+# one product and one sum. It leaves out BN, ReLU and pooling, as our formula does.
+# torchvision publishes 2.834 billion multiply-adds for one image.
 
 # %% tags=["nbval-check-output"]
 with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -189,34 +191,40 @@ print(f"by formula: {accounting.multiply_adds(config, 224):,} multiply-adds")
 print(f"published:  {meta['_ops']} billion")
 
 # %% [markdown]
-# 5,668,323,328 is exactly twice 2,834,161,664. A paper that says "FLOPs" may mean either count, so always ask which.
+# 5,668,323,328 is exactly twice 2,834,161,664. A paper that says "FLOPs" may mean
+# either count, so always ask which.
 #
 # ## Where do the parameters sit?
 #
 # Layers of late blocks read many channels; layers of early blocks work on many pixels.
-# **Predict:** which block holds most parameters, and which does most work?
+#
+# **Predict**: which block holds most parameters, and which does most work?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 rows = accounting.trace(config, 224)
 work = sum(row.multiply_adds for row in rows)
 print(f"{'part':12} {'parameters':>11}   share   share of multiply-adds")
 for row in rows:
-    print(f"{row.name:12} {row.parameters:>11,} {row.parameters / count(model):7.1%} {row.multiply_adds / work:12.1%}")
+    share, of_work = row.parameters / count_parameters(model), row.multiply_adds / work
+    print(f"{row.name:12} {row.parameters:>11,} {share:7.1%} {of_work:12.1%}")
 
 # %% [markdown]
-# Block 3 holds most parameters, 35.6 %, since it has 24 layers. Block 1 has 4.2 % of them and does 36.7 % of the work:
-# its maps have 64 times the pixels of block 4's. The next picture counts the same on the live network.
+# Block 3 holds most parameters, 35.6 %, since it has 24 layers. Block 1 has 4.2 % of
+# them and does 36.7 % of the work: its maps have 64 times the pixels of block 4's.
 
 # %%
-show(networks.parameters_by_part(model))
+show(networks.parameters_and_work(model, 224))
 
 # %% [markdown]
-# The head alone holds an eighth: 1,024 · 1,000 weights. For 10 classes nearly all of them would go.
+# *Early parts work much with few parameters, late ones the other way round.* The head
+# alone holds an eighth: 1,024 · 1,000 weights. For 10 classes nearly all of them would
+# go.
 #
 # ## Is it the same network as torchvision's?
 #
-# Counts agree, but counts are weak evidence. Two networks are the same if the same weights give the same outputs. No
-# download is needed: torchvision's random weights will do. The shapes need no 224 pixels either, so we take 64.
+# Counts agree, but counts are weak evidence. Two networks are the same function if the
+# same weights give the same outputs for every input. We can try some. No download is
+# needed: torchvision's random weights will do, on images of 64×64.
 
 # %% tags=["nbval-check-output"]
 theirs = torchvision.models.densenet121()
@@ -225,22 +233,25 @@ print(len(theirs.state_dict()), "entries, for example", list(theirs.state_dict()
 model.load_state_dict(theirs.state_dict(), strict=True)
 
 # %% [markdown]
-# `strict=True` means: every name is there, none is left over, every shape fits. Still it says nothing about the order
-# in which the parts are used.
+# `strict=True` means: every name is there, none is left over, every shape fits. Still
+# it says nothing about the order in which the parts are used.
 #
-# **Predict:** will the logits agree in eval mode? And in train mode, where BN takes its statistics from the batch?
+# **Predict**: will the logits agree in eval mode? And in train mode, where BN takes its
+# statistics from the batch?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 def difference(ours, reference):
     return ((ours - reference).abs().max() / reference.abs().max()).item()
 
 
 for training in (False, True):
-    ours, reference = model.train(training)(images), theirs.train(training)(images)  # (N, 1000)
-    print(f"train mode {training!s:5}: relative difference below 1e-5: {difference(ours, reference) < 1e-5}")
+    ours, reference = model.train(training)(images), theirs.train(training)(images)
+    agree = difference(ours, reference) < 1e-5
+    print(f"train mode {training!s:5}: relative difference below 1e-5: {agree}")
 
 # %% [markdown]
-# Both agree. Training needs more than equal outputs, though: the gradients must agree too. We compare each of them.
+# Both agree. Training needs more than equal outputs, though: the gradients must agree
+# too. We compare each of them.
 
 # %% tags=["nbval-check-output"]
 F.cross_entropy(ours, labels).backward()
@@ -250,166 +261,233 @@ worst = max(difference(a.grad, b.grad) for a, b in pairs)
 print(len(pairs), "gradients, worst relative difference below 1e-5:", worst < 1e-5)
 
 # %% [markdown]
-# All 364 agree, so one step of training takes both networks to the same place. The way back works as well: our weights
-# load into torchvision's network.
+# All 364 agree, so one step of training moves the weights of both networks alike. The
+# way back works as well: our weights load into torchvision's network.
 
 # %% tags=["nbval-check-output"]
 theirs.load_state_dict(densenet121().state_dict(), strict=True)
 
 # %% [markdown]
-# ## Break it: what counting cannot see
+# ## Break it: what these tests cannot see
 #
-# A test is worth something only if it can fail. Put max pooling into the first transition, where average pooling
-# belongs. Pooling has no weights. **Predict:** which of the three checks notices?
+# A test is worth something only if it can fail. Here are three wrong networks, each
+# different in one line:
+#
+# - *pool*: max pooling in the first transition, where average pooling belongs;
+# - *momentum*: BatchNorms that follow each batch nine times as fast, `momentum=0.9`;
+# - *head*: before the classifier the average of 2×2 pixels, not of all pixels.
+#
+# **Predict** for each: do logits of 64×64 images give it away, in eval mode or in train
+# mode?
 
-# %% tags=["nbval-check-output"]
-wrong = DenseNet(config).eval()
-wrong.features.transition1.pool = nn.MaxPool2d(2)
-print("parameters:", count(wrong) == count(model))
-print("strict loading:", wrong.load_state_dict(model.state_dict(), strict=True))
-print("same logits:", difference(wrong(images), model.eval()(images)) < 1e-5)
+# %% tags=["nbval-check-output", "hide-output"]
+class FixedHead(DenseNet):
+    def forward(self, images):
+        maps = F.relu(self.features(images))
+        return self.classifier(F.avg_pool2d(maps, 2)[..., 0, 0])  # (N, C)
 
-# %% [markdown]
-# Only the logits notice. Now an error that the count does see: a fourth transition after the last block. It adds
-# 2·1,024 + 1,024·512 numbers. BN and classifier then have 512 channels fewer: 2·512 + 512·1,000 numbers go.
-# **Predict** the sum.
 
-# %% tags=["nbval-check-output"]
-wrong = DenseNet(config)
-del wrong.features.norm5
-wrong.features.add_module("transition4", transition(1024))
-wrong.features.add_module("norm5", nn.BatchNorm2d(512))
-wrong.classifier = nn.Linear(512, 1000)
-print(f"{count(wrong) - count(model):+,} of {count(model):,}")
+slips = {name: DenseNet(config) for name in ("none", "pool", "momentum")}
+slips["head"] = FixedHead(config)
+slips["pool"].features.transition1.pool = nn.MaxPool2d(2)
+for module in slips["momentum"].modules():
+    if isinstance(module, nn.BatchNorm2d):
+        module.momentum = 0.9
 
-# %% [markdown]
-# Only 13,312 too many, 0.2 %: rounded to "8.0 million" it hides. It even runs. Strict loading names what does not fit:
 
-# %% tags=["nbval-check-output"]
-try:
-    wrong.load_state_dict(model.state_dict(), strict=True)
-except RuntimeError as error:
-    for line in str(error).splitlines()[1:]:
-        print(line.strip()[:72], "…")
+def logits_agree(network, images, training):
+    for one in (network, theirs):
+        one.load_state_dict(model.state_dict(), strict=True)
+        one.train(training)
+    return difference(network(images), theirs(images)) < 1e-5
 
-# %% [markdown]
-# The names lead straight to `transition4`. Two other slips are louder: channels not halved (θ = 1), and no bottleneck.
-# **Predict:** which one makes the network larger?
 
-# %% tags=["nbval-check-output"]
-for slip in ({"compression": 1.0}, {"bottleneck_factor": None}):
-    print(f"{slip!s:28} {accounting.parameters(replace(config, **slip)) - count(model):+12,}")
+for name, network in slips.items():
+    same_count = count_parameters(network) == count_parameters(theirs)
+    passed = [logits_agree(network, images, training) for training in (False, True)]
+    print(f"{name:8} same count {same_count}, eval {passed[0]!s:5}, train {passed[1]}")
 
 # %% [markdown]
-# Both do. A plain layer that reads C channels has 290·C numbers, a bottleneck layer 130·C + 37,120. They are equal at
-# C = 232, and layers here read up to 992.
+# Counts and keys are right in all four. The logits find the pooling, and miss the other
+# two.
+#
+# **Predict** which further look would find each of them.
+
+# %% tags=["nbval-check-output", "hide-output"]
+def buffers_agree(network):
+    logits_agree(network, images, training=True)  # a train pass moves the buffers
+    pairs = zip(network.buffers(), theirs.buffers(), strict=True)
+    return all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
+
+
+other_size = torch.randn(2, 3, 96, 70)
+for name, network in slips.items():
+    passed = buffers_agree(network), logits_agree(network, other_size, training=False)
+    print(f"{name:8} buffers after a train pass {passed[0]!s:5}, 96×70 pixels {passed[1]}")
+
+# %% [markdown]
+# Running statistics after a train pass, and a second image size: 64×64 images leave
+# maps of 2×2, where the two averages are one. Our own network passes all of it. That is
+# strong evidence, not proof: a test says nothing about what it does not look at.
 #
 # ## torchvision's own layout
 #
-# Many recipes cut a network with `list(model.children())[:-1]`. **Predict:** how many entries has that list for
-# DenseNet-121, with its four blocks?
+# Many recipes cut a network with `list(model.children())[:-1]`. **Predict**: how many
+# entries has `list(model.children())` for DenseNet-121, with its four blocks?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 print([(name, type(part).__name__) for name, part in theirs.named_children()])
 print([name for name, _ in theirs.features.named_children()])
 print([name for name, _ in theirs.features.denseblock1.denselayer1.named_children()])
 
 # %% [markdown]
-# Two: one `Sequential` and the classifier. Blocks lie one level down, layers two, so a layer's BN is
-# `features.denseblock1.denselayer1.norm1`.
+# Two: one `Sequential` and the classifier. Blocks lie one level down, layers two, so a
+# layer's BN is `features.denseblock1.denselayer1.norm1`.
 #
-# Cutting off the classifier leaves `features`. **Predict:** can those maps be negative?
+# The code of torchvision's `_DenseLayer` is in five steps: (1) it takes a *list* of
+# maps, or one tensor; (2) concatenates them; (3) `norm1`, `relu1`, `conv1` bring them
+# to 4k; (4) `norm2`, `relu2`, `conv2` make k; (5) dropout, if asked for. With
+# `memory_efficient=True` steps 2 and 3 are computed again in the backward pass. Ours
+# leaves step 2 to the block:
 
 # %% tags=["nbval-check-output"]
+layer = theirs.eval().features.denseblock1.denselayer2
+first, second = torch.randn(2, 64, 8, 8), torch.randn(2, 32, 8, 8)
+joined = torch.cat([first, second], dim=1)  # (2, 96, 8, 8)
+waist = layer.conv1(layer.relu1(layer.norm1(joined)))  # (2, 4k, 8, 8)
+new_maps = layer.conv2(layer.relu2(layer.norm2(waist)))  # (2, k, 8, 8)
+print("a list of maps:", torch.equal(layer([first, second]), new_maps))
+ours = model.eval().features.denseblock1.denselayer2
+print("our layer, joined maps:", difference(ours(joined), new_maps) < 1e-5)
+
+# %% [markdown]
+# Cutting off the classifier leaves `features`. **Predict**: can those maps be negative?
+
+# %% tags=["nbval-check-output", "hide-output"]
 cut = nn.Sequential(*list(theirs.children())[:-1]).eval()
 maps = cut(images)  # (N, 1024, 2, 2)
 print(tuple(maps.shape), "negative values:", (maps < 0).any().item())
 
 # %% [markdown]
-# They can. The last ReLU and the global average are calls inside `forward`, not modules, so the cut lost both.
+# They can. The last ReLU and the global average are calls inside `forward`, not
+# modules, so the cut lost both.
 #
-# ## First weights
+# ## Initial weights
 #
-# `initialise` follows the paper's authors. Convolutions get Kaiming normal weights, of spread √(2 / numbers read).
-# BN starts at γ = 1 and β = 0, the classifier's bias at 0. The stem reads 7·7·3 = 147 numbers. **Predict** its spread.
+# He (Kaiming) initialisation draws convolution weights with a standard deviation of
+# √(2/n). For n, torchvision and we take the numbers that one output *reads* (fan-in);
+# the authors' own code takes those that one input *writes to* (fan-out).
+#
+# **Predict** for the stem, 3 to 64 channels by 7×7 windows: which rule draws the larger
+# weights?
 
-# %% tags=["nbval-check-output"]
-fresh = densenet121()
-print(f"stem: {fresh.features.conv0.weight.std():.2f}, expected {(2 / 147) ** 0.5:.2f}")
-print("γ = 1, β = 0:", all(bool((m.weight == 1).all() and (m.bias == 0).all())
-                           for m in fresh.modules() if isinstance(m, nn.BatchNorm2d)))
-print("classifier's bias is 0:", fresh.classifier.bias.abs().max().item() == 0)
+# %% tags=["nbval-check-output", "hide-output"]
+drawn = densenet121().features.conv0.weight.std().item()
+print(f"reads {3 * 49}: √(2/147) = {(2 / 147) ** 0.5:.3f}, writes {64 * 49}: √(2/3136) = {(2 / 3136) ** 0.5:.3f}")
+print(f"ours: {drawn:.2f}")
 
 # %% [markdown]
-# 0.12, as √(2/147) asks.
+# Ours are nearly five times as large in the stem. BatchNorm follows each convolution
+# before the next one reads it, so the scale of the maps does not suffer. BN itself
+# starts at γ = 1 and β = 0, the classifier's bias at 0.
 #
-# The paper then trains on ImageNet for 90 epochs in batches of 256, with Nesterov momentum 0.9 and weight decay 1e-4.
-# The learning rate starts at 0.1 and is divided by 10 at epochs 30 and 60 (section 4.2). Dropout of 0.2 appears only
-# where data is not augmented, so not here.
+# The paper then trains on ImageNet for 90 epochs in batches of 256, with Nesterov
+# momentum 0.9 and weight decay 1e-4. The learning rate starts at 0.1 and is divided by
+# 10 at epochs 30 and 60 (section 4.2). Dropout of 0.2 appears only where data is not
+# augmented, so not here.
 #
 # ## The family
 #
-# Four networks share one class. **Predict** from their plans: which has most parameters?
+# Four networks share one class. The paper's table 1 has 121, 169, 201 and 264; 161,
+# which is wider, is the authors' later network, and libraries ship that in place of
+# 264.
+#
+# **Predict** from their plans: which has most parameters?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 print("network      layers in blocks    k  parameters  G mult-adds  top-1 %  top-5 %")
 for name, variant in IMAGENET_VARIANTS.items():
     one = DenseNetConfig(**variant)
-    score = torchvision.models.get_model_weights(name).DEFAULT.meta["_metrics"]["ImageNet-1K"]
-    print(f"{name:12} {one.block_layers!s:17} {one.growth_rate:>3} {accounting.parameters(one):>11,} "
-          f"{accounting.multiply_adds(one, 224) / 1e9:>12.3f} {score['acc@1']:>8.3f} {score['acc@5']:>8.3f}")
+    work, numbers = accounting.multiply_adds(one, 224) / 1e9, accounting.parameters(one)
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    top1, top5 = weights.meta["_metrics"]["ImageNet-1K"].values()
+    print(f"{name:12} {one.block_layers!s:17} {one.growth_rate:>3} {numbers:>11,}", end=" ")
+    print(f"{work:>12.3f} {top1:>8.3f} {top5:>8.3f}")
+paper = DenseNetConfig(block_layers=(6, 12, 64, 48), growth_rate=32, init_channels=64)
+print(f"densenet264  {paper.block_layers!s:17}  32 {accounting.parameters(paper):>11,}", end=" ")
+print(f"{accounting.multiply_adds(paper, 224) / 1e9:>12.3f}")
 
 # %% [markdown]
-# 161: it is wider. With k = 48 instead of 32 every layer reads more and makes more, and its stem gives 2k = 96 maps.
-# Accuracies come from the metadata of torchvision's weights, the other numbers from our formulas.
+# 161: it is wider. With k = 48 instead of 32 every layer reads more and makes more, and
+# its stem gives 2k = 96 maps. Accuracies come from the metadata of torchvision's
+# weights, the other numbers from our formulas.
 #
-# 169 and 201 grow only in blocks 3 and 4. Why there? Price the last layer of each block of DenseNet-121.
+# 169 and 201 grow only in blocks 3 and 4. Why there? Price the last layer of each block
+# of DenseNet-121.
 
 # %% tags=["nbval-check-output"]
 for row in rows:
     if "block" in row.name:
-        reads = row.channels - config.growth_rate
-        layer = accounting.layer_cost(config, reads, name=row.name, height=row.height, width=row.width)
-        print(f"{row.name} reads {reads:3}: {layer.parameters:>7,} parameters, {layer.multiply_adds:>11,} mult-adds")
+        reads, size = row.channels - 32, {"height": row.height, "width": row.width}
+        layer = accounting.layer_cost(config, reads, name=row.name, **size)
+        print(f"{row.name} reads {reads:3}: {layer.parameters:>7,} parameters", end=", ")
+        print(f"{layer.multiply_adds:>11,} multiply-adds")
 
 # %% [markdown]
-# The last layer of block 4 has 2.5 times the parameters of block 1's and does a twenty-fifth of the work. Depth is
-# cheap where maps are small.
+# The last layer of block 4 has 2.5 times the parameters of block 1's and does a
+# twenty-fifth of the work. Depth is cheap where maps are small.
 #
-# How does the family stand against ResNets? The picture takes torchvision's first ImageNet weights of each.
+# On CIFAR the paper's networks have three blocks and 3×3 stems. Their errors in
+# percent, with augmentation, from the authors' page:
+#
+# | network | CIFAR-10 | CIFAR-100 |
+# |---|---|---|
+# | DenseNet, L = 40, k = 12 | 5.24 | 24.42 |
+# | DenseNet-BC, L = 100, k = 12 | 4.51 | 22.27 |
+# | DenseNet-BC, L = 250, k = 24 | 3.62 | 17.60 |
+# | DenseNet-BC, L = 190, k = 40 | 3.46 | 17.18 |
+#
+# How does the family stand against ResNets? The picture takes the first ImageNet
+# weights that torchvision published for each network.
 
 # %%
 others = networks.published("resnet18", "resnet34", "resnet50", "resnet101")
 show(networks.family(networks.published(*IMAGENET_VARIANTS), others))
 
 # %% [markdown]
-# Between 12 and 22 million parameters the blue line lies more than 3 points below the grey one. At ResNet-50's
-# 25.6 million it is about 1 point. The two families were trained by different people, so small gaps mean little.
-# And parameters are not the whole price.
+# Between 12 and 22 million parameters the blue line lies more than 3 points below the
+# grey one. At ResNet-50's 25.6 million it is about 1 point. The two families were
+# trained by different people, so small gaps mean little. And parameters are not the
+# whole price.
 
 # %% tags=["nbval-check-output"]
 for name in ("resnet50", "densenet121", "densenet169", "densenet201"):
     meta = torchvision.models.get_model_weights(name).IMAGENET1K_V1.meta
-    top1, ops = meta["_metrics"]["ImageNet-1K"]["acc@1"], meta["_ops"] * 1e9
-    print(f"{name:12} {meta['num_params'] / 1e6:5.1f} M parameters, error {100 - top1:5.2f} %, "
-          f"{ops / meta['num_params']:4.0f} multiply-adds per parameter")
+    error = 100 - meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    numbers, uses = meta["num_params"] / 1e6, meta["_ops"] * 1e9 / meta["num_params"]
+    print(f"{name:12} {numbers:5.1f} M parameters, error {error:5.2f} %", end=", ")
+    print(f"{uses:4.0f} multiply-adds per parameter")
 
 # %% [markdown]
-# A DenseNet parameter works more than one of ResNet-50: 214 to 355 times an image against 160. And each layer reads
-# all maps before it again. DenseNet-121 has 31 % of ResNet-50's parameters. **Predict:** does it read fewer numbers?
+# Each parameter of a DenseNet is used more often per image: 214 to 355 times, against
+# 160 in ResNet-50. And each layer reads all maps before it again. DenseNet-121 has 31 %
+# of ResNet-50's parameters.
+#
+# **Predict**: does it read fewer numbers?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 def numbers_read(network):
     total = []
     for module in network.modules():
         if not list(module.children()):  # convolutions, BN, ReLU, pooling, linear
-            module.register_forward_hook(lambda module, inputs, output: total.append(inputs[0].numel()))
+            module.register_forward_hook(lambda _, inputs, out: total.append(inputs[0].numel()))
     with torch.no_grad():
         network.eval()(torch.randn(1, 3, 224, 224))
     return sum(total) / 1e6
 
 
-print(f"ResNet-50    {numbers_read(torchvision.models.resnet50()):.1f} million numbers read for one image")
+resnet = torchvision.models.resnet50()
+print(f"ResNet-50    {numbers_read(resnet):.1f} million numbers read for one image")
 print(f"DenseNet-121 {numbers_read(densenet121()):.1f} million, and concatenation comes on top")
 
 # %% [markdown]
@@ -423,53 +501,46 @@ print(f"DenseNet-121 {numbers_read(densenet121()):.1f} million, and concatenatio
 #
 # ## Pretrained weights
 #
-# Published files are older than today's names: `norm.1` then, `norm1` now. The package renames them while loading.
+# torchvision publishes weights trained on ImageNet. They expect colour pictures, scaled
+# and normalised as `weights.transforms()` does. The picture is a photograph that
+# matplotlib brings along, a portrait of Grace Hopper, computer scientist and rear
+# admiral. **Predict** one of the five classes that the network names first.
 
-# %% tags=["nbval-check-output"]
-list(modern_keys({"features.denseblock1.denselayer1.norm.1.weight": 0}))
-
-# %%
-socket.setdefaulttimeout(5)  # seconds: no long wait where there is no network
-try:
-    with redirect_stdout(io.StringIO()):  # keeps the name of a folder out of the page
-        pretrained = densenet121(weights="DEFAULT")
-    print(f"loaded {count(pretrained):,} trained parameters")
-except OSError:
-    print("No network: the weights were not loaded. Nothing else in this lesson needs them.")
+# %% tags=["hide-output"]
+weights = torchvision.models.DenseNet121_Weights.DEFAULT
+with needs_network("the picture is not classified"):
+    pretrained = densenet121(weights=weights).eval()
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        picture = weights.transforms()(Image.open(file)).unsqueeze(0)  # (1, 3, 224, 224)
+    shares = pretrained(picture).softmax(1)[0]  # (1000,)
+    for i in shares.argsort(descending=True)[:5].tolist():
+        print(f"{weights.meta['categories'][i]:20} {shares[i]:.1%}")
 
 # %% [markdown]
-# With a network this fetches torchvision's weights once and keeps them on disk.
+# With a network this fetches the weights once and keeps them on disk. The machine that
+# stored this page had none, so it shows no answer; run the cell for yours.
 #
 # ## Your turn
 #
-# [Exercise 8](exercises/08_densenet121.ipynb), *hard, 40 minutes.* Write `densenet121(num_classes=1000)` without
-# importing this package's or torchvision's parts. Given torchvision's random parameters and buffers in registration
-# order, it must give the same logits in eval and train mode.
+# [Exercise 8](exercises/08_densenet121.ipynb), *hard, 40 minutes.* Write the whole
+# network without this package's or torchvision's parts.
 #
-# [Exercise 14](exercises/14_bug_hunt.ipynb), *hard, 90 minutes.* Eight DenseNet programs, each wrong in one way:
-# find the cause and repair it.
+# [Exercise 14](exercises/14_bug_hunt.ipynb), *hard, 90 minutes.* Eight DenseNet
+# programs, each wrong in one way: find the cause and repair it.
 #
-# ## Shapes and parameters in one table
-#
-# Formulas on the left, the live network on the right.
-
-# %% tags=["nbval-check-output"]
-for row in rows[1:-1]:
-    shape = f"{row.channels} × {row.height} × {row.width}"
-    print(f"{row.name:12} {shape:>14} {row.parameters:>10,} {count(getattr(model.features, row.name)):>10,}")
-print(f"with stem and head: {sum(row.parameters for row in rows):>18,} {count(model):>10,}")
-
-# %% [markdown]
 # ## Recap
 #
 # - 121 = 1 + 2·58 + 3 + 1; channels run 64 → 256 → 128 → 512 → 256 → 1024 → 512 → 1024.
 # - 7,978,856 parameters and 2,834,161,664 multiply-adds, by formula and by count.
-# - Same keys and counts do not make the same function. Same weights, then same logits and gradients: that does.
+# - Equal counts and keys say little. Equal logits, gradients, buffers, at several sizes
+#   and in both modes, say much.
 #
-# **Sources**
-# - Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
-#   [arXiv:1608.06993](https://arxiv.org/abs/1608.06993), table 1 and sections 3 and 4.
-# - The authors' [repository](https://github.com/liuzhuang13/DenseNet): DenseNet-161.
-# - torchvision: `models/densenet.py` and the metadata of its weights.
+# **Sources.** Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional
+# Networks*, CVPR 2017, [arXiv:1608.06993](https://arxiv.org/abs/1608.06993), table 1
+# and sections 3 and 4. The authors'
+# [repository](https://github.com/liuzhuang13/DenseNet): CIFAR errors, DenseNet-161,
+# initial weights in `models/densenet.lua`. torchvision: `models/densenet.py` and the
+# metadata of its weights.
 #
-# **Next:** [09 · Memory and speed](09_memory_and_speed.ipynb) asks what all those old maps cost.
+# **Next:** [09 · Memory and speed](09_memory_and_speed.ipynb) asks what all those old
+# maps cost.
