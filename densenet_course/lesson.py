@@ -1,6 +1,30 @@
 """What a lesson's cells need in order to teach, and nothing else needs."""
 
+import contextlib
+import io
+import socket
 from contextlib import contextmanager
+
+
+@contextmanager
+def needs_network(otherwise, *, seconds=5):
+    """Let a cell download something; where there is no network, print a sentence and go on behind the block.
+
+    What the download itself prints is dropped: it names folders of this machine.
+
+    Args:
+        otherwise: what does not happen without a network, for instance "the picture is not classified".
+        seconds: to wait for an answer.
+    """
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    except OSError:
+        print(f"No network: {otherwise}. Nothing else in this lesson needs it.")
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 @contextmanager

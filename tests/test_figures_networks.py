@@ -5,6 +5,7 @@ import torch
 import torchvision
 from matplotlib import pyplot as plt
 
+from densenet_course import accounting
 from densenet_course.config import DenseNetConfig
 from densenet_course.figures import networks
 from densenet_course.models import DenseNet
@@ -51,14 +52,14 @@ def test_ribbon_refuses_a_small_image_and_cleans_up(small):
     assert not any(module._forward_hooks for module in small.modules())
 
 
-def test_bars_add_up_to_the_network(small):
-    figure = networks.parameters_by_part(small)
-    lengths = [bar.get_width() * 1e6 for bar in figure.axes[0].patches]
-    assert len(lengths) == 5  # stem, two blocks, one transition, head
-    assert sum(lengths) == pytest.approx(sum(p.numel() for p in small.parameters()))
-    head = 2 * 20 + 20 * 5 + 5
-    assert lengths[-1] == pytest.approx(head)
-    assert any(text.startswith(f"  {head:,} ") for text in texts(figure))
+def test_bars_are_shares_of_the_network_and_of_its_work(small):
+    figure = networks.parameters_and_work(small, 32)
+    rows = accounting.trace(small.config, 32)
+    for axes, counts in zip(figure.axes, ([r.parameters for r in rows], [r.multiply_adds for r in rows]), strict=True):
+        lengths = [bar.get_width() for bar in axes.patches]
+        assert len(lengths) == 5  # stem, two blocks, one transition, head
+        assert lengths == pytest.approx([100 * count / sum(counts) for count in counts])
+    assert f"{100 * rows[-1].parameters / sum(r.parameters for r in rows):.1f}%" in figure.alt_text
 
 
 def test_torchvisions_densenet_draws_too():

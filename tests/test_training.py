@@ -320,3 +320,10 @@ def test_mirror_images_are_averaged_with_the_images():
     loss, accuracy = evaluate(model, data, flip=True)
     assert loss == pytest.approx(F.cross_entropy(both, labels).item(), rel=1e-5)
     assert accuracy == pytest.approx((both.argmax(1) == labels).double().mean().item())
+
+
+def test_fit_calls_back_after_every_epoch_with_the_history_so_far():
+    told = []
+    fit(tiny_network(), small_data(count=32, batch_size=8), epochs=3, peak_rate=0.01, device=CPU, progress=False,
+        after_epoch=lambda history: told.append([row["epoch"] for row in history]))
+    assert told == [[1], [1, 2], [1, 2, 3]]

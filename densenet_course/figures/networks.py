@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from densenet_course import accounting
 from densenet_course.figures.style import COLOURS, describe, new_figure
 
 # colour, hatch and legend of every kind of part; the hatch tells them apart without colour
@@ -102,27 +103,34 @@ def _draw_part(axes, name, *, left, channels, old, height):
     axes.text(left + channels / 2, height / 2 + 0.15, channels, ha="center", va="bottom", fontsize=9)
 
 
-def parameters_by_part(model):
-    """Draw the learned numbers of stem, blocks, transitions and head as bars, counted on the live model.
+def parameters_and_work(model, image_size):
+    """Draw which share of the parameters and of the multiply-adds stands in stem, blocks, transitions and head.
+
+    Parameters are counted on the live model; the work is that of its convolutions and its classifier.
 
     Args:
-        model: a ``DenseNet`` of this package or of torchvision.
+        model: a ``DenseNet`` of this package, which is left in eval mode.
+        image_size: height and width of the image, in pixels.
     """
-    counts = {}
+    parts = {}
     for name, part in [*model.features.named_children(), ("classifier", model.classifier)]:
         kind = kind_of(name)
         label = kind if kind in {"stem", "head"} else f"{kind} {name[-1]}"
-        counts[label] = counts.get(label, 0) + sum(p.numel() for p in part.parameters())
-    total = sum(counts.values())
-    figure, axes = new_figure(height=0.8 + 0.27 * len(counts))
-    for label, count in counts.items():
-        colour, hatch, _ = KINDS[label.split()[0]]
-        axes.barh(label, count / 1e6, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
-        axes.text(count / 1e6, label, f"  {count:,} ({count / total:.1%})", va="center", fontsize=9)
-    axes.invert_yaxis()
-    axes.set(xlabel="parameters, millions", xlim=(0, 1.35 * max(counts.values()) / 1e6))
-    listing = ", ".join(f"{label} {count:,}" for label, count in counts.items())
-    return describe(figure, f"Bars of the learned numbers by part: {listing}; {total:,} in all.")
+        parts.setdefault(label, []).append(part)
+    numbers = {label: sum(p.numel() for part in some for p in part.parameters()) for label, some in parts.items()}
+    work = dict(zip(parts, (row.multiply_adds for row in accounting.trace(model.config, image_size)), strict=True))
+    figure, panels = new_figure(height=0.9 + 0.27 * len(parts), ncols=2, sharey=True)
+    told = []
+    for axes, counts, what in ((panels[0], numbers, "parameters"), (panels[1], work, "multiply-adds")):
+        total = sum(counts.values())
+        for label, count in counts.items():
+            colour, hatch, _ = KINDS[label.split()[0]]
+            axes.barh(label, 100 * count / total, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
+            axes.text(100 * count / total, label, f" {count / total:.1%}", va="center", fontsize=9)
+        axes.set(xlabel=f"% of {total / 1e6:,.1f} million {what}", xlim=(0, 50), xticks=(0, 20, 40))
+        told.append(f"{what}: " + ", ".join(f"{label} {count / total:.1%}" for label, count in counts.items()))
+    panels[0].invert_yaxis()
+    return describe(figure, f"Two rows of bars by part of the network. {'; '.join(told)}.")
 
 
 def family(rows, others=()):
@@ -173,7 +181,7 @@ def _densenet121():
 
 FILES = {
     "shape_ribbon": lambda: shape_ribbon(_densenet121(), 224),
-    "parameters_by_part": lambda: parameters_by_part(_densenet121()),
+    "parameters_and_work": lambda: parameters_and_work(_densenet121(), 224),
     "family": lambda: family(
         published("densenet121", "densenet161", "densenet169", "densenet201"),
         published("resnet18", "resnet34", "resnet50", "resnet101"),

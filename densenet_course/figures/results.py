@@ -4,7 +4,8 @@ import statistics
 
 import torch
 
-from densenet_course.figures.style import COLOURS, describe, new_figure
+from densenet_course.figures.style import COLOURS, as_image, describe, new_figure
+from densenet_course.training.loop import in_notebook
 from densenet_course.training.schedules import one_cycle, step_decay
 
 BY_SPLIT = {"train": (COLOURS["input"], "o", "--"), "test": (COLOURS["new"], "s", "-")}  # colour, marker, line style
@@ -55,8 +56,8 @@ def live_curves():
         nonlocal handle
         if not in_notebook():
             row = history[-1]
-            parts = [f"{name.replace('_', ' ')} {row[name]:.3f}" for name in ("train_loss", "test_accuracy") if name in row]
-            print(f"epoch {row['epoch']}: {', '.join(parts)}")
+            told = {name.replace("_", " "): row[name] for name in ("train_loss", "test_accuracy") if name in row}
+            print(f"epoch {row['epoch']}:", ", ".join(f"{name} {value:.3f}" for name, value in told.items()))
         elif handle is None:
             from IPython.display import display
 

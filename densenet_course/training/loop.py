@@ -44,7 +44,7 @@ def train_one_epoch(model, batches, optimizer, *, scheduler=None, precision=FP32
         scheduler: stepped after every update, if given.
         precision: a ``Precision``; the default is plain fp32.
         label_smoothing: share of the target spread over all classes, 0 … 1.
-        after_step: called without arguments after every update, if given.
+        after_step: a function (loss of the batch, a tensor on its device), called after every update, if given.
 
     Returns:
         (loss, accuracy): means over the images (of all ranks), each measured before its batch's update.
@@ -72,7 +72,7 @@ def train_one_epoch(model, batches, optimizer, *, scheduler=None, precision=FP32
         hits += (logits.detach().argmax(1) == labels).sum()
         count += len(labels)
         if after_step is not None:
-            after_step()
+            after_step(loss.detach())
     loss_sum, hits, count = distributed.totals(loss_sum.item(), hits.item(), count)
     if count == 0:
         raise ValueError("batches: expected at least one batch, got none")
@@ -125,7 +125,10 @@ def evaluate(model, batches, *, precision=FP32, flip=False):
     return loss_sum / count, hits / count
 
 
-def fit(model, data, *, test=None, recipe=None, device=None, precision=None, checkpoint=None, progress=True, **changes):
+def fit(
+    model, data, *, test=None, recipe=None, device=None, precision=None, checkpoint=None, progress=True,
+    after_epoch=None, **changes,
+):
     """Train a classifier, and report each epoch as plain data.
 
     Under torchrun, inside ``distributed.run``, all ranks train one model: see ``distributed``. Then ``data`` yields the
@@ -140,6 +143,7 @@ def fit(model, data, *, test=None, recipe=None, device=None, precision=None, che
         precision: a ``Precision``; by default bf16 with channels-last where the device has bf16 units.
         checkpoint: a file written after every epoch; if it is there already, training resumes from it.
         progress: False for no progress bar; the bar shows in notebooks and terminals only.
+        after_epoch: a function (history so far), called after every epoch, for instance to draw it.
         changes: fields of ``Recipe`` that differ from the recipe's: ``epochs=1, peak_rate=0.1``.
 
     Returns:
@@ -176,13 +180,15 @@ def fit(model, data, *, test=None, recipe=None, device=None, precision=None, che
             for epoch in range(len(history), recipe.epochs):
                 data.set_epoch(epoch)
                 row = {"epoch": epoch + 1, "learning_rate": optimizer.param_groups[0]["lr"]}
+                bar.set_description(f"epoch {epoch + 1} of {recipe.epochs}")
                 row |= _timed_epoch(replica, data, optimizer, scheduler, precision, recipe.label_smoothing, bar)
                 distributed.share_buffers(model)
                 if test is not None:
                     row["test_loss"], row["test_accuracy"] = evaluate(model, test, precision=precision)
-                bar.set_postfix({name: f"{row[name]:.3f}" for name in ("train_loss", "test_accuracy") if name in row})
                 history.append(row)
                 run.save(history)
+                if after_epoch is not None:
+                    after_epoch(history)
         except KeyboardInterrupt:
             if distributed.ranks() > 1:  # the ranks stopped in different steps
                 raise
@@ -195,19 +201,30 @@ def _timed_epoch(model, data, optimizer, scheduler, precision, label_smoothing, 
     started = time.perf_counter()
     loss, accuracy = train_one_epoch(
         model, data, optimizer, scheduler=scheduler, precision=precision, label_smoothing=label_smoothing,
-        after_step=bar.update,
+        after_step=lambda batch_loss: _advance(bar, batch_loss),
     )
     return {"train_loss": loss, "train_accuracy": accuracy, "seconds": time.perf_counter() - started}
+
+
+def _advance(bar, batch_loss):
+    """Move the bar by a step; now and then read the loss of a batch, which makes a GPU wait."""
+    if bar.n % 20 == 0 and not bar.disable:
+        bar.set_postfix(loss=f"{batch_loss.item():.3f}", refresh=False)
+    bar.update()
+
+
+def in_notebook():
+    """Say whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
 def _progress_bar(total_steps, *, done, show):
     """Make a tqdm bar on stdout; it is quiet unless a person watches: in a notebook or a terminal."""
     from tqdm import tqdm
 
-    ipython = sys.modules.get("IPython")
-    in_notebook = ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
-    watched = in_notebook or sys.stdout.isatty()
+    watched = in_notebook() or sys.stdout.isatty()
     return tqdm(
         total=total_steps, initial=done, unit="step", file=sys.stdout, disable=not (show and watched),
-        mininterval=0.5, ncols=90 if in_notebook else None,
+        mininterval=0.5, ncols=90 if in_notebook() else None,
     )

@@ -32,11 +32,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from densenet_course import accounting
-from densenet_course import results as measured
-from densenet_course.data import CLASS_NAMES, ResidentBatches
-from densenet_course.data import flip_and_shift, load, prepare
-from densenet_course.figures import results, show
+from densenet_course import accounting, results
+from densenet_course.data import (
+    CLASS_NAMES,
+    ResidentBatches,
+    flip_and_shift,
+    load,
+    prepare,
+)
+from densenet_course.figures import results as pictures
+from densenet_course.figures import show
 from densenet_course.figures.images import image_grid
 from densenet_course.measure import count_parameters
 from densenet_course.models import class_densenet
@@ -206,7 +211,7 @@ for group in optimizer.param_groups:
 # training. One-cycle rises to its peak and falls to zero.
 
 # %%
-show(results.schedules())
+show(pictures.schedules())
 
 # %% [markdown]
 # *One-cycle warms up for a quarter of the steps; the step schedule keeps its peak for
@@ -273,7 +278,7 @@ test = ResidentBatches(test_images, test_labels, batch_size=1000, device=device)
 print(f"{device.type}, {precision}: {len(train)} steps in each of 6 epochs")
 history = fit(
     model, train, test=test, epochs=6, optimizer="sgd", peak_rate=0.2, momentum=0.9,
-    weight_decay=5e-4, schedule="one_cycle", after_epoch=results.live_curves(),
+    weight_decay=5e-4, schedule="one_cycle", after_epoch=pictures.live_curves(),
 )
 
 # %%
@@ -303,14 +308,14 @@ assert accuracy >= (0.75 if location.is_sample else 0.915)
 
 # %% tags=["hide-output"]
 logits, labels = predict(model, test, precision=precision)  # (10000, 10), (10000,)
-show(results.confusion_matrix(logits, labels, CLASS_NAMES))
-pairs = results.count_pairs(logits, labels, 10)  # true class × said class
+show(pictures.confusion_matrix(logits, labels, CLASS_NAMES))
+pairs = pictures.count_pairs(logits, labels, 10)  # true class × said class
 recall = pairs.diag() / pairs.sum(1)
 for i in recall.argsort().tolist():
     print(f"{CLASS_NAMES[i]:12} {recall[i]:.1%} recognised")
 
 # %% tags=["remove-cell"]
-first, second, _ = results.most_confused(pairs)
+first, second, _ = pictures.most_confused(pairs)
 assert location.is_sample or "Shirt" in (CLASS_NAMES[first], CLASS_NAMES[second])
 assert pairs.sum() == len(test_labels)
 
@@ -365,7 +370,7 @@ for p, n in ((0.93, 10_000), (accuracy, len(test_labels))):
 # `benchmarks/class_training.py` trained several:
 
 # %% tags=["nbval-check-output"]
-for name, runs in measured.read("class_training")["precisions"].items():
+for name, runs in results.read("class_training")["precisions"].items():
     values = [100 * value for value in runs["accuracy"].values()]
     spread = f", {min(values):.2f} to {max(values):.2f} %" if len(values) > 1 else ""
     seconds = median(runs["seconds"].values())
@@ -389,9 +394,9 @@ for name, runs in measured.read("class_training")["precisions"].items():
 # **Predict** the two worst changes, and one that makes no difference.
 
 # %% tags=["nbval-check-output", "hide-output"]
-ablation = measured.read("ablation")
-show(results.ablation(ablation))
-for name, points in results.differences(ablation):
+ablation = results.read("ablation")
+show(pictures.ablation(ablation))
+for name, points in pictures.differences(ablation):
     agree = max(points) < 0 or min(points) > 0
     note = "" if agree else "   (the seeds disagree)"
     print(f"{name:26} {mean(points):+.2f} points{note}")

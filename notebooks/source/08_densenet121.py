@@ -107,11 +107,13 @@ class DenseNet(nn.Module):
         self.features = stem(config)
         channels = config.init_channels
         for i, num_layers in enumerate(config.block_layers, start=1):
-            block = DenseBlock(num_layers, channels, config.growth_rate, dense_layer(config))
+            layer = dense_layer(config)
+            block = DenseBlock(num_layers, channels, config.growth_rate, layer)
             self.features.add_module(f"denseblock{i}", block)
             channels += num_layers * config.growth_rate
             if i < len(config.block_layers):  # no transition after the last block
-                self.features.add_module(f"transition{i}", transition(channels, config.compression))
+                step = transition(channels, config.compression)
+                self.features.add_module(f"transition{i}", step)
                 channels = int(config.compression * channels)
         self.features.add_module("norm5", nn.BatchNorm2d(channels))
         self.classifier = nn.Linear(channels, config.num_classes)
@@ -167,11 +169,13 @@ with torch.no_grad():
 # $$130\,\bigl(LC + 32\,\tfrac{L(L-1)}{2}\bigr) + 37{,}120\,L$$
 
 # %% tags=["nbval-check-output"]
-for i, (num_layers, channels) in enumerate(((6, 64), (12, 128), (24, 256), (16, 512)), 1):
+starts = (6, 64), (12, 128), (24, 256), (16, 512)  # layers, channels at the start
+for i, (num_layers, channels) in enumerate(starts, start=1):
     read = num_layers * channels + 32 * num_layers * (num_layers - 1) // 2
     live = count_parameters(model.features.get_submodule(f"denseblock{i}"))
     print(f"block {i}: by hand {130 * read + 37_120 * num_layers:>9,}, live {live:>9,}")
-print(f"whole network: {accounting.parameters(config):,}, live {count_parameters(model):,}")
+total = accounting.parameters(config)
+print(f"whole network: {total:,}, live {count_parameters(model):,}")
 
 # %% [markdown]
 # The formulas never saw the network, so the two counts support each other.
@@ -323,7 +327,7 @@ def buffers_agree(network):
 other_size = torch.randn(2, 3, 96, 70)
 for name, network in slips.items():
     passed = buffers_agree(network), logits_agree(network, other_size, training=False)
-    print(f"{name:8} buffers after a train pass {passed[0]!s:5}, 96×70 pixels {passed[1]}")
+    print(f"{name:8} buffers agree {passed[0]!s:5}, 96×70 pixels agree {passed[1]}")
 
 # %% [markdown]
 # Running statistics after a train pass, and a second image size: 64×64 images leave
@@ -383,7 +387,8 @@ print(tuple(maps.shape), "negative values:", (maps < 0).any().item())
 
 # %% tags=["nbval-check-output", "hide-output"]
 drawn = densenet121().features.conv0.weight.std().item()
-print(f"reads {3 * 49}: √(2/147) = {(2 / 147) ** 0.5:.3f}, writes {64 * 49}: √(2/3136) = {(2 / 3136) ** 0.5:.3f}")
+for what, n in (("reads", 3 * 49), ("writes to", 64 * 49)):
+    print(f"{what} {n}: {(2 / n) ** 0.5:.3f}")
 print(f"ours: {drawn:.2f}")
 
 # %% [markdown]
@@ -411,11 +416,11 @@ for name, variant in IMAGENET_VARIANTS.items():
     work, numbers = accounting.multiply_adds(one, 224) / 1e9, accounting.parameters(one)
     weights = torchvision.models.get_model_weights(name).DEFAULT
     top1, top5 = weights.meta["_metrics"]["ImageNet-1K"].values()
-    print(f"{name:12} {one.block_layers!s:17} {one.growth_rate:>3} {numbers:>11,}", end=" ")
-    print(f"{work:>12.3f} {top1:>8.3f} {top5:>8.3f}")
+    plan = f"{one.block_layers!s:17} {one.growth_rate:>3}"
+    print(f"{name:12} {plan} {numbers:>11,} {work:>12.3f} {top1:>8.3f} {top5:>8.3f}")
 paper = DenseNetConfig(block_layers=(6, 12, 64, 48), growth_rate=32, init_channels=64)
-print(f"densenet264  {paper.block_layers!s:17}  32 {accounting.parameters(paper):>11,}", end=" ")
-print(f"{accounting.multiply_adds(paper, 224) / 1e9:>12.3f}")
+work, numbers = accounting.multiply_adds(paper, 224) / 1e9, accounting.parameters(paper)
+print(f"densenet264  {paper.block_layers!s:17}  32 {numbers:>11,} {work:>12.3f}")
 
 # %% [markdown]
 # 161: it is wider. With k = 48 instead of 32 every layer reads more and makes more, and
@@ -430,8 +435,8 @@ for row in rows:
     if "block" in row.name:
         reads, size = row.channels - 32, {"height": row.height, "width": row.width}
         layer = accounting.layer_cost(config, reads, name=row.name, **size)
-        print(f"{row.name} reads {reads:3}: {layer.parameters:>7,} parameters", end=", ")
-        print(f"{layer.multiply_adds:>11,} multiply-adds")
+        numbers, work = layer.parameters, layer.multiply_adds
+        print(f"{row.name} reads {reads:3}: {numbers:>7,} parameters, {work:>11,} mult-adds")
 
 # %% [markdown]
 # The last layer of block 4 has 2.5 times the parameters of block 1's and does a
@@ -480,7 +485,7 @@ def numbers_read(network):
     total = []
     for module in network.modules():
         if not list(module.children()):  # convolutions, BN, ReLU, pooling, linear
-            module.register_forward_hook(lambda _, inputs, out: total.append(inputs[0].numel()))
+            module.register_forward_hook(lambda _, x, out: total.append(x[0].numel()))
     with torch.no_grad():
         network.eval()(torch.randn(1, 3, 224, 224))
     return sum(total) / 1e6
@@ -488,7 +493,7 @@ def numbers_read(network):
 
 resnet = torchvision.models.resnet50()
 print(f"ResNet-50    {numbers_read(resnet):.1f} million numbers read for one image")
-print(f"DenseNet-121 {numbers_read(densenet121()):.1f} million, and concatenation comes on top")
+print(f"DenseNet-121 {numbers_read(densenet121()):.1f} million, torch.cat not counted")
 
 # %% [markdown]
 # It reads 1.5 times as many. A fair summary:
@@ -511,7 +516,7 @@ weights = torchvision.models.DenseNet121_Weights.DEFAULT
 with needs_network("the picture is not classified"):
     pretrained = densenet121(weights=weights).eval()
     with cbook.get_sample_data("grace_hopper.jpg") as file:
-        picture = weights.transforms()(Image.open(file)).unsqueeze(0)  # (1, 3, 224, 224)
+        picture = weights.transforms()(Image.open(file))[None]  # (1, 3, 224, 224)
     shares = pretrained(picture).softmax(1)[0]  # (1000,)
     for i in shares.argsort(descending=True)[:5].tolist():
         print(f"{weights.meta['categories'][i]:20} {shares[i]:.1%}")
