@@ -407,3 +407,31 @@ class nothing_in_the_list:
 class a_generator_without_end:
     def channel_plan(block_layers, growth_rate, init_channels, compression=0.5):
         return itertools.repeat(init_channels)
+
+
+@wrong("Tell blocks apart by their place")
+class the_last_block_told_by_its_layers:
+    def channel_plan(block_layers, growth_rate, init_channels, compression=0.5):
+        plan = [init_channels]
+        for layers in block_layers:
+            plan.append(plan[-1] + layers * growth_rate)
+            if layers != block_layers[-1]:
+                plan.append(int(compression * plan[-1]))
+        return plan
+
+
+@wrong("Tell blocks apart by their place")
+class the_place_looked_up_by_the_layers:
+    def channel_plan(block_layers, growth_rate, init_channels, compression=0.5):
+        plan = [init_channels]
+        for layers in block_layers:
+            plan.append(plan[-1] + layers * growth_rate)
+            if block_layers.index(layers) < len(block_layers) - 1:
+                plan.append(int(compression * plan[-1]))
+        return plan
+
+
+@wrong("Tell blocks apart by their place")
+class one_block_for_each_number_of_layers:
+    def channel_plan(block_layers, growth_rate, init_channels, compression=0.5):
+        return planned(list(dict.fromkeys(block_layers)), growth_rate, init_channels, compression)

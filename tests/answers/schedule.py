@@ -328,3 +328,10 @@ class an_endless_loop:
         while rate != peak:
             rate += 0.3
         return rate
+
+
+@wrong("ends at a tenth of the peak")
+class the_fall_ends_at_a_tenth:
+    def learning_rate(step, total_steps, peak, warmup=0.25):
+        at = warmup * total_steps
+        return peak * (step / at if step < at else 1 - 0.9 * (step - at) / (total_steps - at))

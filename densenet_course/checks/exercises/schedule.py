@@ -100,6 +100,8 @@ SUSPECTS = (
     (pieces(lambda s, n, p, h: h, down), "The warm-up is missing; the rate begins at 0 and rises."),
     (lambda s, n, h, w=0.25: h * (1 - s / n), "The warm-up is missing; the rate begins at 0 and rises."),
     (lambda s, n, h, w=0.25: h * s / n, "The rate rises to the end; the peak is at warmup · total_steps."),
+    (pieces(up, lambda s, n, p, h: h * (1 - 0.9 * (s - p) / (n - p))),
+     "The fall ends at a tenth of the peak; expected 0 at total_steps."),
     (pieces(up, lambda s, n, p, h: h * (n - s) / n), SLOW_FALL),
     (pieces(up, lambda s, n, p, h: h * (1 - (s - p) / n)), SLOW_FALL),
     (pieces(up, lambda s, n, p, h: h * (1 - s / (n - p))), "The fall begins at the peak: count its steps from there."),
@@ -109,7 +111,7 @@ SUSPECTS = (
     (lambda s, n, h, w=0.25: triangle(s, n, h, 1 - w), "The fall takes the share warmup; it is the rise that should."),
     (lambda s, n, h, w=0.25: triangle(s, n, h, 0.5), "The peak is half-way; expected it at warmup · total_steps."),
     (lambda s, n, h, w=0.25: triangle(s, n, h), "The peak is at a quarter always. Use warmup."),
-    (lambda s, n, h, w=0.25: triangle(s, n, h, at=w), "warmup is a share of the steps, not a step."),
+    (lambda s, n, h, w=0.25: triangle(s, n, h, at=w), "The argument warmup is a share of the steps, not a step."),
     (lambda s, n, h, w=0.25: triangle(s, n, 1.0, w), "This rises to 1. Multiply by peak."),
     (lambda s, n, h, w=0.25: triangle(s, n, h * h, w), "This is multiplied by peak twice."),
     (lambda s, n, h, w=0.25: triangle(s, n, h, w) / 2, "This is half of the rate."),
@@ -184,7 +186,7 @@ def between_steps(answer, draw):
 def another_warm_up(answer, draw):
     """Other shares, in a short and in a long training; the quarter is told from what is given."""
     _, peak = training(draw)
-    for total, warmup in ((40, 0.1), (40, 0.6), (1000 * draw.integer(20, 60), 0.4)):
+    for total, warmup in ((40, 0.15), (40, 0.6), (1000 * draw.integer(20, 60), 0.4)):  # at 0.1 two mistakes look alike
         at = round(total * warmup)
         steps = (at // 2, at, at + 1, (at + total) // 2)
         look(answer, [(step, total, peak, warmup) for step in steps], portrait(total, peak, warmup))

@@ -48,7 +48,7 @@ TRANSITIONS = (  # of: compression, channels that come in, channels before the b
     (lambda theta, c, _: c, "The channels are not compressed."),
     (lambda theta, c, _: c // 2, "This is always half. Multiply by compression."),
     (lambda theta, c, _: int(theta * int(theta * c)), "The compression is applied twice."),
-    (lambda theta, c, _: c - math.floor(theta * c + 1e-9), "compression is the share that stays, not what goes."),
+    (lambda theta, c, _: c - math.floor(theta * c + 1e-9), "The argument compression is the share that stays, not what goes."),
     (lambda theta, c, _: math.ceil(theta * c), "This is rounded up; ⌊θ·C⌋ is rounded down."),
     (lambda theta, c, _: round(theta * c), "round() goes to the nearest; ⌊θ·C⌋ is rounded down, as int() does."),
     (lambda theta, c, _: math.floor(theta * c + 0.5), "This is rounded to the nearest; ⌊θ·C⌋ is rounded down."),
@@ -114,7 +114,7 @@ def is_even(channels):
 
 @EXERCISE.finding("stem and order", points=2)
 def order(answer, draw):
-    """The stem first, then block, transition, block, …, with a block at the end."""
+    """The stem first, then block, transition, block, …, with a block at the end, also where blocks are alike."""
     for count in (3, 1, 4):
         blocks, rest = sizes(draw, count, is_even)
         items, right = ask(answer, blocks, rest)["items"], truth(blocks, rest)
@@ -127,6 +127,21 @@ def order(answer, draw):
                      growth_rate: "Are growth_rate and init_channels swapped?"}.get(found["stem", 0], "")
             raise Wrong(f"{written(blocks, rest)}: stem: expected {stem} = init_channels, "
                         f"got {shown(found['stem', 0])}. {cause}".rstrip())
+
+
+    expect_alike_blocks_told_apart(answer, draw)
+
+
+def expect_alike_blocks_told_apart(answer, draw):
+    """Blocks with equally many layers each have their place: the last one alone has no transition behind it."""
+    few, many = sorted(draw.sample(2, 9, 2))
+    growth_rate, half_stem = draw.integer(5, 12), draw.integer(8, 32)
+    for pattern in ((few, many, many), (many, few, many), (many, many, many)):
+        blocks, rest = [*pattern], (2 * growth_rate, 2 * half_stem)
+        items, right = ask(answer, blocks, rest)["items"], truth(blocks, rest)
+        if len(items) != len(right):
+            raise Wrong(f"{written(blocks, rest)}", cause=f"expected {listed(right)}, got {listed(items)}. Two blocks "
+                        "have equally many layers here. Tell blocks apart by their place, not by their layers.")
 
 
 @EXERCISE.finding("blocks", points=2)
