@@ -2,7 +2,10 @@
 
 import contextlib
 import io
+import logging
+import os
 import socket
+import tempfile
 from contextlib import contextmanager
 
 
@@ -44,3 +47,28 @@ def expected(kind):
     else:
         names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
         raise AssertionError(f"expected {names}, but nothing was raised")
+
+
+@contextmanager
+def cold_compile(otherwise):
+    """Let ``torch.compile`` start with an empty cache; where it does not work, print a sentence and go on.
+
+    Args:
+        otherwise: what does not happen without a compiler, for instance "torch.compile was not measured".
+    """
+    variable = "TORCHINDUCTOR_CACHE_DIR"
+    before = os.environ.get(variable)
+    logging.disable(logging.WARNING)  # hints about what this machine lacks
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            os.environ[variable] = folder
+            try:
+                yield
+            except Exception as error:  # no compiler, or none that fits: many kinds, none of them the learner's fault
+                print(f"{otherwise}: it does not work on this machine ({type(error).__name__}).")
+    finally:
+        logging.disable(logging.NOTSET)
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before

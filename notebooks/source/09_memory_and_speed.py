@@ -1,36 +1,33 @@
 # %% [markdown]
 # # 09 · Memory and speed
 #
-# **Written plainly, a dense block keeps bytes that grow with the square of its depth; the same function can be had for
-# a linear amount.**
+# **Why does a DenseNet that has a third of ResNet-50's parameters need more memory to
+# train, and what can be done about it?**
 #
-# Afterwards you can
-# - work out by hand what a block keeps for its backward pass, and check it with a short hook;
+# After this lesson you can
+# - work out by hand what a block keeps for its backward pass, and check it with a short
+#   hook;
 # - recompute a layer instead of keeping its inside, without upsetting its BatchNorm;
-# - choose between recomputing, shared statistics, bf16, channels-last and `torch.compile` by measurement.
+# - say what `efficient`, bf16, channels-last and `torch.compile` save and cost, and
+#   measure it.
 #
-# About 45 minutes. Read before: [05 the bottleneck](05_bottleneck.ipynb) and
-# [07 training](07_train_fashion_mnist.ipynb). Every number here is computed now, except in one cell, which names the
-# results file that it reads.
+# About 30 minutes for part one, 25 for part two, which is optional; after [05 the
+# bottleneck](05_bottleneck.ipynb) and [07 training](07_train_fashion_mnist.ipynb).
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already
     import subprocess
 
     course = "git+https://github.com/densenet-course/densenet-course"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "d2l==1.0.3", course], check=True)
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+    subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
 # %%
 import copy
-import json
-import logging
 import math
-import statistics
 import time
-from dataclasses import replace
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -38,25 +35,30 @@ import torchvision
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from densenet_course import results
 from densenet_course.accounting import channels_after, layer_inputs
-from densenet_course.config import DenseNetConfig
+from densenet_course.data import ResidentBatches, load, prepare
 from densenet_course.efficient import EfficientDenseBlock
 from densenet_course.figures import memory as pictures
 from densenet_course.figures import show
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block
-from densenet_course.measure import saved_bytes
-from densenet_course.models import DenseNet, class_densenet, densenet121
+from densenet_course.lesson import cold_compile
+from densenet_course.measure import compare_times, in_turns, saved_bytes, training_step
+from densenet_course.models import class_densenet, densenet121
 from densenet_course.training import BF16, FP32, FP32_CHANNELS_LAST, has_bf16
 
-torch.manual_seed(0)
-device = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # for what is timed
+_ = torch.manual_seed(0)
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 # %% [markdown]
+# # Part one: memory
+#
 # ## What training keeps
 #
-# The backward pass needs results of the forward pass. To find the gradient of its weights, a convolution must know what
-# it read. Until then PyTorch keeps such results as **saved tensors**. It offers a hook: our function `pack` below is
-# called with each of them, and what it returns is kept instead.
+# The backward pass needs results of the forward pass. To find the gradient of its
+# weights, a convolution must know what it read. Until then PyTorch keeps such results
+# as **saved tensors**. It offers a hook: PyTorch calls our function `pack` below with
+# each of them, and keeps what that returns.
 
 
 # %%
@@ -66,7 +68,7 @@ def kept(model, images):
 
     def pack(tensor):
         address = tensor.untyped_storage().data_ptr()
-        if address not in parameters:  # they stay in memory anyway
+        if address not in parameters:  # what was there before is not counted
             found[address] = tensor.detach()
         return tensor.detach()
 
@@ -76,72 +78,75 @@ def kept(model, images):
 
 
 # %% [markdown]
-# Shapes are `(N, C, H, W)`. We take 2 images with 3 channels of 8×8, so one channel costs 2·8·8 numbers of 4 bytes,
-# 512 bytes. A conv block makes three results: normalised, rectified and convolved maps.
+# Shapes are `(N, C, H, W)`. We take 2 images with 3 channels of 8×8, so one channel
+# costs 2·8·8 numbers of 4 bytes, 512 bytes. A conv block makes three results:
+# normalised, rectified and convolved maps.
 #
-# **Predict:** which of them are kept, besides the input?
+# **Predict**: which of them are kept, besides the input?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 images = torch.randn(2, 3, 8, 8)
 layer = conv_block(3, 10)
-results = {"the input": images}
+made = {"the input": images}
 for name, part in layer.named_children():
-    results[f"made by {name}"] = part([*results.values()][-1])
+    made[f"made by {name}"] = part([*made.values()][-1])
 for tensor in kept(layer, images):
-    same = [name for name, maps in results.items() if torch.equal(maps, tensor)]
+    same = [name for name, maps in made.items() if torch.equal(maps, tensor)]
     print(f"{tuple(tensor.shape)!s:13} {tensor.nbytes:5} bytes  {', '.join(same)}")
 
 # %% [markdown]
-# Two sets of three channels. The *normalised* maps are not kept. BatchNorm goes back with its input, and the ReLU with
-# its own output, which the convolution needs as well. The small ones are BN's mean, 1/σ and running statistics.
+# Two sets of three channels. The *normalised* maps are not kept. BatchNorm's backward
+# pass needs its input, and the ReLU's needs its own output, which the convolution keeps
+# as well. The small ones are BN's mean, 1/σ and running statistics.
 #
-# "Use in-place ReLUs to save memory" is common advice. `saved_bytes` is the package's form of our hook and adds up the
-# bytes. **Predict** what changes.
+# "Use in-place ReLUs to save memory" is common advice. `saved_bytes` is the package's
+# form of our hook and adds up the bytes.
+#
+# **Predict** what changes.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 overwriting = copy.deepcopy(layer)
 overwriting.relu1.inplace = True
-print(f"{saved_bytes(layer, images):,} bytes; with the ReLU in place {saved_bytes(overwriting, images):,}")
+print(f"{saved_bytes(layer, images):,} bytes")
+print(f"{saved_bytes(overwriting, images):,} bytes with the ReLU in place")
 
 # %% [markdown]
 # Nothing: it overwrites maps that nobody keeps.
 #
 # ## A block by hand
 #
-# Three layers read 3, 13 and 23 channels. Each channel is kept twice, with four numbers of BN. **Predict** the bytes:
-# (3 + 13 + 23) · (2 · 512 + 4 · 4).
+# Three layers read 3, 13 and 23 channels, and keep each channel twice, with four
+# numbers of BN: (3 + 13 + 23) · (2 · 512 + 4 · 4) = 40,560 bytes.
 
 # %% tags=["nbval-check-output"]
 block = DenseBlock(3, 3, growth_rate=10)
-print(f"by our hook {sum(tensor.nbytes for tensor in kept(block, images)):,}, "
-      f"by the package {saved_bytes(block, images):,}, by hand {(3 + 13 + 23) * (2 * 512 + 4 * 4):,}")
+print(f"by our hook {sum(tensor.nbytes for tensor in kept(block, images)):,}")
+print(f"by the package {saved_bytes(block, images):,}")
 
 # %% [markdown]
-# 40,560, to the byte. The 3 channels of the images change nowhere in the block. **Predict:** how many unchanged copies
-# of them are kept?
+# To the byte. The 3 channels of the images change nowhere in the block.
+#
+# **Predict**: how many times are they kept?
 
-# %% tags=["nbval-check-output"]
-sum(tensor.ndim == 4 and torch.equal(tensor[:, :3], images) for tensor in kept(block, images))
-
-# %% [markdown]
-# Three, one for each reader: `torch.cat` writes a new tensor each time, and each BN keeps the one it got. **Predict**
-# the bytes if you only want predictions.
-
-# %% tags=["nbval-check-output"]
-with torch.inference_mode():
-    print(saved_bytes(block, images), "bytes")
+# %% tags=["nbval-check-output", "hide-output"]
+four = [tensor for tensor in kept(block, images) if tensor.ndim == 4]
+sum(torch.equal(tensor[:, :3], images) for tensor in four)
 
 # %% [markdown]
+# Three times, once for each reader: the original, and two copies, since `torch.cat`
+# writes a new tensor each time and each BN keeps the one it got.
+#
 # ## The square
 #
-# All readings together are $R = L·C + k·L(L-1)/2$ channels (lesson 03). A bottleneck layer also keeps its waist of
-# $4k$ channels twice. So a block keeps $R + 4kL$ channels, twice.
+# All layers together read $R = L·C + k·L(L-1)/2$ channels. A bottleneck layer also
+# keeps its waist of $4k$ channels twice. So a block keeps $R + 4kL$ channels, twice.
 #
-# We take $C = 24$ and $k = 12$, as in the paper's networks for CIFAR. **Predict:** when the layers double, do the bytes
-# grow fourfold?
+# We take $C = 24$ and $k = 12$, as in the paper's networks for CIFAR.
+#
+# **Predict**: when the layers double, do the bytes grow fourfold?
 
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 def by_formula(num_layers):
     reads = layer_inputs(24, num_layers=num_layers, growth_rate=12)
     return (sum(reads) + 48 * num_layers) * (2 * 512 + 4 * 4)
@@ -149,27 +154,32 @@ def by_formula(num_layers):
 
 depths = (2, 4, 8, 16, 32, 64)
 maps = torch.randn(2, 24, 8, 8, requires_grad=True)
-sizes = {"plain": [saved_bytes(DenseBlock(n, 24, 12, BottleneckLayer), maps) for n in depths]}
+blocks = [DenseBlock(n, 24, 12, BottleneckLayer) for n in depths]
+sizes = {"plain": [saved_bytes(block, maps) for block in blocks]}
 for n, size in zip(depths, sizes["plain"], strict=True):
-    print(f"{n:3} layers {size:>10,} bytes, formula {by_formula(n):>10,}, twice the layers: "
-          f"times {by_formula(2 * n) / by_formula(n):.2f}")
-print(f"fitted exponent {pictures.exponent(depths, sizes['plain']):.2f}; "
-      f"from 1,024 to 2,048 layers {math.log2(by_formula(2048) / by_formula(1024)):.2f}")
+    factor = by_formula(2 * n) / by_formula(n)
+    print(f"{n:3} layers {size:>10,} bytes, formula {by_formula(n):>10,}", end=", ")
+    print(f"twice the layers: × {factor:.2f}")
+slope = math.log2(by_formula(2048) / by_formula(1024))
+fitted = pictures.exponent(depths, sizes["plain"])
+print(f"exponent {fitted:.2f}, at 2,048 layers {slope:.2f}")
 
 # %% [markdown]
-# Not yet: the factor climbs from 2.3 to 3.7. The exponent is the slope of the line through the logarithms; 2 would be
-# the square. Written out, $R + 4kL = (C + 3.5k)L + kL²/2$. The first part is the larger one up to
-# $L = 2C/k + 7 = 11$ layers, and holds the fit at 1.51. For very deep blocks the square is all that matters.
+# Not yet: the factor climbs from 2.3 to 3.7. The exponent is the slope of the line
+# through the logarithms; 2 would be the square. Written out, $R + 4kL = (C + 3.5k)L +
+# kL²/2$. Up to $L = 2C/k + 7 = 11$ layers the first part is the larger one, so these
+# depths give 1.51. For very deep blocks the square is all that matters.
 #
 # ## Recompute
 #
-# Chen et al. (2016) keep few results and make the others again on the way back. PyTorch has this as `checkpoint`: it
-# keeps a layer's input only, and runs the layer once more when its inside is needed.
+# Chen et al. (2016) keep few results and recompute the rest during the backward pass.
+# PyTorch has this as `checkpoint`: it keeps a layer's input only, and runs the layer
+# once more when its inside is needed.
 #
-# **Predict:** if every layer is checkpointed, is the block linear?
+# **Predict**: if every layer is checkpointed, does the block's memory grow linearly?
 
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 class CheckpointedLayers(DenseBlock):
     def forward(self, features):
         for layer in self.children():
@@ -178,13 +188,19 @@ class CheckpointedLayers(DenseBlock):
         return features
 
 
-sizes["cat outside"] = [saved_bytes(CheckpointedLayers(n, 24, 12, BottleneckLayer), maps) for n in depths]
-print(f"64 layers: {sizes['plain'][-1]:,} → {sizes['cat outside'][-1]:,} bytes, "
-      f"exponent {pictures.exponent(depths, sizes['cat outside']):.2f}")
+def measure(kind):
+    found = [saved_bytes(kind(n, 24, 12, BottleneckLayer), maps) for n in depths]
+    print(f"64 layers: {sizes['plain'][-1]:,} → {found[-1]:,} bytes", end=", ")
+    print(f"exponent {pictures.exponent(depths, found):.2f}")
+    return found
+
+
+sizes["cat outside"] = measure(CheckpointedLayers)
 
 # %% [markdown]
-# No. Each layer's input is a fresh concatenation, and just that is kept. The waists are gone, so the square shows even
-# earlier. The concatenation must be made again, too:
+# No. Each layer's input is a fresh concatenation, and just that is kept: `cat` stands
+# *outside* of what is recomputed. The waists are gone, so the square shows even
+# earlier. The concatenation must be recomputed, too:
 
 
 # %% tags=["nbval-check-output"]
@@ -196,54 +212,65 @@ class CheckpointedBlock(DenseBlock):
     def forward(self, features):
         made = [features]
         for layer in self.children():
-            made.append(checkpoint(join_and_run, layer, *made, use_reentrant=False))  # (N, k, H, W)
+            new_maps = checkpoint(join_and_run, layer, *made, use_reentrant=False)
+            made.append(new_maps)  # (N, k, H, W)
         return torch.cat(made, dim=1)  # (N, C + L·k, H, W)
 
 
-sizes["cat inside"] = [saved_bytes(CheckpointedBlock(n, 24, 12, BottleneckLayer), maps) for n in depths]
-print(f"64 layers: {sizes['plain'][-1]:,} → {sizes['cat inside'][-1]:,} bytes, "
-      f"exponent {pictures.exponent(depths, sizes['cat inside']):.2f}")
-print("each map once:", sizes["cat inside"][-1] == 512 * channels_after(24, num_layers=63, growth_rate=12))
+sizes["cat inside"] = measure(CheckpointedBlock)
+once = 512 * channels_after(24, num_layers=63, growth_rate=12)
+print("each map once:", sizes["cat inside"][-1] == once)
 
 # %% [markdown]
-# Linear, and a 75th of the bytes. The last layer's maps are missing: who reads the block keeps them. The exponent lies
-# below 1, since the 24 channels of the input do not grow.
+# Linear, and a 75th of the bytes. The last layer's maps are missing: whatever reads the
+# block keeps them. The exponent lies below 1, since the 24 channels of the input do not
+# grow.
 #
-# The price is time: every layer runs forward twice. We measure it below. First a worse price.
+# The price is time: every layer runs forward twice. And there is a trap.
 #
 # ## The trap
 #
-# BatchNorm remembers: in train mode each forward pass moves its running mean a tenth of the way towards the batch's,
-# $m$. It starts at 0, so one step gives $0.1\,m$. **Predict:** and one step of a checkpointed layer?
+# BatchNorm remembers: in train mode each forward pass moves its running mean a tenth of
+# the way towards the batch's, $m$. It starts at 0, so one step gives $0.1\,m$.
+#
+# **Predict**: and one step of a checkpointed layer?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 plain = BottleneckLayer(24, 12)
 twice, repaired = copy.deepcopy(plain), copy.deepcopy(plain)
 plain(maps).square().sum().backward()
 checkpoint(twice, maps, use_reentrant=False).square().sum().backward()
 pairs = list(zip(plain.parameters(), twice.parameters(), strict=True))
 print("same gradients:", all(torch.allclose(a.grad, b.grad) for a, b in pairs))
-for name in ("norm1", "norm2"):
-    once, again = plain.get_submodule(name), twice.get_submodule(name)
-    print(f"{name}: batches tracked {once.num_batches_tracked} and {again.num_batches_tracked}, "
-          f"running mean times {(again.running_mean / once.running_mean).mean():.2f}")
+once, again = plain.norm1, twice.norm1
+tracked = [norm.num_batches_tracked.item() for norm in (once, again)]
+print("batches tracked:", tracked)
+ratio = (again.running_mean / once.running_mean).mean()
+print(f"running mean: {ratio:.2f} times as large")
 
 # %% [markdown]
-# $0.1\,m + 0.9 · 0.1\,m = 0.19\,m$, and one batch counts as two. The gradients are right, so training looks well. But
-# evaluation uses the averages, and they forget twice as fast: 0.9² = 0.81 of the past is left, not 0.9.
+# $0.1\,m + 0.9 · 0.1\,m = 0.19\,m$, and one batch counts as two. The gradients are
+# right, so training looks well. But evaluation uses the averages, and they forget twice
+# as fast: 0.9² = 0.81 of the past is left, not 0.9.
 #
-# Who falls into it? torchvision's DenseNet has an option `memory_efficient`. **Predict** its counts after one step.
+# torchvision's DenseNet has an option `memory_efficient`. **Predict**: does it fall
+# into the trap?
 
-# %% tags=["nbval-check-output"]
-theirs = torchvision.models.DenseNet(12, (2, 2), 24, num_classes=10, memory_efficient=True)
+# %% tags=["nbval-check-output", "hide-output"]
+options = {"num_classes": 10, "memory_efficient": True}
+theirs = torchvision.models.DenseNet(12, (2, 2), 24, **options)
 theirs(torch.randn(2, 3, 64, 64)).sum().backward()
-for name in ("denselayer1.norm1", "denselayer1.norm2", "denselayer2.norm1", "denselayer2.norm2"):
-    print(name, theirs.features.denseblock1.get_submodule(name).num_batches_tracked.item())
+for name, module in theirs.features.denseblock1.named_modules():
+    if isinstance(module, nn.BatchNorm2d):
+        print(name, module.num_batches_tracked.item())
 
 # %% [markdown]
-# Its `norm1` counts twice: it checkpoints the joining, `norm1` and the 1×1 convolution.
+# Its `norm1` counts twice: it checkpoints the concatenation, `norm1` and the 1×1
+# convolution.
 #
-# A repair in two lines: note the statistics after the forward pass, and put them back after the backward pass.
+# A repair in two lines: note the statistics after the forward pass, and put them back
+# after the backward pass. The training loop has to know about it; exercise 11 asks for
+# a layer that needs no such help.
 
 # %% tags=["nbval-check-output"]
 loss = checkpoint(repaired, maps, use_reentrant=False).square().sum()
@@ -254,17 +281,52 @@ pairs = zip(plain.buffers(), repaired.buffers(), strict=True)
 print("statistics as without checkpointing:", all(torch.equal(a, b) for a, b in pairs))
 
 # %% [markdown]
-# The training loop has to know about it. Exercise 11 asks for a layer that needs no such help.
+# ## How many images fit?
+#
+# The package's networks take `efficient=True`: the same function with less to keep. How
+# it does that is part two. Here is the answer to this lesson's question, for one colour
+# image of 224×224 pixels in train mode.
+#
+# **Predict**: DenseNet-121 has 31 % of ResNet-50's parameters. Which of the two keeps
+# more?
+
+# %% tags=["nbval-check-output", "hide-output"]
+photo = torch.randn(1, 3, 224, 224)
+networks = {
+    "ResNet-50": torchvision.models.resnet50(),
+    "DenseNet-121": torchvision.models.densenet121(),
+    "DenseNet-121, efficient": densenet121(efficient=True),
+}
+for name, network in networks.items():
+    size = saved_bytes(network.train(), photo)
+    print(f"{name:24} {size / 1e6:4.0f} MB an image, {8e9 / size:4.0f} images in 8 GB")
+
+# %% [markdown]
+# What is kept decides, not the parameters. Weights, gradients, the optimizer and
+# temporary results come on top. On a GPU `torch.cuda.max_memory_allocated` tells the
+# peak of all.
+#
+# | when | use | price |
+# |---|---|---|
+# | you only predict | `torch.inference_mode()` | none: nothing is kept |
+# | it does not fit | a smaller batch; add up gradients of several before a step | BatchNorm sees the small batch |
+# | it still does not fit | `efficient=True` | time, unless it is compiled (`"native"`) |
+# | it still does not fit | checkpoint, with `cat` inside | forward runs twice; mind BatchNorm |
+# | never, in these blocks | in-place ReLU; checkpoint with `cat` outside | no byte less; still a square |
+#
+# You can stop here and go on to exercise 11.
+#
+# # Part two, optional: measured once, and faster
 #
 # ## What all readers share
 #
-# Recomputing repeats work. How much of it was repeated already? In a block, the images' channels are normalised by
-# every layer anew. We make each BN forget everything but this batch (momentum 1), so that its running statistics show
-# what it measured.
+# Recomputing repeats work. How much of it was repeated already? In a block, every layer
+# normalises the images' channels anew. With momentum 1 a BN's running statistics are
+# those of the last batch, so they show what it measured.
 #
-# **Predict:** do the norms of four layers find the same mean of channel 0?
+# **Predict**: do the norms of four layers find the same mean of channel 0?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 block = DenseBlock(4, 3, growth_rate=10)
 norms = [layer.norm1 for layer in block.children()]
 for norm in norms:
@@ -273,49 +335,46 @@ block(images)
 last = norms[-1]
 for norm in norms:
     channels = norm.num_features
-    pairs = ((norm.running_mean, last.running_mean), (norm.running_var, last.running_var))
-    print(f"{channels:2} channels; mean of channel 0: {norm.running_mean[0]:.4f}; "
-          f"all as the last norm has them, to the bit: {all(torch.equal(a, b[:channels]) for a, b in pairs)}")
+    means = torch.equal(norm.running_mean, last.running_mean[:channels])
+    variances = torch.equal(norm.running_var, last.running_var[:channels])
+    first = norm.running_mean[0].item()
+    print(f"{channels:2} channels; mean of channel 0: {first:.4f}", end="; ")
+    print("all as the last norm has them:", means and variances)
 
 # %% [markdown]
-# The same bits. A channel never changes in its block, so its mean and variance cannot. Only the learned γ and β belong
-# to the reader. It must show in any trained network: here is the one of lesson 10, its weights kept in half precision.
+# The same bits. A channel never changes in its block, so its mean and variance cannot.
+# Only the learned γ and β belong to the reader. The same must show in any trained
+# network, here the one that the package brings.
 
 # %% tags=["nbval-check-output"]
 trained = class_densenet(weights="DEFAULT")
 for name in ("denseblock1", "denseblock2", "denseblock3"):
-    *others, last = [layer.norm1 for layer in trained.features.get_submodule(name).children()]
-    equal = all(torch.equal(n.running_mean, last.running_mean[:n.num_features]) for n in others)
-    apart = max((n.weight - last.weight[:n.num_features]).abs().max().item() for n in others)
-    print(f"{name}: running means equal: {equal}; γ differ by up to {apart:.2f}")
+    layers = trained.features.get_submodule(name).children()
+    *others, last = [layer.norm1 for layer in layers]
+    means = [last.running_mean[:norm.num_features] for norm in others]
+    equal = all(map(torch.equal, means, [norm.running_mean for norm in others]))
+    apart = [norm.weight - last.weight[:norm.num_features] for norm in others]
+    largest = max(one.abs().max().item() for one in apart)
+    print(f"{name}: running means equal: {equal}; γ differ by up to {largest:.2f}")
 
 # %% [markdown]
-# After six epochs still equal, while γ went separate ways.
-#
-# What follows? Each map has to be measured only once, where it is made. The readers are the layers, and the transition
-# or last norm behind the block, which reads each map once. **Predict** what that saves in DenseNet-121.
-
-# %% tags=["nbval-check-output"]
-parts = dict(densenet121().features.named_modules())
-inside = sum(part.num_features for name, part in parts.items() if name.endswith(".norm1"))  # of the layers
-behind = sum(part.num_features for name, part in parts.items() if name.endswith((".norm", "norm5")))
-print(f"{inside + behind:,} channels measured by all readers, {behind:,} if each once: "
-      f"{(inside + behind) / behind:.1f} times fewer")
-
-# %% [markdown]
-# Twelve times. Here is a block of plain layers that does so: each map is normalised where it is made. γ, β and ReLU
-# come with each reader. (`own` is for an experiment below.)
+# Each map has to be measured only once, where it is made: in DenseNet-121 that is
+# twelve times less to measure. Here is a block of plain layers that does so. γ, β and
+# ReLU come with each reader.
 
 
 # %%
-def shared(block, features, own=True):
-    last = [*block.children()][-1].norm1
-    made, normal = [features], [F.batch_norm(features, None, None, training=True)]
+def normalise(maps):
+    return F.batch_norm(maps, None, None, training=True)  # measured here alone
+
+
+def shared(block, features):
+    made, normal = [features], [normalise(features)]
     for layer in block.children():
-        norm, channels = layer.norm1 if own else last, layer.norm1.num_features
-        gamma, beta = (p[:channels, None, None] for p in (norm.weight, norm.bias))
-        made.append(layer.conv1(F.relu(gamma * torch.cat(normal, dim=1) + beta)))  # (N, k, H, W)
-        normal.append(F.batch_norm(made[-1], None, None, training=True))  # measured here, and nowhere else
+        gamma, beta = layer.norm1.weight[:, None, None], layer.norm1.bias[:, None, None]
+        read = F.relu(gamma * torch.cat(normal, dim=1) + beta)  # (N, C', H, W)
+        made.append(layer.conv1(read))  # (N, k, H, W)
+        normal.append(normalise(made[-1]))
     return torch.cat(made, dim=1)  # (N, C + L·k, H, W)
 
 
@@ -324,15 +383,16 @@ def difference(ours, reference):
 
 
 # %% [markdown]
-# **Predict:** the same maps as the block, the same gradients? In double precision, rounding leaves about 1e-15.
+# **Predict**: the same maps as the block, the same gradients? In double precision,
+# rounding leaves about 1e-15.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 block = block.double()
 for norm in norms:
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
 inputs = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
-upstream = torch.randn(2, 43, 8, 8, dtype=torch.float64)  # a gradient that comes from behind
+upstream = torch.randn(2, 43, 8, 8, dtype=torch.float64)  # a gradient from behind
 wanted = [inputs, *block.parameters()]
 ours, reference = shared(block, inputs), block(inputs)
 print("maps:", difference(ours, reference) < 1e-12)
@@ -340,34 +400,25 @@ gradients = [torch.autograd.grad(maps, wanted, upstream) for maps in (ours, refe
 print(len(wanted), "gradients:", max(map(difference, *gradients)) < 1e-12)
 
 # %% [markdown]
-# The same function, and the same training, with every map measured once.
-#
-# ## Break it: share γ and β too
-#
-# Then one BatchNorm for each map would do. We give every reader the last layer's γ and β (`own=False`), and test it on
-# a *fresh* block. **Predict:** does the test notice?
-
-# %% tags=["nbval-check-output"]
-fresh = DenseBlock(4, 3, growth_rate=10).double()
-print("fresh block, same maps:", difference(shared(fresh, inputs, own=False), fresh(inputs)) < 1e-12)
-print("γ and β as after training:", difference(shared(block, inputs, own=False), block(inputs)) < 1e-12)
-
-# %% [markdown]
-# A fresh block has γ = 1 and β = 0 everywhere, so the wrong block passes. Test a rewritten network with weights that
-# differ wherever they may differ.
+# The same function, and the same training. We drew γ and β at random first: with γ = 1
+# and β = 0, as in a fresh block, a version that shared them too would have passed this
+# test as well.
 #
 # ## All three together
 #
-# The package's `EfficientDenseBlock` joins three ideas. The third is that of Pleiss et al. (2017), who also let the
-# copies of all layers use the same storage.
-# 1. One buffer for the block, in which each layer writes its k maps: no copies by `cat`.
-# 2. Shared statistics, as above.
-# 3. Normalised and rectified maps are made again on the way back, but no convolution runs twice.
+# The package's `EfficientDenseBlock` combines three ideas:
 #
-# `efficient=True` builds a whole network of such blocks. **Predict:** equal logits, gradients and running statistics?
+# 1. one buffer for the block, in which each layer writes its k maps: no copies by
+#    `cat`;
+# 2. shared statistics, as above;
+# 3. normalised and rectified maps are recomputed in the backward pass (Pleiss et al.
+#    2017), but no convolution runs twice.
+#
+# **Predict**: equal logits, gradients and running statistics?
 
-# %% tags=["nbval-check-output"]
-plain, efficient = class_densenet().double().train(), class_densenet(efficient=True).double().train()
+# %% tags=["nbval-check-output", "hide-output"]
+plain = class_densenet().double().train()
+efficient = class_densenet(efficient=True).double().train()
 efficient.load_state_dict(plain.state_dict())
 photos, labels = torch.randn(16, 1, 28, 28, dtype=torch.float64), torch.arange(16) % 10
 for model in (plain, efficient):
@@ -376,238 +427,221 @@ print("logits:", difference(efficient(photos), plain(photos)) < 1e-10)
 gradients = [[p.grad for p in model.parameters()] for model in (efficient, plain)]
 print(len(gradients[0]), "gradients:", max(map(difference, *gradients)) < 1e-10)
 buffers = [[b.double() for b in model.buffers()] for model in (efficient, plain)]
-print(len(buffers[0]), "running statistics and counters:", max(map(difference, *buffers)) < 1e-10)
+print(len(buffers[0]), "buffers:", max(map(difference, *buffers)) < 1e-10)
 
 # %% [markdown]
-# All equal, and no trap. It must keep each map once and each waist once: $C + kL + 4kL$ channels of 512 bytes.
-# **Predict** where its line runs: above or below "cat inside", which recomputes everything?
+# All equal, and no trap. It must keep each map once and each waist once: $C + kL + 4kL$
+# channels of 512 bytes.
+#
+# **Predict** where its line runs: above or below "cat inside", which recomputes
+# everything?
 
-# %%
+# %% tags=["hide-output"]
 blocks = [EfficientDenseBlock(DenseBlock(n, 24, 12, BottleneckLayer)) for n in depths]
 sizes["efficient"] = [saved_bytes(block, maps) for block in blocks]
-slope = pictures.exponent(depths, sizes["efficient"])
-print(f"64 layers: {sizes['efficient'][-1]:,} bytes, 512 · (24 + 60 · 64) = {512 * (24 + 60 * 64):,}; "
-      f"plain keeps {sizes['plain'][-1] / sizes['efficient'][-1]:.0f} times as many")
-assert slope < 1.1 < pictures.exponent(depths, sizes["plain"])
+print(f"64 layers: {sizes['efficient'][-1]:,} bytes")
+print(f"512 · (24 + 60·64) = {512 * (24 + 60 * 64):,}")
 show(pictures.bytes_by_depth(depths, sizes))
 
+# %% tags=["remove-cell"]
+exponents = {name: pictures.exponent(depths, size) for name, size in sizes.items()}
+assert exponents["efficient"] < 1.1 < exponents["plain"]
+
 # %% [markdown]
-# *Two lines are nearly straight, with slopes near 1; the two others bend towards slope 2.* The efficient block lies
-# above "cat inside", since it keeps its waists. In return no convolution runs twice.
+# *Two lines are nearly straight, with slopes near 1; the two others bend towards slope
+# 2.* The efficient block lies above "cat inside", since it keeps its waists. In return
+# no convolution runs twice.
 #
-# `benchmarks/efficient.py` measures whole networks against torchvision's. A ratio above 1 means that ours needs less
-# time for a training step. `efficient="native"` computes the same with passes compiled from C++, where there is a
-# compiler. "Convolutions" is a step of nothing but convolutions: about the most that fewer bytes can bring.
-# **Predict:** how near does `native` come?
+# `benchmarks/efficient.py` compares training steps of whole networks with
+# torchvision's. Above 1, ours is the faster one. `native` computes the same with passes
+# compiled from C++, where there is a compiler. "Convolutions" is a step of nothing but
+# convolutions: about the most that fewer bytes can bring.
 
-
-# %%
-def read_result(name):
-    path = Path("../benchmarks/results") / f"{name}.json"
-    if path.exists():
-        return json.loads(path.read_text())
-    print(f"no {path.name} here; from a checkout of the course, python benchmarks/{name}.py makes it")
-    return None
-
-
-measured = read_result("efficient")
-if measured:
-    found = measured["memory"]
-    print(f"BC-100-12, batch {found['batch']}: {found['BC-100-12 times fewer']} times fewer bytes than torchvision")
-    print("exponents by depth:", found["slope"])
-    peaks = found["peak bytes"].items()
-    print("peak of a process (MB):", {name: size // 10**6 for name, size in peaks})
-    for name, result in measured["training"].items():
-        print(f"{name}, times as fast as torchvision, median (smallest–largest)")
-        for kind, ratios in result["against torchvision"].items():
-            told = (f"{form} {r['median']:.2f} ({r['min']:.2f}–{r['max']:.2f})" for form, r in ratios.items())
-            print(f"  {kind:18}", "  ".join(told))
+# %% tags=["nbval-check-output"]
+found = results.read("efficient")
+fewer = found["memory"]["BC-100-12 times fewer"]
+print(f"BC-100-12 keeps {fewer} times fewer bytes. Times as fast as torchvision:")
+for name, result in found["training"].items():
+    print(name)
+    for kind, ratios in result["against torchvision"].items():
+        told = (f"{form} {ratio['median']:.2f}" for form, ratio in ratios.items())
+        print(f"  {kind:18}", "  ".join(told))
 
 # %% [markdown]
-# Bytes grow linearly in a whole network, too. The gain in time depends on network and format, and stays well below
-# that: even compiled, the passes take time.
+# `efficient` alone saves memory and often costs time: four of its nine figures lie
+# below 1, all with DenseNet-121. Compiled, none does, and all stay well below what the
+# convolutions alone would allow.
+#
+# ## Number format and memory layout
+#
+# bf16 keeps the exponent of fp32 and 8 significant bits of its 24. **Predict**: what is
+# 1 + 1/256 in bf16?
+
+# %% tags=["nbval-check-output", "hide-output"]
+one = torch.ones((), dtype=torch.bfloat16)
+print(f"1 + 1/256 = {(one + 1 / 256).item()},  1 + 1/128 = {(one + 1 / 128).item()}")
+print("1e-8 in fp16:", torch.tensor(1e-8).half().item())
+
+# %% [markdown]
+# 1/256 is lost, and so would be any smaller update to a weight of 1. So autocast
+# multiplies in bf16, but weights and updates stay in fp32: mixed precision.
+#
+# fp16 has 11 significant bits but few exponents: 1e-8, a common size of gradients,
+# becomes 0. So fp16 needs `torch.amp.GradScaler`, which multiplies the loss and divides
+# the gradients again. GPUs without units for bf16, such as Colab's T4, are fast in fp16
+# only. The package does not use it: there it trains in fp32.
+#
+# Channels-last stores all channels of a pixel side by side.
+
+# %% tags=["nbval-check-output"]
+batch = torch.zeros(2, 3, 8, 8)
+print("contiguous   ", batch.stride())
+print("channels-last", batch.contiguous(memory_format=torch.channels_last).stride())
+
+# %% [markdown]
+# Two channels of a pixel were 64 numbers apart, now they are neighbours: a convolution
+# sums over channels.
 #
 # ## Time, measured
 #
-# Now to this machine. Other programs disturb a clock. So the variants run on one thread and in turns, A B C A B C, and
-# a slow moment hits all of them. We report the median and the whole range.
+# Other programs disturb a clock. So the variants run on one thread and in turns, A B C
+# A B C, and a slow moment hits all of them. We report the median and the whole range.
+# All but "plain" are channels-last.
 #
-# The network: a stem, one block of 8 bottleneck layers, a classifier. Noise takes as long as photos.
+# **Predict** for each: its bytes against plain, and whether its step is faster or
+# slower.
 
-# %%
-config = DenseNetConfig(
-    block_layers=(8,), growth_rate=12, init_channels=24, num_classes=10, in_channels=1, stem="class"
-)
-photos, labels = torch.randn(16, 1, 28, 28, device=device), torch.arange(16, device=device) % 10
-
-
-def trainer(precision, *, efficient=False, checkpointed=False):
-    model = DenseNet(replace(config, efficient=efficient))
-    if checkpointed:
-        model.features.denseblock1 = CheckpointedBlock(8, 24, 12, BottleneckLayer)
-    model.to(device, memory_format=precision.memory_format)
-    batch = photos.contiguous(memory_format=precision.memory_format)
-
-    def step():
-        model.zero_grad()
-        with precision.autocast(device):
-            loss = F.cross_entropy(model(batch), labels)
-        loss.backward()
-        return loss.item()  # on a GPU this waits until all is done
-
-    with precision.autocast(device):
-        return step, saved_bytes(model, batch)
-
-
-def in_turns(tasks, rounds=9):
-    threads, seconds = torch.get_num_threads(), {name: [] for name in tasks}
-    torch.set_num_threads(1)  # one thread never waits for another that the system has put aside
-    for lap in range(rounds + 1):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            if lap:  # lap 0 warms up
-                seconds[name].append(time.perf_counter() - start)
-    torch.set_num_threads(threads)
-    return seconds
-
-
-# %% [markdown]
-# Lesson 07 introduced channels-last and bf16, which takes 2 bytes a number in place of 4. **Predict** for each variant:
-# its bytes against plain, and whether its step is faster or slower.
-
-# %%
-variants = {
-    "plain": trainer(FP32),
-    "channels-last": trainer(FP32_CHANNELS_LAST),
-    "recompute": trainer(FP32_CHANNELS_LAST, checkpointed=True),
-    "efficient": trainer(FP32_CHANNELS_LAST, efficient=True),
-}
+# %% tags=["hide-output"]
+photos = torch.randn(16, 1, 28, 28, device=device)
+labels = torch.arange(16, device=device) % 10
+variants = {"plain": (FP32, False), "channels-last": (FP32_CHANNELS_LAST, False)}
+variants |= {"efficient": (FP32_CHANNELS_LAST, True)}
 if has_bf16(device):
-    variants |= {"bf16": trainer(BF16), "efficient, bf16": trainer(BF16, efficient=True)}
-else:
-    print("This device has no units for bf16: the variants with bf16 are left out.")
-tasks, bytes_kept = ({name: pair[i] for name, pair in variants.items()} for i in (0, 1))
-seconds = in_turns(tasks)
+    variants |= {"bf16": (BF16, False), "efficient, bf16": (BF16, True)}
+steps, bytes_kept = {}, {}
+for name, (precision, efficient) in variants.items():
+    model = class_densenet(efficient=efficient).to(device)
+    steps[name], bytes_kept[name] = training_step(model, photos, labels, precision)
+seconds = in_turns(steps)
 show(pictures.step_costs(seconds, bytes_kept))
 
-# %% [markdown]
-# All but "plain" are channels-last. *Right: the bytes, the same on every machine. Left: this machine, when the notebook
-# ran.* Where two ranges overlap, compare round by round:
-
-
-# %%
-def against(seconds, slow, fast):
-    ratios = [a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)]
-    faster = f"faster in {sum(ratio > 1 for ratio in ratios)} of {len(ratios)} rounds"
-    return f"time ÷ {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}; {faster})"
-
-
-print(f"On {device.type}, each held against the second name:")
-for name in list(variants)[1:]:
-    base = {"channels-last": "plain", "efficient, bf16": "bf16"}.get(name, "channels-last")
+# %% tags=["hide-output"]
+for name in [*variants][1:]:
+    base = {"efficient": "channels-last", "efficient, bf16": "bf16"}.get(name, "plain")
     share = bytes_kept[name] / bytes_kept[base]
-    print(f"{name:15} {base:13} bytes {share:4.0%}, {against(seconds, base, name)}")
-assert bytes_kept["recompute"] < bytes_kept["efficient"] < bytes_kept["plain"] / 2
+    print(f"{name:15} bytes {share:4.0%}, {compare_times(seconds, name, base)}")
+
+# %% tags=["remove-cell"]
+assert bytes_kept["efficient"] < bytes_kept["plain"] / 2
 assert bytes_kept.get("bf16", 0) < 0.52 * bytes_kept["plain"]
 
 # %% [markdown]
-# "time ÷ 2" means half the time; below 1 the variant is slower than what it is held against. Where the rounds are
-# split, claim nothing. The bytes are certain: bf16 halves them, channels-last changes none, recomputing in fp32
-# keeps fewer than `efficient`.
+# *Right: the bytes, the same on every machine. Left: this machine, when the notebook
+# ran.* Where the rounds are split, claim nothing. The bytes are certain: bf16 halves
+# them, channels-last changes none.
 #
-# Weights, gradients and passing results come on top. On a GPU, `torch.cuda.max_memory_allocated` tells the peak of all.
+# ## Loading
+#
+# The usual `DataLoader` prepares images one at a time. `ResidentBatches` cuts batches
+# out of one tensor. **Predict** how many times faster, for 3,000 images.
 
-# %%
-if device.type == "cuda":
-    for name, task in tasks.items():
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        task()
-        peak = torch.cuda.max_memory_allocated() - before
-        print(f"{name:15} peak {peak / 1e6:.0f} MB above what lay there")
-else:
-    print("There is no CUDA GPU here, so no peak of GPU memory was measured.")
+# %% tags=["hide-output"]
+from torch.utils.data import DataLoader, Subset
+from torchvision import datasets, transforms
+
+location = prepare()
+dataset = datasets.FashionMNIST(location.root, transform=transforms.ToTensor())
+loader = DataLoader(Subset(dataset, range(3000)), batch_size=128)
+images, labels = load("train", location)
+resident = ResidentBatches(images[:3000], labels[:3000], batch_size=128)
+tasks = {"loader": lambda: list(loader), "resident": lambda: list(resident)}
+seconds = in_turns(tasks, rounds=3)
+print(compare_times(seconds, "resident", "loader"))
+ratio = results.read("loader")["plain"]["ratio"]["dataloader"]["median"]
+print(f"the course's measurement, shuffled: {ratio:.0f} times as fast")
+
+# %% tags=["remove-cell"]
+assert min(seconds["loader"]) > 5 * max(seconds["resident"])
 
 # %% [markdown]
+# Per image the work is small and the overhead large. It matters as much as loading
+# does: beside a slow step, several workers hide it.
+#
 # ## `torch.compile`
 #
-# `torch.compile` turns the model into compiled code of its own, with steps fused. On a CPU it needs a C++ compiler.
-# **Predict** for a block of 4 layers: seconds to compile, gain in a later step, and bytes kept.
+# `torch.compile` turns the model into compiled code of its own, with steps fused. On a
+# CPU it needs a C++ compiler. We start with an empty cache, as you do the first time.
+#
+# **Predict** for a block of 4 layers: seconds of the first step, gain in a later one,
+# and bytes kept.
 
-# %%
+# %% tags=["hide-output"]
 inputs = torch.randn(16, 24, 14, 14, device=device, requires_grad=True)
 eager = DenseBlock(4, 24, 12, BottleneckLayer).to(device)
 
 
 def stepper(block):
-    return lambda: block(inputs).square().sum().backward() or inputs.grad.sum().item()
+    def step():
+        block(inputs).square().sum().backward()
+        return inputs.grad.sum().item()  # on a GPU this waits until all is done
+    return step
 
 
-logging.disable(logging.WARNING)  # hints about what this machine lacks
-try:
+with cold_compile("torch.compile was not measured"):
     compiled = torch.compile(eager)
     start = time.perf_counter()
     stepper(compiled)()
-    first = time.perf_counter() - start
-    print(f"first step, compiling included: {first:.1f} s (much less once it lies in a cache)")
-    laps = in_turns({"eager": stepper(eager), "compiled": stepper(compiled)})
-    print("later steps:", against(laps, "eager", "compiled"))
-    print(f"bytes kept: {saved_bytes(compiled, inputs) / saved_bytes(eager, inputs):.0%}")
-except Exception as error:  # no compiler, or none that fits
-    print(f"torch.compile does not work on this machine ({type(error).__name__}), so it was not measured.")
-logging.disable(logging.NOTSET)
+    print(f"first step, compiling included: {time.perf_counter() - start:.1f} s")
+    seconds = in_turns({"eager": stepper(eager), "compiled": stepper(compiled)})
+    print("later steps:", compare_times(seconds, "compiled", "eager"))
+    share = saved_bytes(compiled, inputs) / saved_bytes(eager, inputs)
+    print(f"bytes kept: {share:.0%}")
 
 # %% [markdown]
-# Compiling pays if the time saved over all later steps exceeds the time to compile: divide one by the other before you
-# wait for it.
+# Compiling pays if the time saved over all later steps exceeds the time to compile:
+# divide one by the other before you wait for it. With a warm cache the first step takes
+# a part of that.
 #
 # ## The numbers, held against the formulas
 #
-# Channels kept by a block of 12 layers, counted and by formula. **Predict** the first column from $C = 24$, $k = 12$.
+# Channels kept by a block of 12 layers, with $C = 24$ and $k = 12$, counted and by
+# formula.
 
 # %% tags=["nbval-check-output"]
 reads = sum(layer_inputs(24, num_layers=12, growth_rate=12))
-formulas = {DenseBlock: 2 * (reads + 48 * 12), CheckpointedLayers: reads,
-            CheckpointedBlock: channels_after(24, num_layers=11, growth_rate=12)}
+formulas = {
+    DenseBlock: 2 * (reads + 48 * 12),
+    CheckpointedLayers: reads,
+    CheckpointedBlock: channels_after(24, num_layers=11, growth_rate=12),
+}
 for kind, channels in formulas.items():
     model = kind(12, 24, 12, BottleneckLayer)
-    counted = sum(tensor.nbytes for tensor in kept(model, maps) if tensor.ndim == 4) // 512
-    print(f"{kind.__name__:18} {counted:5,} channels, by formula {channels:5,}; "
-          f"{sum(p.numel() for p in model.parameters()):,} parameters")
-
-# %% [markdown]
-# ## When to use which
-#
-# | when | use | price | seen above |
-# |---|---|---|---|
-# | you only predict | `torch.inference_mode()` | none | 0 bytes |
-# | you train on a CPU | channels-last | no bytes saved | the row "channels-last" |
-# | the device has bf16 units | bf16 autocast, channels-last | 8 significant bits (lesson 07) | half the bytes |
-# | it does not fit, or time ÷ is above 1 | `efficient=True` or `"native"` | time; no hooks in blocks | linear bytes |
-# | it still does not fit | checkpoint, with `cat` inside | forward runs twice; mind BatchNorm | fewest bytes |
-# | very many steps of the same shapes | `torch.compile` | the compiling | its cell |
-# | never, in these blocks | in-place ReLU; checkpoint, `cat` outside | – | no byte less; still a square |
+    found = [tensor for tensor in kept(model, maps) if tensor.ndim == 4]
+    counted = sum(tensor.nbytes for tensor in found) // 512
+    print(f"{kind.__name__:18} {counted:5,} channels, by formula {channels:5,}")
 
 # %% [markdown]
 # ## Your turn
 #
-# [Exercise 11](exercises/11_memory.ipynb), *hard, 35 minutes.* Write `CheckpointedLayer(layer)`: same outputs and
-# gradients, fewer saved bytes, and BatchNorm's statistics move once, with no help from the training loop.
+# [Exercise 11](exercises/11_memory.ipynb), *hard, 35 minutes.* Write
+# `CheckpointedLayer(layer)`: same outputs and gradients, fewer saved bytes, and
+# BatchNorm's statistics move once, with no help from the training loop.
 
 # %% [markdown]
 # ## Recap
 #
-# - A plain block keeps every reading twice, so its bytes grow with the square of its depth. Checkpointing a layer alone
-#   leaves the square; the concatenation must be made again, too.
+# - A plain block keeps all that its layers read, twice, so its bytes grow with the
+#   square of its depth. Checkpointing a layer alone leaves the square; the
+#   concatenation must be recomputed, too.
 # - Recomputing in train mode moves BatchNorm's statistics twice, unless you prevent it.
-# - In a block all readers of a channel find the same mean and variance. Measured once, kept once: the same function,
-#   linear bytes. Speed is measured in turns, with its spread.
+# - In a block all readers of a channel find the same mean and variance. Measured once,
+#   kept once: the same function, linear bytes. Speed is measured in turns, with its
+#   spread.
 #
 # **Sources**
-# - Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
-#   [arXiv:1608.06993](https://arxiv.org/abs/1608.06993).
-# - Pleiss, Chen, Huang, Li, van der Maaten, Weinberger: *Memory-Efficient Implementation of DenseNets*, 2017,
+#
+# - Pleiss, Chen, Huang, Li, van der Maaten, Weinberger: *Memory-Efficient
+#   Implementation of DenseNets*, 2017,
 #   [arXiv:1707.06990](https://arxiv.org/abs/1707.06990) (shared storage, recomputing).
 # - Chen, Xu, Zhang, Guestrin: *Training Deep Nets with Sublinear Memory Cost*, 2016,
 #   [arXiv:1604.06174](https://arxiv.org/abs/1604.06174) (checkpointing).
