@@ -230,7 +230,7 @@ class always_halved:
         return planned(block_layers, growth_rate, init_channels)
 
 
-@wrong("the argument compression is the share that stays")
+@wrong("the argument is the share that stays")
 class the_other_share:
     def channel_plan(block_layers, growth_rate, init_channels, compression=0.5):
         return planned(

@@ -48,7 +48,7 @@ TRANSITIONS = (  # of: compression, channels that come in, channels before the b
     (lambda theta, c, _: c, "The channels are not compressed."),
     (lambda theta, c, _: c // 2, "This is always half. Multiply by compression."),
     (lambda theta, c, _: int(theta * int(theta * c)), "The compression is applied twice."),
-    (lambda theta, c, _: c - math.floor(theta * c + 1e-9), "This is what goes; the argument compression is the share that stays."),
+    (lambda theta, c, _: c - math.floor(theta * c + 1e-9), "This is what goes; the argument is the share that stays."),
     (lambda theta, c, _: math.ceil(theta * c), "This is rounded up; ⌊θ·C⌋ is rounded down."),
     (lambda theta, c, _: round(theta * c), "round() goes to the nearest; ⌊θ·C⌋ is rounded down, as int() does."),
     (lambda theta, c, _: math.floor(theta * c + 0.5), "This is rounded to the nearest; ⌊θ·C⌋ is rounded down."),
