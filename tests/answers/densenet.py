@@ -5,6 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from tests.answers import Answers
 
@@ -457,3 +458,38 @@ class maps_in_place_of_logits:
 class the_class_itself:
     def DenseNet(*arguments, **keywords):
         return Base
+
+
+@wrong("computed again there")
+class blocks_checkpointed_without_care:
+    class DenseNet(Base):
+        def body(self, x):
+            x = self.stem(x)
+            for part in self.parts:
+                x = checkpoint(part, x, use_reentrant=False) if isinstance(part, Block) else part(x)
+            return x
+
+
+@wrong("loses its batch axis")
+class logits_squeezed:
+    class DenseNet(Base):
+        def forward(self, x):
+            return super().forward(x).squeeze()
+
+
+@wrong("momentum is 0.99")
+class momentum_of_Keras:
+    class DenseNet(Base):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = 0.99
+
+
+@wrong("or stands after the average")
+class the_last_ReLU_missing_in_train_mode_only:
+    class DenseNet(Base):
+        def head(self, x):
+            maps = self.norm(x)
+            return self.classifier((maps if self.training else F.relu(maps)).mean((2, 3)))

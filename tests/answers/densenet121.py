@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from tests.answers import Answers
 
@@ -361,3 +362,60 @@ class a_seed_inside:
 @wrong("is a module already")
 class a_module_in_place_of_a_function:
     densenet121 = nn.Sequential(nn.Conv2d(3, 64, 7))
+
+
+@wrong("round odd sizes up")
+class transitions_with_ceil_mode:
+    class densenet121(Base):
+        def make_transition(self, c, out):
+            pool = nn.AvgPool2d(2, ceil_mode=True)
+            return nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), self.conv(c, out, 1), pool)
+
+
+class Halved(nn.Module):
+    def __init__(self, rounded):
+        super().__init__()
+        self.rounded = rounded
+
+    def forward(self, x):
+        return F.adaptive_avg_pool2d(x, [self.rounded(side) for side in x.shape[2:]])
+
+
+@wrong("half of the size rounded up")
+class adaptive_pooling_to_half_rounded_up:
+    class densenet121(Base):
+        def make_transition(self, c, out):
+            pool = Halved(lambda side: (side + 1) // 2)
+            return nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), self.conv(c, out, 1), pool)
+
+
+@wrong("pool adaptively")
+class adaptive_pooling_to_half_rounded_down:
+    class densenet121(Base):
+        def make_transition(self, c, out):
+            pool = Halved(lambda side: side // 2)
+            return nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), self.conv(c, out, 1), pool)
+
+
+@wrong("computed again there")
+class layers_checkpointed_without_care:
+    class densenet121(Base):
+        def make_block(self, n, c):
+            return Again(self.make_layer(c + self.growth_rate * i) for i in range(n))
+
+
+class Again(nn.ModuleList):
+    def forward(self, x):
+        for layer in self:
+            x = torch.cat([x, checkpoint(layer, x, use_reentrant=False)], 1)
+        return x
+
+
+@wrong("momentum is 0.99")
+class momentum_of_Keras:
+    class densenet121(Base):
+        def __init__(self, num_classes=1000):
+            super().__init__(num_classes)
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = 0.99

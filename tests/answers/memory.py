@@ -560,3 +560,17 @@ class parameters_alone_registered:
 
         def forward(self, x):
             return Recomputed.apply(self.hidden[0], x, *self.hidden[0].parameters())
+
+
+@wrong("the input alone has")
+class the_second_half_only:
+    class CheckpointedLayer(Wrapper):
+        def second(self, waist):
+            return self.layer.conv2(self.layer.relu2(self.layer.norm2(waist)))
+
+        def forward(self, x):
+            def contexts():
+                return contextlib.nullcontext(), momentum_0(self.layer.norm2)
+
+            waist = self.layer.conv1(self.layer.relu1(self.layer.norm1(x)))
+            return checkpoint(self.second, waist, use_reentrant=False, context_fn=contexts)

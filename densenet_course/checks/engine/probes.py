@@ -299,7 +299,13 @@ def _gradients(module, leaf, output, upstream):
     if output.shape != upstream.shape:
         raise AnswerError(f"output: expected shape {tuple(upstream.shape)}, got {tuple(output.shape)}")
     module.zero_grad()
+    remembered = {name: buffer.clone() for name, buffer in module.named_buffers()}
     (output * upstream.to(output.dtype)).sum().backward()  # backward(upstream) would import sympy first: 3 seconds
+    moved = [name for name, buffer in module.named_buffers()
+             if name in remembered and not torch.equal(buffer, remembered[name])]
+    if moved:
+        raise AnswerError(f"the backward pass moved BatchNorm's statistics ({moved[0]}) a second time. Is something "
+                          "computed again there, as torch.utils.checkpoint does? Keep BatchNorm out of it.")
     sums = {}
     for parameter in module.parameters():
         if parameter.grad is not None:

@@ -1,7 +1,7 @@
 """Judge an answer that builds modules: the findings that all such exercises share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -9,6 +9,8 @@ from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError, probe
 from densenet_course.checks.engine.expect import TOLERANCE, close, expect, expect_close, expect_parameters, rehearse
 from densenet_course.checks.engine.wrong import Wrong
+
+SQUEEZED = "One image alone loses its batch axis. Is there a squeeze()? Keep (N, …) for N = 1, too."
 
 
 def _no_notes(*arguments):
@@ -96,11 +98,13 @@ class ModuleCase:
                         cause=f"expected all of them to be trained, but {', '.join(frozen[:3])} are frozen.")
 
     def shape(self, answer, draw):
-        """The output has the right shape, for three sizes of batch and image."""
-        for _ in range(3):
-            (expected,), (got,), wrong = self.play(answer, draw, {"do": "run"})
-            shapes = [(tuple(w[0]["output"].shape), message) for w, message in wrong]
-            expect("output shape", tuple(expected["output"].shape), tuple(got["output"].shape), suspects=shapes)
+        """The output has the right shape, for three sizes of batch and image, and for one image alone."""
+        alone = replace(self, images=lambda draw, arguments: self.images(draw, arguments)[:1])
+        for case in (self, self, self, alone):
+            (expected,), (got,), wrong = case.play(answer, draw, {"do": "run"})
+            right = tuple(expected["output"].shape)
+            shapes = [(right[1:], SQUEEZED), *((tuple(w[0]["output"].shape), message) for w, message in wrong)]
+            expect("output shape", right, tuple(got["output"].shape), suspects=shapes)
 
     def values_in_eval(self, answer, draw):
         """The output has the right values in evaluation mode, for two sizes."""

@@ -9,7 +9,8 @@ from densenet_course.checks.engine.expect import expect
 from densenet_course.checks.engine.explain import NETWORK, Explaining
 from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.engine.wrong import Wrong
-from densenet_course.checks.exercises.densenet.mistakes import SLIPS, config, network
+from densenet_course.checks.exercises.densenet.mistakes import SLIPS, TRAINING_SLIPS, config, network
+from densenet_course.checks.kinds.modules import SQUEEZED
 from densenet_course.checks.kinds.networks import NetworkCase
 
 EXERCISE = Exercise("densenet", names=["DenseNet"], title="A whole DenseNet", lesson="06_small_densenet",
@@ -100,13 +101,15 @@ DEFAULT = replace(CASE, arguments=four_arguments)
 
 @EXERCISE.finding("shape", points=1)
 def shape(answer, draw):
-    """The logits have shape (N, num_classes), for several sizes of image in one network."""
+    """The logits have shape (N, num_classes), for several sizes of image in one network, and for one image alone."""
     chosen = four_arguments(draw)
     case = replace(DEFAULT, arguments=lambda draw: chosen)
     steps = [{"do": "run", "images": images(draw, chosen, side)} for side in draw.sample(2, 6, 3)]
+    steps.append({"do": "run", "images": images(draw, chosen)[:1]})
     expected, got, wrong = case.play(answer, draw, *steps)
     for i, reply in enumerate(expected):
-        suspects = [(tuple(w[i]["output"].shape), message) for w, message in wrong]
+        suspects = [(tuple(reply["output"].shape)[1:], SQUEEZED)]
+        suspects += [(tuple(w[i]["output"].shape), message) for w, message in wrong]
         expect("output shape", tuple(reply["output"].shape), tuple(got[i]["output"].shape), suspects=suspects)
 
 
@@ -150,7 +153,9 @@ def sizes(answer, draw):
 
 
 EXERCISE.finding("values", points=3)(CASE.finding("values_in_eval"))
-EXERCISE.finding("training", points=1.5)(DEFAULT.finding("repeatable", "values_in_training"))
+EXERCISE.finding("training", points=1.5)(
+    replace(DEFAULT, suspects=TRAINING_SLIPS).finding("repeatable", "values_in_training")
+)
 EXERCISE.finding("gradients and side effects", points=1.5)(
     CASE.finding("repeatable", "gradients", "side_effects", "fresh")
 )

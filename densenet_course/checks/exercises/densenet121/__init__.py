@@ -148,10 +148,11 @@ def parameters(answer, draw):
 
 @EXERCISE.finding("eval mode", points=3)
 def eval_mode(answer, draw):
-    """With torchvision's weights the logits are torchvision's, for two sizes of image."""
+    """With torchvision's weights the logits are torchvision's, also where maps of odd size are halved."""
     hold(answer, draw, None, [
         ("logits in eval mode", run(draw.normal(2, 3, 64, 64))),
         ("logits in eval mode, 96×64 pixels", run(draw.normal(1, 3, 96, 64))),
+        ("logits in eval mode, 72×72 pixels", run(draw.normal(1, 3, 72, 72))),  # 72 → 36 → 18 → 9 → 4 → 2
     ])
 
 

@@ -60,6 +60,22 @@ def causes(n):
             yield count(n, growth_rate=k, init_channels=k0), text
 
 
+class HalfUp(nn.Module):
+    """Average to half the height and width, rounded up."""
+
+    def forward(self, maps):
+        """Pool maps (N, C, H, W)."""
+        return nn.functional.adaptive_avg_pool2d(maps, [-(-side // 2) for side in maps.shape[2:]])
+
+
+class HalfDown(nn.Module):
+    """Average to half the height and width, rounded down, over windows that overlap where a size is odd."""
+
+    def forward(self, maps):
+        """Pool maps (N, C, H, W)."""
+        return nn.functional.adaptive_avg_pool2d(maps, [side // 2 for side in maps.shape[2:]])
+
+
 def _set(path, make):
     """Make a change that replaces a part of the features, given by its path."""
 
@@ -164,10 +180,18 @@ SLIPS = (  # of torchvision's network; the parameters keep their shapes and thei
     (_each("relu", nn.Identity), "the ReLU in the transitions is missing."),
     (_each("pool", lambda: nn.MaxPool2d(3, 2, 1)), "the transitions pool 3×3 maxima; expected 2×2 averages."),
     (_each("pool", lambda: nn.AvgPool2d(3, 2, 1)), "the transitions pool 3×3; expected 2×2 averages."),
+    (_each("pool", lambda: nn.AvgPool2d(2, ceil_mode=True)),
+     "the transitions round odd sizes up; 2×2 average pooling drops the last row and column."),
+    (_each("pool", HalfUp), "the transitions pool to half of the size rounded up; expected 2×2 average pooling."),
+    (_each("pool", HalfDown), "the transitions pool adaptively; expected 2×2 average pooling, stride 2."),
     (_pooled_first, "the transitions pool before BN and ReLU; expected after."),
     (_norms(eps=1e-3), "BatchNorm's eps is 1e-3; expected PyTorch's, 1e-5."),
     (_norms(momentum=0.01),
      "BatchNorm's momentum is 0.01 (Keras's 0.99 the other way round); expected PyTorch's, 0.1."),
+    (_norms(momentum=0.99), "BatchNorm's momentum is 0.99, as Keras counts it; expected PyTorch's, 0.1."),
+    (_norms(momentum=0.9), "BatchNorm's momentum is 0.9; expected PyTorch's, 0.1."),
+    (_norms(momentum=None), "BatchNorm's running statistics are a mean over all batches (momentum=None); expected "
+     "PyTorch's momentum, 0.1."),
     (_mode(False), RUNNING),
     (_mode(True), BATCH),
 )

@@ -136,6 +136,11 @@ def expect_fewer(answer, draw, *, train):
         raise Wrong(f"{mode} mode",
                     cause=f"autograd saves {got['saved']:,} bytes, the plain layer {plainly['saved']:,}; "
                           f"expected fewer. {cause}")
+    if train and got["saved"] >= 2 * request["images"].nbytes:
+        raise Wrong(f"{mode} mode",
+                    cause=f"autograd still saves {got['saved']:,} bytes; the input alone has "
+                          f"{request['images'].nbytes:,}, and nothing else is needed. Recompute the whole layer, its "
+                          "first BatchNorm too.")
     if got["alive"] >= 0.95 * plainly["alive"]:
         got = answer.ask(count_bytes, name=NAME, **request, collect=True)
     if got["alive"] >= 0.95 * plainly["alive"]:
