@@ -4,10 +4,12 @@ Files are taken as people have them: a ``state_dict``, or a whole checkpoint wit
 or from one in ``DataParallel`` or ``torch.compile``. What is none of these is refused by what it is.
 """
 
+import contextlib
 import enum
 import os
 import pickle
 import re
+import sys
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -93,7 +95,8 @@ def _download(name, url, *, check_hash):
     """
     kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     try:
-        return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=check_hash, weights_only=True)
+        with contextlib.redirect_stdout(sys.stderr):  # "Downloading …" is news of the work, not its result
+            return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=check_hash, weights_only=True)
     except Exception as error:  # refused, timed out, a hash that does not match, or whatever reading raises
         if kept.is_file():
             return read_file(kept)  # says what is wrong with it
