@@ -409,7 +409,7 @@ model.eval()
 with torch.no_grad():
     seen = [model.loss(model(x), y).item() for x, y in data.train_dataloader()]
 last = {name: float(points[-1].y) for name, points in model.board.data.items()}
-print(f"training images, as the weights changed, in training mode: {last['train_loss']:.2f}")
+print(f"training images, in training mode, over the epoch: {last['train_loss']:.2f}")
 print(f"the same images afterwards, in evaluation mode: {sum(seen) / len(seen):.2f}")
 print(f"other images, in evaluation mode: {last['val_loss']:.2f}")
 

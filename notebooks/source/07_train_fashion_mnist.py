@@ -284,7 +284,8 @@ history = fit(
 # %%
 for row in history:
     seen, new = row["train_accuracy"], row["test_accuracy"]
-    print(f"epoch {row['epoch']}: {row['seconds']:.0f} s, train {seen:.4f}, test {new:.4f}")
+    print(f"epoch {row['epoch']}: {row['seconds']:.0f} s", end=", ")
+    print(f"train {seen:.4f}, test {new:.4f}")
 kept = Path("runs/class_densenet.pt")  # lessons 10 and 11 can start from it
 kept.parent.mkdir(exist_ok=True)
 torch.save(model.state_dict(), kept)

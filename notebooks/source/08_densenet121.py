@@ -39,6 +39,7 @@ from densenet_course.lesson import needs_network
 from densenet_course.measure import count_parameters
 from densenet_course.models import (
     IMAGENET_VARIANTS,
+    apply_options,
     check_images,
     dense_layer,
     densenet121,
@@ -94,9 +95,10 @@ print(f"{first_part.conv0.weight.numel():,} weights")
 #
 # ## The network
 #
-# Four helpers stand in the class below. `stem` you have just seen.
+# Five helpers stand in the class below. `stem` you have just seen.
 # `dense_layer(config)` is `BottleneckLayer` of lesson 05 here. `check_images` refuses
-# images that are too small, `initialise` draws the initial weights. Read with one
+# images that are too small, `initialise` draws the initial weights, and `apply_options`
+# exchanges blocks for those of lesson 09 where `config` asks for it. Read with one
 # question: where does the variable `channels` change?
 
 # %%
@@ -118,9 +120,11 @@ class DenseNet(nn.Module):
         self.features.add_module("norm5", nn.BatchNorm2d(channels))
         self.classifier = nn.Linear(channels, config.num_classes)
         initialise(self)
+        apply_options(self)
 
     def forward(self, images):
-        check_images(images, self.config)
+        if not torch.jit.is_scripting():  # TorchScript cannot read the check
+            check_images(images, self.config)
         maps = F.relu(self.features(images))  # (N, C, H', W')
         pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)  # (N, C)
         return self.classifier(pooled)  # (N, num_classes)
@@ -435,8 +439,8 @@ for row in rows:
     if "block" in row.name:
         reads, size = row.channels - 32, {"height": row.height, "width": row.width}
         layer = accounting.layer_cost(config, reads, name=row.name, **size)
-        numbers, work = layer.parameters, layer.multiply_adds
-        print(f"{row.name} reads {reads:3}: {numbers:>7,} parameters, {work:>11,} mult-adds")
+        numbers = f"{layer.parameters:>7,} parameters"
+        print(f"{row.name} reads {reads:3}: {numbers}, {layer.multiply_adds:>11,} mult-adds")
 
 # %% [markdown]
 # The last layer of block 4 has 2.5 times the parameters of block 1's and does a
