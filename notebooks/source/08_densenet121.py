@@ -440,7 +440,8 @@ for row in rows:
         reads, size = row.channels - 32, {"height": row.height, "width": row.width}
         layer = accounting.layer_cost(config, reads, name=row.name, **size)
         numbers = f"{layer.parameters:>7,} parameters"
-        print(f"{row.name} reads {reads:3}: {numbers}, {layer.multiply_adds:>11,} mult-adds")
+        print(f"{row.name} reads {reads:3}: {numbers}", end=", ")
+        print(f"{layer.multiply_adds:>11,} multiply-adds")
 
 # %% [markdown]
 # The last layer of block 4 has 2.5 times the parameters of block 1's and does a
