@@ -7,4 +7,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const parent = toggle.closest("li")?.querySelector("a")?.textContent.trim();
     toggle.setAttribute("aria-label", `Pages under ${parent}`);
   }
+  for (const corner of document.querySelectorAll("main th")) {
+    if (corner.textContent.trim()) continue; // an empty header names nothing: a plain cell
+    corner.replaceWith(Object.assign(document.createElement("td"), { className: corner.className }));
+  }
 });
