@@ -104,8 +104,8 @@ def test_first_lesson_lists_every_lesson_with_its_minutes():
     rows = re.findall(r"^# \| \[(\d\d) [^\]]+\]\((\w+)\.ipynb\) \| .+ \| (\d+) \|$", text, flags=re.MULTILINE)
     minutes = []
     for lesson in TEXTS:
-        page = (FOLDER / "source" / f"{lesson}.py").read_text(encoding="utf-8")
-        minutes.append(re.search(r"^# About (\d+) minutes", page, flags=re.MULTILINE).group(1))
+        opening = rules.read(FOLDER / "source" / f"{lesson}.py").cells[0].source
+        minutes.append(re.search(r"(\d+)\s+minutes", opening).group(1))
     assert rows == [(lesson[:2], lesson, told) for lesson, told in zip(TEXTS, minutes, strict=True)]
 
 
