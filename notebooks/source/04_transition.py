@@ -280,7 +280,7 @@ with expected(ValueError):
 #
 # DenseNet-121 starts with 64 channels. Its blocks have 6, 12, 24 and 16 layers that
 # append 32 each, with a transition between two blocks. **Predict** the channels that
-# reach the classifier, for θ = ½ and for θ = 1.
+# would reach the classifier without compression, for the 1,024 of the picture above.
 
 # %% tags=["nbval-check-output", "hide-output"]
 shape = {"growth_rate": 32, "init_channels": 64}
