@@ -432,9 +432,11 @@ assert min(share.values()) > 0.5 and min(row, key=row.get) == "input"
 #
 # | the paper | here |
 # |---|---|
-# | weights spread over all earlier layers | no link below half of its reader's mean; but an untrained network spreads them more evenly still, so this is no sign of learning |
+# | weights spread over all earlier layers | no link below half of its reader's mean; untrained, all are near 1 |
 # | least weight on what a transition put out | clearly in transition 2 and the classifier, faintly in most layers |
 # | the classifier leans to the latest maps | in part: away from the input, but the last layer is not its top |
+#
+# An even spread is no sign of learning: the untrained network has it too.
 #
 # ## Is a large weight an important link?
 #
@@ -527,7 +529,7 @@ print("the last probe is as large as the classifier:", cost == count(model.class
 # **Sources.** Huang, Liu, van der Maaten and Weinberger 2017, [Densely Connected
 # Convolutional Networks](https://arxiv.org/abs/1608.06993), section 5 and figure 5.
 # Alain and Bengio 2016, [Understanding intermediate layers using linear classifier
-# probes](https://arxiv.org/abs/1610.01644). torchvision,
-# [`models.feature_extraction`](https://docs.pytorch.org/vision/stable/feature_extraction.html).
+# probes](https://arxiv.org/abs/1610.01644). torchvision, [Feature
+# extraction](https://docs.pytorch.org/vision/stable/feature_extraction.html).
 #
 # **Next:** [11 · Transfer learning](11_transfer_learning.ipynb).
