@@ -1,0 +1,109 @@
+"""What goes wrong in every BN → ReLU → convolution: modules with a mistake, and mistakes of a solution's text."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from densenet_course.checks.engine.mistakes import Mistake
+
+RUNNING = "BatchNorm uses its running statistics in train mode too; expected the batch's."
+BATCH = "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."
+ONE_IMAGE = "one image alone loses its batch axis. Is there a squeeze()? Return (N, C, H, W) for N = 1 too."
+SHORTCUT = "the input is added where the shapes agree, as in a residual block. Return the new maps alone."
+JOINED = "the input is joined to the new maps. Return only the new maps; the block joins."
+NORM, RELU, MODULE = "nn.BatchNorm2d(", "nn.ReLU()", "nn.Sequential("  # as solutions write them
+ACTIVATIONS = (
+    ("nn.ReLU6()", "ReLU6, which cuts off at 6"), ("nn.LeakyReLU()", "a leaky ReLU"),
+    ("nn.LeakyReLU(0.1)", "a leaky ReLU"), ("nn.LeakyReLU(0.2)", "a leaky ReLU"), ("nn.GELU()", "GELU"),
+    ("nn.SiLU()", "SiLU"), ("nn.ELU()", "ELU"), ("nn.Sigmoid()", "a sigmoid"), ("nn.Tanh()", "tanh"),
+    ("nn.Softplus()", "softplus"),
+)
+OPTIONS = (  # of nn.BatchNorm2d
+    ("eps=1e-3", "BatchNorm's eps is 1e-3 (Keras's default); expected PyTorch's, 1e-5."),
+    ("eps=1e-4", "BatchNorm's eps is 1e-4; expected PyTorch's, 1e-5."),
+    ("eps=1e-6", "BatchNorm's eps is 1e-6; expected PyTorch's, 1e-5."),
+    ("momentum=0.01", "BatchNorm's momentum is 0.01 (Keras's 0.99 the other way round); expected PyTorch's, 0.1."),
+    ("momentum=0.99", "BatchNorm's momentum is 0.99, as Keras counts it; expected PyTorch's, 0.1."),
+    ("momentum=0.9", "BatchNorm's momentum is 0.9; expected PyTorch's, 0.1."),
+    ("momentum=None", "BatchNorm's running statistics are a mean over all batches (momentum=None); expected PyTorch's "
+                      "momentum, 0.1."),
+)
+
+
+class Stuck(nn.BatchNorm2d):
+    """BatchNorm in eval mode always."""
+
+    def train(self, mode=True):
+        """Stay in eval mode."""
+        return super().train(False)
+
+
+class BatchOnly(nn.BatchNorm2d):
+    """BatchNorm that keeps its running statistics, and never uses them."""
+
+    def forward(self, maps):
+        """Normalise by the batch."""
+        return F.batch_norm(maps, None, None, self.weight, self.bias, True)
+
+
+class Residual(nn.Sequential):
+    """Parts whose input is added to their output, where the shapes agree."""
+
+    def forward(self, maps):
+        """Return the sum."""
+        output = super().forward(maps)
+        return output + maps if output.shape == maps.shape else output
+
+
+class Squeezed(nn.Sequential):
+    """Parts whose output loses its axes of length 1."""
+
+    def forward(self, maps):
+        """Return the output squeezed."""
+        return super().forward(maps).squeeze()
+
+
+class Joining(nn.Sequential):
+    """Parts that return their input too, in front or behind."""
+
+    in_front = True
+
+    def forward(self, maps):
+        """Return both joined."""
+        pair = [maps, super().forward(maps)]
+        return torch.cat(pair if self.in_front else pair[::-1], dim=1)
+
+
+class JoiningBehind(Joining):
+    """Parts that return their input too, behind their output."""
+
+    in_front = False
+
+
+NAMES = {kind.__name__: kind
+         for kind in (Stuck, BatchOnly, Residual, Squeezed, Joining, JoiningBehind)} | {"nn": nn}
+
+
+def activations(finding):
+    """List the mistakes of another activation, in every place."""
+    return [Mistake(finding, f"this is {what}; expected a plain ReLU.", RELU, expression)
+            for expression, what in ACTIVATIONS]
+
+
+def norms(values, training):
+    """List the mistakes of another normalisation, in every place.
+
+    Args:
+        values, training: the findings that they cost, in eval mode and in train mode.
+    """
+    return [
+        Mistake(values, "this is LayerNorm over the channels; expected BatchNorm.", NORM, "nn.GroupNorm(1, "),
+        Mistake(values, "this normalises each image on its own (InstanceNorm); expected BatchNorm.", NORM,
+                "nn.InstanceNorm2d(affine=True, num_features="),
+        Mistake(training, "this normalises each image on its own in train mode (InstanceNorm); expected BatchNorm.",
+                NORM, "nn.InstanceNorm2d(affine=True, track_running_stats=True, num_features="),
+        Mistake(training, RUNNING, NORM, "Stuck("),
+        Mistake(training, BATCH, NORM, "BatchOnly("),
+        Mistake(training, BATCH, NORM, f"{NORM}track_running_stats=False, num_features="),
+        *(Mistake(training, message, NORM, f"{NORM}{option}, num_features=") for option, message in OPTIONS),
+    ]
