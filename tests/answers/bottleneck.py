@@ -232,3 +232,103 @@ costs("square_maps_only", "for an image of H·H", lambda c, k, h, w, b: cost(c, 
 costs("the_factor_hard_coded", "bottleneck_factor is not used", lambda c, k, h, w, b: cost(c, k, h, w, 4))
 costs("a_whole_float", "got the float", lambda *a: cost(*a) / 1)
 costs("nothing_returned", "Is there a return?", lambda *a: None)
+
+
+@right
+class compiled_with_the_backend_that_changes_nothing:
+    def BottleneckLayer(in_channels, growth_rate, bottleneck_factor=4):
+        return torch.compile(layer(in_channels, growth_rate, bottleneck_factor), backend="eager")
+
+    layer_cost = staticmethod(cost)
+
+
+@wrong("as in a residual block")
+class a_shortcut_where_it_fits:
+    class BottleneckLayer(Wrapped):
+        def forward(self, x):
+            new = self.layer(x)
+            return new + x if new.shape == x.shape else new
+
+    layer_cost = staticmethod(cost)
+
+
+@wrong("Is there a squeeze()?")
+class a_batch_of_one_squeezed:
+    class BottleneckLayer(Wrapped):
+        def forward(self, x):
+            return self.layer(x).squeeze()
+
+    layer_cost = staticmethod(cost)
+
+
+@wrong("Is there a checkpoint")
+class checkpointed_without_care:
+    class BottleneckLayer(Wrapped):
+        def forward(self, x):
+            from torch.utils.checkpoint import checkpoint
+
+            return checkpoint(self.layer, x, use_reentrant=False)
+
+    layer_cost = staticmethod(cost)
+
+
+@wrong("Write the 1×1 convolution as nn.Conv2d")
+class a_linear_map_of_the_channels:
+    class BottleneckLayer(nn.Module):
+        def __init__(self, in_channels, growth_rate, bottleneck_factor=4):
+            super().__init__()
+            self.norm1, self.relu, _, self.norm2, _, self.conv2 = parts(in_channels, growth_rate, bottleneck_factor)
+            self.conv1 = nn.Linear(in_channels, bottleneck_factor * growth_rate, bias=False)
+
+        def forward(self, x):
+            x = self.conv1(self.relu(self.norm1(x)).movedim(1, -1)).movedim(-1, 1)
+            return self.conv2(self.relu(self.norm2(x)))
+
+    layer_cost = staticmethod(cost)
+
+
+def even_groups(c, k, **options):
+    return nn.Conv2d(c, k, **options, groups=2 if c % 2 == k % 2 == 0 else 1, bias=False)
+
+
+build(name="groups_in_the_1x1_where_they_fit", message="works in groups",
+      change=lambda p: [*p[:2], even_groups(p[2].in_channels, p[2].out_channels, kernel_size=1), *p[3:]])
+build(name="groups_in_the_3x3_where_they_fit", message="works in groups",
+      change=lambda p: [*p[:5], even_groups(p[5].in_channels, p[5].out_channels, kernel_size=3, padding=1)])
+build(name="ReLU6", message="this is ReLU6",
+      change=lambda p: [nn.ReLU6() if isinstance(part, nn.ReLU) else part for part in p])
+build(name="a_Dropout_in_the_waist", message="Is a Dropout left in?",
+      change=lambda p: [*p[:5], nn.Dropout2d(0.2), p[5]])
+
+
+def renormalised(**options):
+    """Return a change that builds both BatchNorms with other options."""
+    return lambda parts: [nn.BatchNorm2d(part.num_features, **options) if isinstance(part, nn.BatchNorm2d) else part
+                          for part in parts]
+
+
+build(name="momentum_of_0_99", message="momentum is 0.99", change=renormalised(momentum=0.99))
+build(name="a_mean_over_all_batches", message="(momentum=None)", change=renormalised(momentum=None))
+build(name="eps_1e_6", message="eps is 1e-6", change=renormalised(eps=1e-6))
+build(name="no_running_statistics", message="uses the batch's statistics in eval mode too",
+      change=renormalised(track_running_stats=False))
+build(name="no_gamma_and_beta", message="not affine=False", change=renormalised(affine=False))
+build(name="Keras_epsilon_in_the_waist_only", message="eps is 1e-3",
+      change=lambda p: [*p[:3], nn.BatchNorm2d(p[3].num_features, eps=1e-3), *p[4:]])
+
+
+@wrong("uses the running statistics in train mode too")
+class held_in_eval_mode:
+    class BottleneckLayer(Wrapped):
+        def train(self, mode=True):
+            return super().train(False)
+
+    layer_cost = staticmethod(cost)
+
+
+@wrong("Mend “parameters” first")
+class a_kernel_of_5:
+    def BottleneckLayer(in_channels, growth_rate, bottleneck_factor=4):
+        return nn.Sequential(*parts(in_channels, growth_rate, bottleneck_factor, kernel_size=5, padding=2))
+
+    layer_cost = staticmethod(cost)

@@ -382,3 +382,86 @@ class a_list_of_layers:
 @wrong("is a module already")
 class a_module_instead_of_a_function:
     transition = made(*parts(8))
+
+
+@right
+class a_class_whose_instances_are_Sequential:
+    class transition:
+        def __new__(cls, in_channels, compression=0.5):
+            return made(*parts(in_channels, compression))
+
+
+@right
+class compiled_with_the_backend_that_changes_nothing:
+    def transition(in_channels, compression=0.5):
+        return torch.compile(made(*parts(in_channels, compression)), backend="eager")
+
+
+@wrong("Is there a squeeze()?")
+class a_batch_of_one_squeezed:
+    class transition(Base):
+        def forward(self, x):
+            return super().forward(x).squeeze()
+
+
+@wrong("Is there a checkpoint")
+class checkpointed_without_care:
+    class transition(Base):
+        def forward(self, x):
+            from torch.utils.checkpoint import checkpoint
+
+            return checkpoint(super().forward, x, use_reentrant=False)
+
+
+@wrong("Write the 1×1 convolution as nn.Conv2d")
+class a_linear_map_of_the_channels:
+    class transition(Base):
+        def __init__(self, in_channels, compression=0.5):
+            super().__init__(in_channels, compression)
+            self.conv = nn.Linear(in_channels, int(compression * in_channels), bias=False)
+
+        def forward(self, x):
+            return self.pool(self.conv(self.norm(x).relu().movedim(1, -1)).movedim(-1, 1))
+
+
+@wrong("works in groups")
+class groups_where_they_fit:
+    def transition(in_channels, compression=0.5):
+        norm, relu, _, pool = parts(in_channels, compression)
+        kept = int(compression * in_channels)
+        groups = 2 if in_channels % 2 == kept % 2 == 0 else 1
+        return made(norm, relu, conv(in_channels, kept, groups=groups), pool)
+
+
+@wrong("this is adaptive pooling")
+class pooled_to_half_the_size:
+    class transition(Base):
+        def forward(self, x):
+            return F.adaptive_avg_pool2d(self.conv(self.norm(x).relu()), (x.shape[2] // 2, x.shape[3] // 2))
+
+
+def other(name, message, *, norm=nn.BatchNorm2d, activation=nn.ReLU, end=()):
+    """Register a wrong transition that differs from the right one in one part."""
+
+    def transition(in_channels, compression=0.5):
+        _, _, convolution, pool = parts(in_channels, compression)
+        return made(norm(in_channels), activation(), convolution, pool, *(part() for part in end))
+
+    wrong(message)(type(name, (), {"transition": staticmethod(transition)}))
+
+
+other("a_Dropout_at_the_end", "Is a Dropout left in?", end=[nn.Dropout])
+other("ReLU6", "this is ReLU6", activation=nn.ReLU6)
+other("Keras_epsilon", "eps is 1e-3", norm=lambda c: nn.BatchNorm2d(c, eps=1e-3))
+other("momentum_of_0_99", "momentum is 0.99", norm=lambda c: nn.BatchNorm2d(c, momentum=0.99))
+other("a_mean_over_all_batches", "(momentum=None)", norm=lambda c: nn.BatchNorm2d(c, momentum=None))
+other("each_image_on_its_own", "InstanceNorm",
+      norm=lambda c: nn.InstanceNorm2d(c, affine=True, track_running_stats=True))
+
+
+@wrong("Mend “parameters” first")
+class a_kernel_of_5:
+    def transition(in_channels, compression=0.5):
+        norm, relu, _, pool = parts(in_channels, compression)
+        convolution = conv(in_channels, int(compression * in_channels), kernel_size=5, padding=2)
+        return made(norm, relu, convolution, pool)

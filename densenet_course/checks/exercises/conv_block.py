@@ -2,13 +2,10 @@
 
 from dataclasses import replace
 
-import torch
-import torch.nn.functional as F
-from torch import nn
-
 from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.engine.mistakes import Mistake, Solution
-from densenet_course.checks.kinds.solved import SolvedModule, batchnorm_mistakes
+from densenet_course.checks.kinds import slips
+from densenet_course.checks.kinds.solved import SolvedModule
 
 EXERCISE = Exercise("conv_block", names=["conv_block"], title="The composite function", lesson="02_conv_block")
 SHAPE, PARAMETERS, VALUES, TRAINING, START = "shape", "parameters", "values", "training", "start values"
@@ -23,66 +20,16 @@ def conv_block(in_channels, out_channels):
 NORM, RELU, PARTS, PADDING, KERNEL = (
     "nn.BatchNorm2d(in_channels)", "nn.ReLU()", "(norm, relu, conv)", "padding=1", "kernel_size=3",
 )
-RUNNING = "BatchNorm uses the running statistics in train mode too; expected the batch's."
-BATCH = "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."
-
-
-class Stuck(nn.BatchNorm2d):
-    """BatchNorm in eval mode always."""
-
-    def train(self, mode=True):
-        """Stay in eval mode."""
-        return super().train(False)
-
-
-class BatchOnly(nn.BatchNorm2d):
-    """BatchNorm that keeps its running statistics, and never uses them."""
-
-    def forward(self, maps):
-        """Normalise by the batch."""
-        return F.batch_norm(maps, None, None, self.weight, self.bias, True)
-
-
-class Residual(nn.Sequential):
-    """Parts whose input is added to their output, where the shapes agree."""
-
-    def forward(self, maps):
-        """Return the sum."""
-        output = super().forward(maps)
-        return output + maps if output.shape == maps.shape else output
-
-
-class Squeezed(nn.Sequential):
-    """Parts whose output loses its axes of length 1."""
-
-    def forward(self, maps):
-        """Return the output squeezed."""
-        return super().forward(maps).squeeze()
-
-
-class Joining(nn.Sequential):
-    """Parts that return their input too."""
-
-    def forward(self, maps):
-        """Return both joined."""
-        return torch.cat([maps, super().forward(maps)], dim=1)
-
-
-def activation(what, expression):
-    """Make a mistake of another activation."""
-    return Mistake(VALUES, f"this is {what}; expected a plain ReLU.", RELU, expression)
-
 
 MISTAKES = [
-    Mistake(SHAPE, "one image alone loses its batch axis. Is there a squeeze()? Return (N, C, H, W) for N = 1 too.",
-            "nn.Sequential", "Squeezed"),
+    Mistake(SHAPE, slips.ONE_IMAGE, slips.MODULE, "Squeezed("),
     Mistake(SHAPE, "without padding a 3×3 convolution takes a pixel from each side. Use padding=1.", PADDING,
             "padding=0"),
     Mistake(SHAPE, "padding 2 adds a pixel on each side. Use padding=1.", PADDING, "padding=2"),
     Mistake(SHAPE, "a stride of 2 halves the maps. Height and width stay as they are.", PADDING,
             "padding=1, stride=2"),
-    Mistake(SHAPE, "the input is joined to the new maps. Return only the new maps; the block joins.", "nn.Sequential",
-            "Joining"),
+    Mistake(SHAPE, slips.JOINED, slips.MODULE, "Joining("),
+    Mistake(SHAPE, slips.JOINED, slips.MODULE, "JoiningBehind("),
     Mistake(PARAMETERS, "the convolution has a bias. The next BatchNorm would subtract it: set bias=False.",
             "bias=False", "bias=True"),
     Mistake(PARAMETERS, "the kernel is 1×1; expected 3×3.", KERNEL, "kernel_size=1", PADDING, "padding=0"),
@@ -103,31 +50,18 @@ MISTAKES = [
     Mistake(VALUES, "BatchNorm and ReLU are missing.", PARTS, "(conv)"),
     Mistake(VALUES, "a second ReLU stands at the end. Nothing follows the convolution.", PARTS,
             "(norm, relu, conv, relu)"),
-    Mistake(VALUES, "the input is added where the shapes agree, as in a residual block. Return the new maps alone.",
-            "nn.Sequential", "Residual"),
+    Mistake(VALUES, slips.SHORTCUT, slips.MODULE, "Residual("),
     *(Mistake(VALUES, f"the border holds {what}; expected zeros.", PADDING, f"{PADDING}, padding_mode='{mode}'")
       for mode, what in (("reflect", "mirrored pixels"), ("replicate", "repeated pixels"),
                          ("circular", "pixels of the other side"))),
-    activation("ReLU6, which cuts off at 6", "nn.ReLU6()"),
-    activation("a leaky ReLU", "nn.LeakyReLU()"), activation("a leaky ReLU", "nn.LeakyReLU(0.1)"),
-    activation("a leaky ReLU", "nn.LeakyReLU(0.2)"), activation("GELU", "nn.GELU()"), activation("SiLU", "nn.SiLU()"),
-    activation("ELU", "nn.ELU()"), activation("a sigmoid", "nn.Sigmoid()"), activation("tanh", "nn.Tanh()"),
-    activation("softplus", "nn.Softplus()"),
-    Mistake(VALUES, "this is LayerNorm over the channels; expected BatchNorm.", NORM, "nn.GroupNorm(1, in_channels)"),
-    Mistake(VALUES, "this normalises each image on its own (InstanceNorm); expected BatchNorm.", NORM,
-            "nn.InstanceNorm2d(in_channels, affine=True)"),
-    Mistake(TRAINING, "this normalises each image on its own in train mode (InstanceNorm); expected BatchNorm.", NORM,
-            "nn.InstanceNorm2d(in_channels, affine=True, track_running_stats=True)"),
-    Mistake(TRAINING, RUNNING, NORM, "Stuck(in_channels)"),
-    Mistake(TRAINING, BATCH, NORM, "BatchOnly(in_channels)"),
-    *batchnorm_mistakes(TRAINING, NORM),
+    *slips.activations(VALUES),
+    *slips.norms(VALUES, TRAINING),
     Mistake(START, "γ starts at 0; leave BatchNorm's start values as PyTorch makes them.", NORM,
             f"{NORM}\n    nn.init.zeros_(norm.weight)"),
     Mistake(START, "BatchNorm's γ starts at random; leave its start values as PyTorch makes them.", NORM,
             f"{NORM}\n    nn.init.constant_(norm.weight, 0.5)"),
 ]
-SOLUTION = Solution(SOURCE, MISTAKES, nn=nn, Stuck=Stuck, BatchOnly=BatchOnly, Residual=Residual, Squeezed=Squeezed,
-                    Joining=Joining)
+SOLUTION = Solution(SOURCE, MISTAKES, **slips.NAMES)
 
 
 def images(draw, arguments, count=None):

@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from densenet_course.checks.engine.mistakes import Mistake
+from densenet_course.checks.kinds.solved import BATCHNORM
 
-RUNNING = "BatchNorm uses its running statistics in train mode too; expected the batch's."
+RUNNING = "BatchNorm uses the running statistics in train mode too; expected the batch's."
 BATCH = "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."
 ONE_IMAGE = "one image alone loses its batch axis. Is there a squeeze()? Return (N, C, H, W) for N = 1 too."
 SHORTCUT = "the input is added where the shapes agree, as in a residual block. Return the new maps alone."
@@ -17,16 +18,6 @@ ACTIVATIONS = (
     ("nn.LeakyReLU(0.1)", "a leaky ReLU"), ("nn.LeakyReLU(0.2)", "a leaky ReLU"), ("nn.GELU()", "GELU"),
     ("nn.SiLU()", "SiLU"), ("nn.ELU()", "ELU"), ("nn.Sigmoid()", "a sigmoid"), ("nn.Tanh()", "tanh"),
     ("nn.Softplus()", "softplus"),
-)
-OPTIONS = (  # of nn.BatchNorm2d
-    ("eps=1e-3", "BatchNorm's eps is 1e-3 (Keras's default); expected PyTorch's, 1e-5."),
-    ("eps=1e-4", "BatchNorm's eps is 1e-4; expected PyTorch's, 1e-5."),
-    ("eps=1e-6", "BatchNorm's eps is 1e-6; expected PyTorch's, 1e-5."),
-    ("momentum=0.01", "BatchNorm's momentum is 0.01 (Keras's 0.99 the other way round); expected PyTorch's, 0.1."),
-    ("momentum=0.99", "BatchNorm's momentum is 0.99, as Keras counts it; expected PyTorch's, 0.1."),
-    ("momentum=0.9", "BatchNorm's momentum is 0.9; expected PyTorch's, 0.1."),
-    ("momentum=None", "BatchNorm's running statistics are a mean over all batches (momentum=None); expected PyTorch's "
-                      "momentum, 0.1."),
 )
 
 
@@ -104,6 +95,5 @@ def norms(values, training):
                 NORM, "nn.InstanceNorm2d(affine=True, track_running_stats=True, num_features="),
         Mistake(training, RUNNING, NORM, "Stuck("),
         Mistake(training, BATCH, NORM, "BatchOnly("),
-        Mistake(training, BATCH, NORM, f"{NORM}track_running_stats=False, num_features="),
-        *(Mistake(training, message, NORM, f"{NORM}{option}, num_features=") for option, message in OPTIONS),
+        *(Mistake(training, message, NORM, f"{NORM}{option}, num_features=") for option, message in BATCHNORM),
     ]

@@ -61,12 +61,14 @@ class SolvedModule(ModuleCase):
             tolerance: of values; by default the case's.
         """
 
-        def view(replies):
-            if weighs and any(len(shape) > 1 for _, shape in replies[1]):
-                raise Wrong(cause=MISFIT)
-            return look(replies[2:])
+        request = self.request(draw, *steps, {"do": "parameters"}, load=load)
+        weights = {shape for _, shape in request["script"][1]["values"] if len(shape) > 1}
 
-        request = self.request(draw, *steps, load=load)
+        def view(replies):
+            if weighs and weights != {shape for _, shape, _ in replies[-1] if len(shape) > 1}:
+                raise Wrong(cause=MISFIT)
+            return look(replies[2:-1])
+
         self.solution.hold(answer, draw, probes.play, request, view=view, tolerance=tolerance or self.tolerance)
 
     def parameters(self, answer, draw):

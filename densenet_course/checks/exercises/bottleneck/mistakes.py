@@ -3,6 +3,7 @@
 from densenet_course.accounting import conv_multiply_adds
 from densenet_course.checks.engine.mistakes import Mistake, Solution
 from densenet_course.checks.kinds import slips
+from densenet_course.checks.kinds.solved import batchnorm_mistakes
 
 SHAPE, PARAMETERS, VALUES, TRAINING = "shape", "parameters", "values", "training"
 
@@ -78,8 +79,7 @@ MISTAKES = [
     Mistake(VALUES, slips.SHORTCUT, slips.MODULE, "Residual("),
     *slips.activations(VALUES),
     *slips.norms(VALUES, TRAINING),
-    *(Mistake(TRAINING, message, f"{slips.NORM}{width})", f"{slips.NORM}{width}, {option})")
-      for option, message in slips.OPTIONS for width in ("in_channels", "width")),
+    *batchnorm_mistakes(TRAINING, f"{slips.NORM}in_channels)"), *batchnorm_mistakes(TRAINING, f"{slips.NORM}width)"),
 ]
 SOLUTION = Solution(SOURCE, MISTAKES, **slips.NAMES)
 

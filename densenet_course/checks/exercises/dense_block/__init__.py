@@ -1,19 +1,25 @@
 """Exercise dense_block: each layer reads the input and all earlier maps, and appends its own."""
 
 from dataclasses import replace
-from functools import wraps
 
-from densenet_course import layers
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError
-from densenet_course.checks.engine.expect import expect, expect_close, rehearse
 from densenet_course.checks.engine.explain import BLOCK, explained
 from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises import conv_block
 from densenet_course.checks.exercises.dense_block import connectivity
-from densenet_course.checks.exercises.dense_block.mistakes import MISFIT, SLIPS, SUSPECTS, notes, slips
-from densenet_course.checks.kinds.modules import ModuleCase
+from densenet_course.checks.exercises.dense_block.mistakes import (
+    GRADIENTS,
+    MISFIT,
+    PARAMETERS,
+    SHAPE,
+    SOLUTION,
+    TRAINING,
+    VALUES,
+    notes,
+)
+from densenet_course.checks.kinds.solved import SolvedModule
 
 EXERCISE = Exercise("dense_block", names=["DenseBlock"], title="The dense block", lesson="03_dense_block",
                     given=["densenet_course.layers.conv_block"])
@@ -24,67 +30,47 @@ def arguments(draw, num_layers=None):
     """Draw (num_layers, in_channels, growth_rate) for which known mistakes give other numbers of channels."""
     while True:
         n, c, k = num_layers or draw.integer(3, 4), draw.integer(3, 9), draw.integer(2, 7)
-        results = [c + n * k, *(formula(n, c, k) for formula, _ in SLIPS)]
+        results = [c + n * k, n * k, k, c + (n - 1) * k, c + (n + 1) * k, c + k, c, 2 * c + n * k]
         if c != k and (n < 3 or len(set(results)) == len(results)):
             return n, c, k
 
 
-def images(draw, arguments):
+def images(draw, arguments, count=None):
     """Draw maps whose channels differ in mean and spread, with H ≠ W."""
-    return conv_block.images(draw, arguments[1:])
+    return conv_block.images(draw, arguments[1:], count)
 
 
-CASE = ModuleCase("DenseBlock", layers.DenseBlock, arguments, images, suspects=SUSPECTS, notes=notes)
+CASE = SolvedModule("DenseBlock", SOLUTION.builder("DenseBlock"), arguments, images, notes=notes, solution=SOLUTION)
 SHORT = replace(CASE, arguments=lambda draw: arguments(draw, draw.integer(1, 2)))
+EVEN = replace(CASE, arguments=lambda draw: (2, 2 * draw.integer(2, 3), 8))  # groups=2 would fit
+EQUAL = replace(CASE, arguments=lambda draw: (2, *[draw.integer(3, 6)] * 2))  # a shortcut would fit
+ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1))
 
 
-def ask(answer, sizes, *steps):
-    """Build a block on the answer's side and play steps with it."""
-    return answer.ask(probes.play, name="DenseBlock", arguments=sizes, script=list(steps))
-
-
-def comparable(finding):
-    """Look at values only where weights can be copied in and the output has the right shape: each is told once."""
-
-    @wraps(finding)
-    def look(answer, draw):
-        sizes = arguments(draw)
-        script = {"do": "warm up", "images": images(draw, sizes)}, {"do": "parameters"}, {"do": "run", "images": images(
-            draw, sizes)}
-        _, got, reply = ask(answer, sizes, *script)
-        _, expected, wanted = rehearse(layers.DenseBlock(*sizes), script)
-        if reply["output"].shape != wanted["output"].shape:
-            raise Wrong("values", cause="they cannot be compared while the output has another shape.")
-        if not {shape for _, shape, _ in expected if len(shape) > 1} <= {shape for _, shape, _ in got}:
-            raise Wrong("values",
-                        cause="they cannot be compared while the convolutions have other weights; see parameters.")
-        finding(answer, draw)
-
-    return look
-
-
-@EXERCISE.finding("shape", points=2)
+@EXERCISE.finding(SHAPE, points=2)
 @EXPLAINED
 def shape(answer, draw):
-    """(N, C, H, W) becomes (N, C + L·k, H, W), for several layers and for a single one."""
-    for num_layers in (draw.integer(3, 4), 2, 1):
-        n, c, k = arguments(draw, num_layers)
-        maps, total = images(draw, (n, c, k)), c + n * k
-        got = tuple(ask(answer, (n, c, k), {"do": "run", "images": maps})[0]["output"].shape)
-        if len(got) == 4:
-            expect(f"channels after DenseBlock({n}, {c}, {k})", total, got[1], because=f"= {c} + {n}·{k}",
-                   suspects=slips(n, c, k))
-        expect(f"output shape of DenseBlock({n}, {c}, {k})", (maps.shape[0], total, *maps.shape[2:]), got)
+    """(N, C, H, W) becomes (N, C + L·k, H, W), for several layers and for a single one, and for one image."""
+    for num_layers, count in ((draw.integer(3, 4), None), (2, None), (1, None), (2, 1)):
+        n, c, k = sizes = arguments(draw, num_layers)
+        maps = images(draw, sizes, count)
+        label = f"DenseBlock({n}, {c}, {k})"
+
+        def view(replies, label=label, why=f"{c} + {n}·{k}"):
+            shape = tuple(replies[0]["output"].shape)
+            channels = shape[1] if len(shape) == 4 else shape
+            return {f"channels after {label}, {why}": channels, f"output shape of {label}": shape}
+
+        request = {"name": "DenseBlock", "arguments": sizes, "script": [{"do": "run", "images": maps}]}
+        SOLUTION.hold(answer, draw, probes.play, request, view=view)
 
 
-@EXERCISE.finding("parameters", points=1)
+@EXERCISE.finding(PARAMETERS, points=1)
 @EXPLAINED
 def parameters(answer, draw):
     """Each layer has the parameters of one conv block, and PyTorch finds them all."""
-    sizes = arguments(draw)
-    if not ask(answer, sizes, {"do": "warm up", "images": images(draw, sizes)}, {"do": "parameters"})[1]:
-        raise Wrong("parameters", cause="the block has none. Are its layers in a plain Python list? Use nn.ModuleList.")
-    CASE.parameters(answer, draw)
+    for case in (CASE, EVEN):
+        case.parameters(answer, draw)
 
 
 @EXERCISE.finding("who reads whom", points=2)
@@ -119,13 +105,12 @@ def _cause(missing, count):
     return next((text for rule, text in causes if missing == [pair for pair in pairs if rule(*pair)]), "")
 
 
-@EXERCISE.finding("values", points=2)
+@EXERCISE.finding(VALUES, points=2)
 @EXPLAINED
-@comparable
 def values(answer, draw):
-    """The output has the right values in evaluation mode, for long blocks and short ones."""
-    CASE.values_in_eval(answer, draw)
-    SHORT.values_in_eval(answer, draw)
+    """The output has the right values in evaluation mode, for long blocks and short ones, and for one image."""
+    for case in (CASE, SHORT, EQUAL, ONE):
+        case.values_in_eval(answer, draw)
 
 
 def call_after_call(finding, answer, draw):
@@ -134,39 +119,26 @@ def call_after_call(finding, answer, draw):
         finding(answer, draw)
     except AnswerError:
         sizes = arguments(draw)
-        ask(answer, sizes, {"do": "run", "images": images(draw, sizes), "train": True})  # raises if a single call does
+        once = [{"do": "run", "images": images(draw, sizes), "train": True}]
+        answer.ask(probes.play, name="DenseBlock", arguments=sizes, script=once)  # raises if a single call does
         raise Wrong("second call",
                     cause="the first one works, the next one raises. Is a list of maps kept on self? Make it a "
                           "local variable of forward.") from None
 
 
-@EXERCISE.finding("training", points=1)
+@EXERCISE.finding(TRAINING, points=1)
 @EXPLAINED
-@comparable
 def training(answer, draw):
-    """BatchNorm uses the batch's statistics in training, remembers them, and uses them in evaluation mode."""
+    """BatchNorm uses the batch's statistics in training, remembers them once a step, and uses them in eval mode."""
     call_after_call(CASE.values_in_training, answer, draw)
+    CASE.statistics_once(answer, draw)
 
 
-@EXERCISE.finding("gradients", points=1)
+@EXERCISE.finding(GRADIENTS, points=1)
 @EXPLAINED
-@comparable
 def gradients(answer, draw):
     """The gradients reach the input and every layer's parameters, with the right values."""
-    (expected,), (got,), wrong = CASE.play(answer, draw, {"do": "run", "train": True, "upstream": True})
-    replies = [(reply, message) for (reply,), message in wrong]
-    expect_close("output in train mode", expected["output"], got["output"],
-                 suspects=[(reply["output"], message) for reply, message in replies])
-    if got["input_gradient"] is None:
-        raise Wrong("gradients",
-                    cause="none comes back to the input. Is there a detach(), no_grad() or .data on the way?")
-    lost = [shape for shape in expected["gradients"] if shape not in got["gradients"]]
-    if lost:
-        raise Wrong("gradients", cause=f"none reaches the parameter of shape {lost[0]}. Is it used, and not detached?")
-    expect_close("gradient of the input", expected["input_gradient"], got["input_gradient"], tolerance=2e-3,
-                 suspects=[(r["input_gradient"], message) for r, message in replies if r["input_gradient"] is not None])
-    for shape, value in expected["gradients"].items():
-        expect_close(f"gradient of the parameters of shape {shape}", value, got["gradients"][shape], tolerance=2e-3)
+    CASE.gradients(answer, draw)
 
 
 @EXERCISE.finding("repeated calls", points=1)

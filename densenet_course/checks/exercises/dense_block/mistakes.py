@@ -1,134 +1,118 @@
-"""Known mistakes in a dense block: what comes out of them, and what to say."""
-
-from functools import partial
+"""Known mistakes in a dense block, as edits of the solution, and what to say."""
 
 import torch
-from torch import nn
 
-from densenet_course import layers
+from densenet_course.checks.engine.mistakes import Mistake, Solution
 from densenet_course.checks.exercises import conv_block
+from densenet_course.checks.kinds import slips
 
-SLIPS = (  # (channels that come out, the mistake)
-    (lambda n, c, k: n * k, "Did you return only the new maps? The input belongs to the output, in front of them."),
-    (lambda n, c, k: k, "Did you return only the maps of the last layer? Everything read belongs to the output."),
-    (lambda n, c, k: c + (n - 1) * k, "That is one layer too few."),
-    (lambda n, c, k: c + (n + 1) * k, "That is one layer too many."),
-    (lambda n, c, k: c + k, "That is the input and one layer. Join the maps of every layer to those before it."),
-    (lambda n, c, k: c, "Are the new maps added instead of joined? Use torch.cat."),
-    (lambda n, c, k: c * 2**n, "Is something joined twice? Each layer's maps are appended once."),
-    (lambda n, c, k: 2 * c + n * k, "Is the input joined twice?"),
-    (lambda n, c, k: c + n * 10, "Is the growth rate fixed at 10?"),
-)
-
-
-def slips(n, c, k):
-    """Pair numbers of channels with the mistakes that give them, the likeliest first."""
-    others = [(c + m * k, f"That is the input and the maps of {m} layers.") for m in range(2, 10)]
-    return [(formula(n, c, k), message) for formula, message in SLIPS] + others
-
-
-def built_from(layer):
-    """Return a builder (num_layers, in_channels, growth_rate) of dense blocks with other layers."""
-    return lambda n, c, k: layers.DenseBlock(n, c, k, layer=layer)
-
-
-class _Rewired(layers.DenseBlock):
-    """A block with another forward loop.
-
-    Args:
-        step: (features, new maps) → what the next layer finds.
-        read: (features, number of the layer, in_channels) → what the layer gets.
-        leave: (features, in_channels, growth_rate) → the output.
-    """
-
-    def __init__(self, n, c, k, step=lambda old, new: torch.cat([old, new], dim=1),
-                 read=lambda features, i, c: features, leave=lambda features, c, k: features):
-        super().__init__(n, c, k)
-        self.sizes, self.step, self.read, self.leave = (c, k), step, read, leave
-
-    def forward(self, features):
-        for i, layer in enumerate(self.children()):
-            features = self.step(features, layer(self.read(features, i, self.sizes[0])))
-        return self.leave(features, *self.sizes)
-
-
-def _rewired(**changes):
-    return partial(_Rewired, **changes)
-
-
-class _HandsOnActivated(layers.DenseBlock):
-    def forward(self, features):
-        for layer in self.children():
-            features = layer.relu1(layer.norm1(features))
-            features = torch.cat([features, layer.conv1(features)], dim=1)
-        return features
-
-
-class _NormalisedOnce(nn.Module):
-    def __init__(self, n, c, k):
+SHAPE, PARAMETERS, VALUES, TRAINING, GRADIENTS = "shape", "parameters", "values", "training", "gradients"
+BLOCK = '''
+class DenseBlock(nn.Module):
+    def __init__(self, num_layers, in_channels, growth_rate):
         super().__init__()
-        self.norms = nn.ModuleList(nn.BatchNorm2d(k if i else c) for i in range(n))
-        self.convs = nn.ModuleList(_conv(c + i * k, k) for i in range(n))
+        widths = [in_channels + i * growth_rate for i in range(num_layers)]
+        self.layers = nn.ModuleList(conv_block(width, growth_rate) for width in widths)
 
-    def forward(self, features):
-        made, read = [features], []
-        for norm, conv in zip(self.norms, self.convs, strict=True):
+    def forward(self, maps):
+        made = [maps]
+        for layer in self.layers:
+            read = torch.cat(made, dim=1)
+            new = layer(read)
+            made.append(new)
+        return torch.cat(made, dim=1)
+'''
+NORMALISED_ONCE = '''
+class DenseBlock(nn.Module):
+    def __init__(self, num_layers, in_channels, growth_rate):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm2d(growth_rate if i else in_channels) for i in range(num_layers))
+        layers = [conv_block(in_channels + i * growth_rate, growth_rate) for i in range(num_layers)]
+        self.convs = nn.ModuleList(layer[2] for layer in layers)
+
+    def forward(self, maps):
+        made, read = [maps], []
+        for norm, conv in zip(self.norms, self.convs):
             read.append(norm(made[-1]).relu())
             made.append(conv(torch.cat(read, dim=1)))
         return torch.cat(made, dim=1)
-
-
-class FrozenNorm(nn.BatchNorm2d):
-    """A BatchNorm that uses its running statistics in train mode too."""
-
-    def forward(self, maps):
-        return nn.functional.batch_norm(maps, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-
-
-def _conv(c, k):
-    return nn.Conv2d(c, k, kernel_size=3, padding=1, bias=False)
-
-
-def _read_newest_first(features, i, c):
-    new = features[:, c:].split((features.shape[1] - c) // i, dim=1) if i else ()
-    return torch.cat([features[:, :c], *reversed(new)], dim=1)
-
-
-def _leave_newest_first(features, c, k):
-    return torch.cat([*reversed(features[:, c:].split(k, dim=1)), features[:, :c]], dim=1)
-
-
-SUSPECTS = (
-    (_rewired(step=lambda old, new: torch.cat([new, old], dim=1)),
-     "the new maps are joined in front. Append them: torch.cat([features, new_maps], dim=1)."),
-    (_rewired(leave=_leave_newest_first),
-     "the output holds the newest maps first; expected the input first, then the maps in the order of the layers."),
-    (_rewired(read=_read_newest_first),
-     "the layers read the newest maps first; expected the order in which they were made."),
-    (_rewired(leave=lambda f, c, k: torch.cat([f[:, c:], f[:, :c]], dim=1)),
-     "the input stands at the end of the output; expected it in front."),
-    (_rewired(leave=lambda f, c, k: f.relu()), "the output went through a ReLU; expected the maps as they were made."),
-    (_rewired(step=lambda old, new: torch.cat([old, new.relu()], dim=1)),
-     "the new maps go through a ReLU before they are joined; expected them as the convolution makes them."),
-    (_HandsOnActivated, "BatchNorm and ReLU changed the maps that are handed on. A layer works on a copy; what is "
-     "joined stays as it was made."),
-    (_NormalisedOnce, "each map is normalised once, for all its readers; expected a BatchNorm in each layer, over "
-     "everything that it reads."),
-    (_rewired(read=lambda f, i, c: torch.cat([f[:, :c] * (i == 0), f[:, c:]], dim=1)),
-     "the later layers get zeros in place of the input."),
-    (_rewired(step=lambda old, new: torch.cat([old.detach(), new], dim=1)),
-     "nothing flows back through the maps that were there before. Is there a detach() or .data?"),
-    (_rewired(read=lambda f, i, c: f.detach() if i else f),
-     "nothing flows back into what the later layers read. Is there a detach() or .data?"),
-    (_rewired(read=lambda f, i, c: f.detach()),
-     "nothing flows back into what the layers read. Is there a detach() or .data?"),
-    (built_from(lambda c, k: nn.Sequential(FrozenNorm(c), nn.ReLU(), _conv(c, k))),
-     "BatchNorm uses the running statistics in train mode too; expected the batch's."),
-    (built_from(lambda c, k: nn.Sequential(nn.ReLU(inplace=True), nn.BatchNorm2d(c), _conv(c, k))),
-     "in each layer: this is ReLU → BN → convolution, and the ReLU overwrites the maps that are handed on."),
-    *((built_from(conv_block.SOLUTION.builder("conv_block", mistake)), f"in each layer: {mistake.message}")
-      for mistake in conv_block.SOLUTION.mistakes if mistake.finding in (conv_block.VALUES, conv_block.TRAINING)),
+'''
+WIDTHS, RANGE, READ, CALL, APPEND, RETURN = (
+    "in_channels + i * growth_rate", "range(num_layers)", "read = torch.cat(made, dim=1)", "layer(read)",
+    "made.append(new)", "return torch.cat(made, dim=1)",
 )
+TEXTS = {conv_block.SHAPE: SHAPE, conv_block.PARAMETERS: PARAMETERS, conv_block.VALUES: VALUES,
+         conv_block.TRAINING: TRAINING, conv_block.START: TRAINING}  # its findings, and those of a block
+IN_PLACE = ("in each layer: this is ReLU → BN → convolution, and the ReLU overwrites the maps that are handed on.",
+            conv_block.RELU, "nn.ReLU(inplace=True)", conv_block.PARTS, "(relu, norm, conv)")
+
+
+def leaves(message, *outputs, finding=SHAPE):
+    """List mistakes in what leaves the block."""
+    return [Mistake(finding, message, RETURN, f"return {output}") for output in outputs]
+
+
+def reads(finding, message, *calls):
+    """List mistakes in what a layer reads."""
+    return [Mistake(finding, message, CALL, call) for call in calls]
+
+
+def in_each_layer(mistake):
+    """Make a mistake of a conv block one of the dense block that consists of it."""
+    edits = (piece for edit in mistake.edits for piece in edit)
+    return Mistake(TEXTS[mistake.finding], f"in each layer: {mistake.message}", *edits)
+
+
+MISTAKES = [
+    *leaves("Did you return only the new maps? The input belongs to the output, in front of them.",
+            "torch.cat(made[1:], dim=1)"),
+    *leaves("Did you return only the maps of the last layer? Everything read belongs to the output.", "new"),
+    Mistake(SHAPE, "That is one layer too few.", RANGE, "range(num_layers - 1)"),
+    Mistake(SHAPE, "That is one layer too many.", RANGE, "range(num_layers + 1)"),
+    *leaves("Is the last layer's work lost? What it made belongs to the output too.", "read"),
+    *leaves("That is the input and one layer. Join the maps of every layer to those before it.",
+            "torch.cat(made[:2], dim=1)", "torch.cat([maps, new], dim=1)"),
+    *leaves("That is the input and the maps of 2 layers.", "torch.cat(made[:3], dim=1)"),
+    *leaves("Is the input joined twice?", "torch.cat([maps, *made], dim=1)"),
+    Mistake(SHAPE, "Is the growth rate fixed at 10?", "super().__init__()",
+            "super().__init__()\n        growth_rate = 10"),
+    Mistake(SHAPE, "in_channels and growth_rate are swapped.", "in_channels, growth_rate):\n        super()",
+            "growth_rate, in_channels):\n        super()"),
+    *leaves("one image alone loses its batch axis. Is there a squeeze()? Return (N, C, H, W) for N = 1 too.",
+            "torch.cat(made, dim=1).squeeze()"),
+    Mistake(PARAMETERS, "the block has none. Are its layers in a plain Python list? Use nn.ModuleList.",
+            "nn.ModuleList(conv_block(width, growth_rate) for width in widths)",
+            "[conv_block(width, growth_rate) for width in widths]"),
+    Mistake(VALUES, "the new maps are joined in front. Append them: torch.cat([features, new_maps], dim=1).", APPEND,
+            "made.insert(0, new)"),
+    *leaves("the output holds the newest maps first; expected the input first, then the maps in the order of the "
+            "layers.", "torch.cat(made[::-1], dim=1)", finding=VALUES),
+    *leaves("the input stands at the end of the output; expected it in front.", "torch.cat([*made[1:], maps], dim=1)",
+            finding=VALUES),
+    *leaves("the output went through a ReLU; expected the maps as they were made.", "torch.cat(made, dim=1).relu()",
+            finding=VALUES),
+    *(Mistake(VALUES, "the layers read the newest maps first; expected the order in which they were made.", READ,
+              f"read = torch.cat({order}, dim=1)") for order in ("[maps, *made[:0:-1]]", "made[::-1]")),
+    Mistake(VALUES, "the new maps go through a ReLU before they are joined; expected them as the convolution makes "
+                    "them.", APPEND, "made.append(new.relu())"),
+    Mistake(VALUES, "BatchNorm and ReLU changed the maps that are handed on. A layer works on a copy; what is joined "
+                    "stays as it was made.", CALL, "layer[2](read := layer[:2](read))", APPEND, "made = [read, new]"),
+    Mistake(VALUES, "each map is normalised once, for all its readers; expected a BatchNorm in each layer, over "
+                    "everything that it reads.", BLOCK, NORMALISED_ONCE),
+    Mistake(VALUES, "the later layers get zeros in place of the input.", APPEND, "made = [maps * 0, *made[1:], new]",
+            RETURN, "return torch.cat([maps, *made[1:]], dim=1)"),
+    *reads(VALUES, "the input is added where the shapes agree, as in a residual block. Join the new maps alone.",
+           "layer(read) + maps if maps.shape == layer(read).shape else layer(read)"),
+    Mistake(VALUES, *IN_PLACE, APPEND, "made = [read, new]"),
+    Mistake(GRADIENTS, "nothing flows back through the maps that were there before. Is there a detach() or .data?",
+            APPEND, "made = [*(part.detach() for part in made), new]"),
+    *reads(GRADIENTS, "nothing flows back into what the later layers read. Is there a detach() or .data?",
+           "layer(read if len(made) == 1 else read.detach())"),
+    *reads(GRADIENTS, "nothing flows back into what the layers read. Is there a detach() or .data?",
+           "layer(read.detach())"),
+    *map(in_each_layer, conv_block.SOLUTION.mistakes),
+]
+SOLUTION = Solution(conv_block.SOURCE + BLOCK, MISTAKES, torch=torch, **slips.NAMES)
 
 
 def notes(num_layers, in_channels, growth_rate):

@@ -4,15 +4,21 @@ from dataclasses import replace
 from functools import partial
 from math import ceil, floor
 
-from densenet_course import layers
 from densenet_course.checks.engine import probes
-from densenet_course.checks.engine.answer import AnswerError
-from densenet_course.checks.engine.expect import expect
 from densenet_course.checks.engine.explain import TRANSITION, explained
 from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.engine.wrong import Wrong
-from densenet_course.checks.exercises.transition.mistakes import SUSPECTS, channels_after, notes, sizes, slips
-from densenet_course.checks.kinds.modules import ModuleCase
+from densenet_course.checks.exercises.transition.mistakes import (
+    CHANNELS,
+    PARAMETERS,
+    SIZE,
+    SOLUTION,
+    TRAINING,
+    VALUES,
+    channels_after,
+    notes,
+)
+from densenet_course.checks.kinds.solved import MISFIT, SolvedModule
 
 EXERCISE = Exercise("transition", names=["transition"], title="The transition", lesson="04_transition")
 EXPLAINED = explained(TRANSITION)
@@ -40,115 +46,105 @@ def kept_whole(draw):
     return draw.integer(7, 20), 1.0
 
 
-def images(draw, arguments, even=True):
+def images(draw, arguments, even=True, count=None):
     """Draw maps whose channels differ in mean and spread, with H ≠ W, both even or both odd."""
-    shape = (draw.integer(2, 4), arguments[0], 2 * draw.integer(2, 3) + (not even), 2 * draw.integer(4, 5) + (not even))
-    spread, shift = draw.normal(1, shape[1], 1, 1).exp() * 0.05, draw.normal(1, shape[1], 1, 1)
-    return draw.normal(*shape) * spread + shift
+    height, width = (2 * draw.integer(*limits) + (not even) for limits in ((2, 3), (4, 5)))
+    return draw.maps(count or draw.integer(2, 4), arguments[0], height, width, contrast=0.05)
 
 
-CASE = ModuleCase("transition", layers.transition, halved, images, suspects=SUSPECTS, notes=notes)
+CASE = SolvedModule("transition", SOLUTION.builder("transition"), halved, images, notes=notes, solution=SOLUTION)
 WHOLE = replace(CASE, arguments=kept_whole)
 CASES = (
     CASE,
     replace(CASE, arguments=lambda draw: uneven(draw, 0.2, 0.4)),
     replace(CASE, images=partial(images, even=False)),
+    replace(CASE, images=partial(images, count=1)),
 )
+EVEN = replace(CASE, arguments=lambda draw: (4 * draw.integer(2, 5), 0.5))  # groups=2 would fit
 
 
-def output_shape(answer, draw, arguments, even=True):
-    """Ask for the shape that comes out; return it and the input's."""
-    maps = images(draw, arguments, even)
-    got = answer.ask(probes.play, name="transition", arguments=arguments, script=[{"do": "run", "images": maps}])
-    shape = tuple(got[0]["output"].shape)
-    if len(shape) != 4:
-        raise Wrong("output shape", cause=f"expected (N, C, H, W), got {shape}.")
-    return shape, tuple(maps.shape)
+def hold(answer, draw, arguments, maps, look):
+    """Compare the shape that comes out.
+
+    Args:
+        answer: the answer.
+        draw: fresh numbers.
+        arguments: of the call.
+        maps: the input.
+        look: (N, C, H, W) → {label: value}.
+    """
+
+    def view(replies):
+        shape = tuple(replies[0]["output"].shape)
+        return look(*shape) if len(shape) == 4 else dict.fromkeys(look(0, 0, 0, 0), shape)
+
+    request = {"name": "transition", "arguments": arguments, "script": [{"do": "run", "images": maps}]}
+    SOLUTION.hold(answer, draw, probes.play, request, view=view)
 
 
-@EXERCISE.finding("channels", points=2)
+@EXERCISE.finding(CHANNELS, points=2)
 @EXPLAINED
 def channels(answer, draw):
-    """⌊θ·C⌋ channels come out, for fractions below and above one half, θ = ½ by default, and θ = 1."""
+    """⌊θ·C⌋ channels come out, for fractions below and above one half, θ = 1, θ = ½, and ½ by default."""
     odd = 2 * draw.integer(4, 10) + 1
-    for arguments in (uneven(draw, 0.2, 0.4), uneven(draw, 0.6, 0.8), (odd,), (odd, 0.5), kept_whole(draw)):
+    for arguments in (uneven(draw, 0.2, 0.4), uneven(draw, 0.6, 0.8), (odd, 0.5), kept_whole(draw), (odd,)):
         c, share = (*arguments, 0.5)[:2]
-        shape, _ = output_shape(answer, draw, arguments)
-        expect(f"channels after {named(arguments)}", channels_after(c, share), shape[1], because=f"= ⌊{share} · {c}⌋",
-               suspects=slips(*arguments))
+        label = f"channels after transition({', '.join(map(str, arguments))}), ⌊{share} · {c}⌋"
+        hold(answer, draw, arguments, images(draw, arguments), lambda n, c, h, w, label=label: {label: c})
 
 
-def named(arguments):
-    """Write the call."""
-    return f"transition({', '.join(map(str, arguments))})"
-
-
-@EXERCISE.finding("height and width", points=2)
+@EXERCISE.finding(SIZE, points=2)
 @EXPLAINED
 def height_and_width(answer, draw):
-    """Both are halved, rounded down."""
-    for even in (True, False, False):
-        shape, (batch, _, height, width) = output_shape(answer, draw, halved(draw), even)
-        expect(f"height and width of {height}×{width} maps", (height // 2, width // 2), shape[2:],
-               suspects=sizes(height, width))
-        expect("batch", batch, shape[0])
+    """Both are halved, rounded down; every image comes out, also where there is only one, or a single pixel of it."""
+    arguments = halved(draw)
+    drawn = [images(draw, arguments, even, count) for even, count in (
+        (True, None), (False, None), (False, None), (True, 1))]
+    for maps in (*drawn, draw.normal(2, arguments[0], 3, 2)):
+        label = f"height and width of {maps.shape[2]}×{maps.shape[3]} maps"
+        hold(answer, draw, arguments, maps, lambda n, c, h, w, label=label: {label: (h, w), "batch": n})
 
 
-@EXERCISE.finding("parameters", points=1)
+@EXERCISE.finding(PARAMETERS, points=1)
 @EXPLAINED
 def parameters(answer, draw):
     """BatchNorm has γ and β for C channels, the convolution one matrix; also where nothing is compressed."""
-    CASE.parameters(answer, draw)
-    whole = kept_whole(draw)
-    script = [{"do": "warm up", "images": images(draw, whole)}, {"do": "parameters"}]
-    _, found = answer.ask(probes.play, name="transition", arguments=whole, script=script)
-    if all(len(shape) < 2 for _, shape, _ in found):
-        raise Wrong(f"parameters of {named(whole)}", cause="no convolution. "
-                    "With θ = 1 the 1×1 convolution still mixes channels.")
+    for case in (CASE, EVEN, WHOLE):
+        case.parameters(answer, draw)
 
 
-def fitting(finding):
-    """Look for a finding with θ and sizes for which output and weights have the right shape: shapes are told above.
+def fitting(*findings):
+    """Look for findings with θ for which the weight has the right shape: other numbers of channels are told above.
 
     Args:
-        finding: (case, answer, draw) → None.
+        findings: functions (case, answer, draw) → None.
     """
 
     @EXPLAINED
     def look(answer, draw):
-        told, found = None, []
-        for case in (*CASES, WHOLE):  # without compression a bias looks like BatchNorm's: only where nothing else fits
-            if case is WHOLE and found:
-                break
-            try:
-                expect_fit(case, answer, draw)
-                found.append(case)
-            except (AnswerError, Wrong) as error:
-                told = told or error
-        if not found:
-            raise told
-        for case in found:
-            finding(case, answer, draw)
+        cases = [case for case in CASES if fits(case, answer, draw)]
+        if not cases and fits(WHOLE, answer, draw):  # there a bias looks like BatchNorm's: only where nothing else fits
+            cases = [WHOLE]
+        if not cases:
+            raise Wrong(cause=MISFIT)
+        for case in cases:
+            for finding in findings:
+                finding(case, answer, draw)
 
     return look
 
 
-def expect_fit(case, answer, draw):
-    """Raise ``Wrong`` where values cannot be compared."""
+def fits(case, answer, draw):
+    """Tell whether the convolution's weight has the shape that the check's has."""
     arguments = case.arguments(draw)
-    maps = case.images(draw, arguments)
-    script = [{"do": "warm up", "images": maps}, {"do": "parameters"}, {"do": "run", "images": maps}]
-    _, parameters, reply = answer.ask(probes.play, name="transition", arguments=arguments, script=script)
-    kept = channels_after(*arguments)
-    if tuple(reply["output"].shape) != (maps.shape[0], kept, maps.shape[2] // 2, maps.shape[3] // 2):
-        raise Wrong("values", cause="they cannot be compared while the output has another shape.")
-    if (kept, arguments[0], 1, 1) not in [shape for _, shape, _ in parameters]:
-        raise Wrong("values", cause="they cannot be compared while the convolution has another weight; see parameters.")
+    script = [{"do": "warm up", "images": case.images(draw, arguments)}, {"do": "parameters"}]
+    _, found = answer.ask(probes.play, name="transition", arguments=arguments, script=script)
+    return (channels_after(*arguments), arguments[0], 1, 1) in [shape for _, shape, _ in found]
 
 
-EXERCISE.finding("values", points=2)(fitting(ModuleCase.values_in_eval))
-EXERCISE.finding("training", points=1)(fitting(ModuleCase.values_in_training))
-EXERCISE.finding("gradients", points=1)(fitting(ModuleCase.gradients))
+EXERCISE.finding(VALUES, points=2)(fitting(SolvedModule.values_in_eval))
+EXERCISE.finding(TRAINING, points=1)(fitting(SolvedModule.values_in_training, SolvedModule.statistics_once))
+EXERCISE.finding("gradients", points=1)(fitting(SolvedModule.gradients))
 
 
 @EXERCISE.finding("side effects", points=1)
