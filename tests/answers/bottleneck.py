@@ -117,7 +117,7 @@ def build(*, name, message, sizes=lambda c, k, b: (c, k, b), change=lambda made:
     wrong(message)(type(name, (), {"BottleneckLayer": BottleneckLayer, "layer_cost": cost}))
 
 
-build(name="the_order_of_ResNet", message="not the order of ResNet", change=lambda p: [
+build(name="the_order_of_ResNet", message="the order of ResNet", change=lambda p: [
     p[2], nn.BatchNorm2d(p[2].out_channels), p[1], p[5], nn.BatchNorm2d(p[5].out_channels), p[4]])
 build(name="ReLU_before_BatchNorm", message="BatchNorm stands before the ReLU",
       change=lambda p: [p[1], p[0], p[2], p[4], p[3], p[5]])
@@ -129,10 +129,11 @@ build(name="no_ReLU_at_the_start", message="the ReLU before the 1×1 convolution
       change=lambda p: [p[0], *p[2:]])
 build(name="no_BatchNorm_in_the_waist", message="BatchNorm between the two convolutions is missing",
       change=lambda p: [*p[:3], *p[4:]])
-build(name="no_BatchNorm_at_the_start", message="A BatchNorm of in_channels stands before", change=lambda p: p[1:])
+build(name="no_BatchNorm_at_the_start", message="BatchNorm before the 1×1 convolution is missing",
+      change=lambda p: p[1:])
 build(name="a_plain_layer", message="This is a plain layer",
       change=lambda p: [p[0], p[1], nn.Conv2d(p[0].num_features, p[5].out_channels, 3, padding=1, bias=False)])
-build(name="a_waist_of_k", message="The waist is k wide", sizes=lambda c, k, b: (c, k, 1))
+build(name="a_waist_of_k", message="he waist is k wide", sizes=lambda c, k, b: (c, k, 1))
 build(name="always_4k", message="bottleneck_factor is not used", sizes=lambda c, k, b: (c, k, 4))
 build(name="padding_in_the_1x1", message="padding belongs to the 3×3", change=lambda p: [
     *p[:2], nn.Conv2d(p[2].in_channels, p[2].out_channels, 1, padding=1, bias=False),
@@ -153,7 +154,7 @@ build(name="Keras_momentum", message="momentum is 0.01", change=lambda p: [
     nn.BatchNorm2d(p[3].num_features, momentum=0.01), *p[4:]])
 
 
-@wrong("Return only the k new maps")
+@wrong("Return only the new maps")
 class joined_with_the_input:
     class BottleneckLayer(Wrapped):
         def forward(self, x):

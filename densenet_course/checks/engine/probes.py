@@ -9,6 +9,7 @@ import types
 import torch
 from torch import nn
 
+from densenet_course.checks.engine import copies
 from densenet_course.checks.engine.answer import AnswerError, kind_of, probe
 from densenet_course.checks.engine.explain import returned_nothing
 from densenet_course.checks.engine.own_work import foreign_parts, foreign_to, refusal
@@ -84,7 +85,7 @@ _EMPTY_BODIES = [_body(f) for f in (_empty, _not_implemented, _not_implemented_c
 
 @probe
 def own_work(objects, name, given, refused, lesson):
-    """Look for work of others in what a name holds, and from now on in every network that ``build`` makes.
+    """Look for work of others in what a name holds, the lesson's own cell included, and from now on in every network that ``build`` makes.
 
     Args:
         objects: the learner's objects.
@@ -97,7 +98,9 @@ def own_work(objects, name, given, refused, lesson):
     """
     objects[RULES] = given, refused, lesson
     found = foreign_to(objects[name], given, refused)
-    return refusal(found, lesson) if found else ""
+    if found:
+        return refusal(found, lesson)
+    return copies.REFUSAL if copies.is_lessons_cell(name, objects[name]) else ""
 
 
 @probe
@@ -261,7 +264,7 @@ def _warm_up(module, images):
 
 @torch.no_grad()
 def _load(module, values):
-    unknown = []
+    unknown, needless = [], _needless(module)
     for kind, tensors in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
         for name, tensor in tensors:
             shape = tuple(tensor.shape)
@@ -273,7 +276,15 @@ def _load(module, values):
                     tensor.zero_()
             elif values[kind, shape] is not None:
                 tensor.copy_(values[kind, shape])
+            elif name in needless:  # its start values are left to chance
+                tensor.zero_()
     return unknown
+
+
+def _needless(module):
+    """List the names of biases of convolutions and linear layers."""
+    layers = nn.modules.conv._ConvNd, nn.Linear
+    return [f"{name}.bias".lstrip(".") for name, part in module.named_modules() if isinstance(part, layers)]
 
 
 def _run(module, images, train=False, upstream=None):

@@ -5,7 +5,9 @@
 #
 # **Task.** Write `DenseBlock(num_layers, in_channels, growth_rate)`, an `nn.Module`. It runs `num_layers` conv blocks
 # (BN → ReLU → 3×3 convolution). Each reads the input and all maps made before it, and makes `growth_rate` new maps. The
-# output holds the input first, then the new maps in the order in which they were made.
+# output holds the input first, then the new maps in the order in which they were made. Each call builds new layers, with
+# PyTorch's own start values. The lesson's cell, word for word, does not count here: write it from memory and in another
+# form, for instance with a list of maps that is joined anew for each layer.
 
 # %%
 import sys

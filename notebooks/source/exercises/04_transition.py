@@ -5,7 +5,9 @@
 #
 # **Task.** Write `transition(in_channels, compression=0.5)`. It returns an `nn.Module`: batch normalisation, ReLU, a 1×1
 # convolution without bias to ⌊θ·C⌋ channels, and 2×2 average pooling with stride 2. θ is `compression`, C is
-# `in_channels`, and ⌊ ⌋ rounds down. An odd height or width loses its last row or column.
+# `in_channels`, and ⌊ ⌋ rounds down. An odd height or width loses its last row or column. Each call builds new layers,
+# with PyTorch's own start values. The lesson's cell, word for word, does not count here: write it from memory and in
+# another form, for instance as a `Sequential` without names.
 
 # %%
 import sys

@@ -4,8 +4,10 @@
 # *Medium · 20 minutes · after [lesson 05](../05_bottleneck.ipynb) · 10 points*
 #
 # **Task.** Write `BottleneckLayer`: BN → ReLU → 1×1 convolution to `bottleneck_factor`·k channels → BN → ReLU → 3×3
-# convolution with padding 1 to k channels. No biases; BatchNorm as PyTorch makes it. It returns the k new maps only.
-# Then write `layer_cost`: the multiply-adds of its two convolutions for one image. k is `growth_rate`.
+# convolution with padding 1 to k channels. No biases; BatchNorm as PyTorch makes it. It returns the k new maps only, and
+# each call builds new layers. Then write `layer_cost`: the multiply-adds of its two convolutions for one image. k is
+# `growth_rate`. The lesson's cell, word for word, earns nothing for the layer: write it from memory and in another form,
+# for instance as two halves, or as a class whose `forward` calls `torch.nn.functional`.
 
 # %%
 import sys

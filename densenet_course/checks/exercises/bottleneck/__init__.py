@@ -3,18 +3,18 @@
 from dataclasses import replace
 
 from densenet_course.checks.engine import probes
-from densenet_course.checks.engine.expect import expect
 from densenet_course.checks.engine.explain import NETWORK, explained
 from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.exercises.bottleneck.mistakes import (
+    COST,
+    COST_SOLUTION,
+    OTHER_WIDTHS,
     PARAMETERS,
     SHAPE,
     SOLUTION,
     TRAINING,
     VALUES,
-    cost_suspects,
     notes,
-    waist_cost,
 )
 from densenet_course.checks.kinds.solved import SolvedModule
 
@@ -108,27 +108,26 @@ def clean(answer, draw):
     CASE.fresh(answer, draw)
 
 
-def _cost(answer, arguments, keywords=None):
-    got = answer.ask(probes.call, name="layer_cost", arguments=list(arguments), keywords=keywords, result="int")
-    values = [*arguments, *(keywords or {}).values()]
-    call = ", ".join([*map(str, arguments), *(f"{key}={value}" for key, value in (keywords or {}).items())])
-    because = "= H·W·(C·bk + 9·bk·k)"
-    expect(f"layer_cost({call})", waist_cost(*values), got["result"], because=because,
-           suspects=cost_suspects(*values))
+def _cost(answer, draw, *calls):
+    """Compare multiply-adds; each call is a pair (positional arguments, keyword arguments)."""
+    for arguments, keywords in calls:
+        call = ", ".join([*map(str, arguments), *(f"{key}={value}" for key, value in keywords.items())])
+        request = {"name": "layer_cost", "arguments": arguments, "keywords": keywords, "result": "int"}
+        COST_SOLUTION.hold(answer, draw, probes.call, request, view=lambda reply, call=call: {
+            f"layer_cost({call}), H·W·(C·bk + 9·bk·k)": reply["result"]})
 
 
-@EXERCISE.finding("cost", points=2, of="layer_cost")
+@EXERCISE.finding(COST, points=2, of="layer_cost")
 def cost(answer, draw):
     """The multiply-adds are right for a waist of 4k, H ≠ W."""
-    for _ in range(4):
-        height, width = draw.sample(7, 40, 2)
-        _cost(answer, (draw.integer(20, 400), draw.integer(5, 48), height, width))
+    _cost(answer, draw, *[((draw.integer(20, 400), draw.integer(5, 48), *draw.sample(7, 40, 2)), {})
+                          for _ in range(4)])
 
 
-@EXERCISE.finding("cost for other widths", points=1, of="layer_cost")
+@EXERCISE.finding(OTHER_WIDTHS, points=1, of="layer_cost")
 def other_widths(answer, draw):
     """The multiply-adds are right for other waists, by position and by name."""
     height, width = draw.sample(7, 40, 2)
     sizes = draw.integer(20, 400), draw.integer(5, 48)
-    _cost(answer, (*sizes, height, width, draw.integer(5, 8)))
-    _cost(answer, sizes, {"height": height, "width": width, "bottleneck_factor": draw.integer(1, 3)})
+    named = {"height": height, "width": width, "bottleneck_factor": draw.integer(1, 3)}
+    _cost(answer, draw, ((*sizes, height, width, draw.integer(5, 8)), {}), (sizes, named))

@@ -1,6 +1,5 @@
 """Known mistakes in a bottleneck layer and its cost, and what to say."""
 
-from densenet_course.accounting import conv_multiply_adds
 from densenet_course.checks.engine.mistakes import Mistake, Solution
 from densenet_course.checks.kinds import slips
 from densenet_course.checks.kinds.solved import batchnorm_mistakes
@@ -104,33 +103,38 @@ def notes(in_channels, growth_rate, bottleneck_factor=4):
     }
 
 
-def waist_cost(in_channels, growth_rate, height, width, bottleneck_factor=4):
-    """Count the multiply-adds of both convolutions."""
-    waist, size = bottleneck_factor * growth_rate, {"height": height, "width": width}
-    return (conv_multiply_adds(in_channels, waist, kernel_size=1, **size)
-            + conv_multiply_adds(waist, growth_rate, kernel_size=3, **size))
-
-
-def cost_suspects(c, k, h, w, b=4):
-    """Pair wrong counts with the mistakes that give them."""
-    waist, right = b * k, waist_cost(c, k, h, w, b)
-    first, second = h * w * c * waist, h * w * 9 * waist * k
-    return (
-        (2 * right, "This counts products and sums apart; a multiply-add is both in one."),
-        (right // (h * w), "These are the weights: each of them works once for every pixel, H·W times."),
-        (9 * c * k * h * w, "This is a plain layer's single 3×3 convolution."),
-        (first, "The 3×3 convolution is missing: 9·(4k)·k for every pixel."),
-        (second, "The 1×1 convolution is missing: C·4k for every pixel."),
-        (first + second // 9, "The 3×3 convolution has nine weights for each pair of channels."),
-        (9 * first + second, "The 1×1 convolution has one weight for each pair of channels, not nine."),
-        (first + second // 3, "A 3×3 kernel has 9 weights, not 3."),
-        (waist_cost(c, k, h, w, 1), "This is a waist of k; expected bottleneck_factor·k."),
-        (waist_cost(c, k, h, w, 4), "This is a waist of 4k: bottleneck_factor is not used."),
-        (h * w * c * b * c + h * w * 9 * b * c * k, "The waist is a multiple of in_channels; expected of growth_rate."),
-        (waist_cost(c, k, h, h, b), "This is for an image of H·H; expected H·W."),
-        (waist_cost(c, k, w, w, b), "This is for an image of W·W; expected H·W."),
-        (first + (h - 2) * (w - 2) * 9 * waist * k, "Padding 1 keeps H·W pixels after the 3×3 convolution too."),
-        (right + 2 * (c + waist) * h * w, "This counts BatchNorm too; only the two convolutions are asked for."),
-        (right + (waist + k) * h * w, "This counts biases; the convolutions have none."),
-        (right // (h * w) + 2 * (c + waist), "These are the parameters. Multiply-adds: every weight works H·W times."),
-    )
+COST, OTHER_WIDTHS = "cost", "cost for other widths"
+COST_SOURCE = """
+def layer_cost(in_channels, growth_rate, height, width, bottleneck_factor=4):
+    waist = bottleneck_factor * growth_rate
+    first = in_channels * waist
+    second = 9 * waist * growth_rate
+    return height * width * (first + second)
+"""
+WAIST, FIRST, NINE, TOTAL = "bottleneck_factor * growth_rate", "in_channels * waist", "9 *", "(first + second)"
+RESULT = "height * width * (first + second)"
+COST_MISTAKES = [
+    Mistake(COST, "This counts products and sums apart; a multiply-add is both in one.", RESULT, f"2 * {RESULT}"),
+    Mistake(COST, "These are the weights: each of them works once for every pixel, H·W times.", RESULT, TOTAL),
+    Mistake(COST, "This is a plain layer's single 3×3 convolution.", RESULT,
+            "height * width * 9 * in_channels * growth_rate"),
+    Mistake(COST, "The 3×3 convolution is missing: 9·(4k)·k for every pixel.", TOTAL, "first"),
+    Mistake(COST, "The 1×1 convolution is missing: C·4k for every pixel.", TOTAL, "second"),
+    Mistake(COST, "The 3×3 convolution has nine weights for each pair of channels.", NINE, "1 *"),
+    Mistake(COST, "The 1×1 convolution has one weight for each pair of channels, not nine.", FIRST, f"9 * {FIRST}"),
+    Mistake(COST, "A 3×3 kernel has 9 weights, not 3.", NINE, "3 *"),
+    Mistake(COST, "This is a waist of k; expected bottleneck_factor·k.", WAIST, "growth_rate"),
+    Mistake(COST, "The waist is a multiple of in_channels; expected of growth_rate.", WAIST,
+            "bottleneck_factor * in_channels"),
+    Mistake(COST, "This is for an image of H·H; expected H·W.", "height * width", "height * height"),
+    Mistake(COST, "This is for an image of W·W; expected H·W.", "height * width", "width * width"),
+    Mistake(COST, "Padding 1 keeps H·W pixels after the 3×3 convolution too.", RESULT,
+            "height * width * first + (height - 2) * (width - 2) * second"),
+    Mistake(COST, "This counts BatchNorm too; only the two convolutions are asked for.", TOTAL,
+            "(first + second + 2 * (in_channels + waist))"),
+    Mistake(COST, "This counts biases; the convolutions have none.", TOTAL, "(first + second + waist + growth_rate)"),
+    Mistake(COST, "These are the parameters. Multiply-adds: every weight works H·W times.", RESULT,
+            "first + second + 2 * (in_channels + waist)"),
+    Mistake(OTHER_WIDTHS, "This is a waist of 4k: bottleneck_factor is not used.", WAIST, "4 * growth_rate"),
+]
+COST_SOLUTION = Solution(COST_SOURCE, COST_MISTAKES)
