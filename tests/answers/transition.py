@@ -187,7 +187,7 @@ class pooling_3_by_3:
         return made(*parts(in_channels, compression)[:-1], nn.AvgPool2d(3, stride=2))
 
 
-@wrong("the pooling is 3×3; expected 2×2")
+@wrong("the pooling is 3×3?")
 class padded_pooling_3_by_3:
     def transition(in_channels, compression=0.5):
         return made(*parts(in_channels, compression)[:-1], nn.AvgPool2d(3, stride=2, padding=1))
@@ -208,7 +208,7 @@ class right_for_even_sizes_only:
             return x.view(n, c, h // 2, 2, w // 2, 2).mean(dim=(3, 5))
 
 
-@wrong("every other pixel is dropped")
+@wrong("very other pixel is dropped")
 class a_convolution_with_stride_2:
     def transition(in_channels, compression=0.5):
         return made(*parts(in_channels, compression, stride=2)[:-1])
@@ -221,7 +221,7 @@ class summed:
             return 4 * super().forward(x)
 
 
-@wrong("set bias=False")
+@wrong("et bias=False")
 class convolution_with_bias:
     def transition(in_channels, compression=0.5):
         return made(*parts(in_channels, compression, bias=True))

@@ -64,9 +64,10 @@ MISTAKES = [
 SOLUTION = Solution(SOURCE, MISTAKES, **slips.NAMES)
 
 
-def images(draw, arguments, count=None):
-    """Draw maps whose channels differ in mean and spread, with H ≠ W; small spreads show a wrong epsilon."""
-    return draw.maps(count or draw.integer(2, 4), arguments[0], draw.integer(5, 8), draw.integer(9, 12), contrast=0.05)
+def images(draw, arguments, count=None, contrast=0.05):
+    """Draw maps whose channels differ, H ≠ W; a small contrast shows a wrong epsilon, a large one ReLU6."""
+    shape = count or draw.integer(2, 4), arguments[0], draw.integer(5, 8), draw.integer(9, 12)
+    return draw.maps(*shape, contrast=contrast)
 
 
 def notes(in_channels, out_channels):
@@ -86,7 +87,7 @@ CASE = SolvedModule(
 )
 EVEN = replace(CASE, arguments=lambda draw: tuple(2 * n for n in draw.sample(2, 8, 2)))  # groups=2 would fit
 EQUAL = replace(CASE, arguments=lambda draw: (draw.integer(4, 12),) * 2)  # a shortcut would fit
-ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1))
+ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1, contrast=4.0))
 
 
 @EXERCISE.finding(SHAPE, points=2)

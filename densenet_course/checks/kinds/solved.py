@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import torch
 
 from densenet_course.checks.engine import probes
-from densenet_course.checks.engine.expect import expect_parameters
+from densenet_course.checks.engine.expect import alike, expect_parameters, told
 from densenet_course.checks.engine.mistakes import Mistake, Solution
 from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.kinds.modules import ModuleCase
 
 MISFIT = "the check's weights do not fit into your parameters. Mend “parameters” first."
+REACHED = "parameters that a gradient reaches, by shape"
 DROPOUT = "the same images gave two different outputs. Is a Dropout left in?"
 BATCHNORM = (  # options of nn.BatchNorm2d, and what to say of them
     ("eps=1e-3", "BatchNorm's eps is 1e-3 (Keras's default); expected PyTorch's, 1e-5."),
@@ -48,7 +49,7 @@ class SolvedModule(ModuleCase):
 
     solution: Solution = None
 
-    def hold(self, answer, draw, *steps, look, load=True, weighs=True, tolerance=None):
+    def hold(self, answer, draw, *steps, look, load=True, weighs=True, tolerance=None, told=told):
         """Play a script with a fresh case on both sides, after giving both the same weights by shape.
 
         Args:
@@ -59,6 +60,7 @@ class SolvedModule(ModuleCase):
             load: see ``ModuleCase.play``.
             weighs: whether what is compared depends on the weights, which then must fit.
             tolerance: of values; by default the case's.
+            told: see ``Solution.hold``.
         """
 
         request = self.request(draw, *steps, {"do": "parameters"}, load=load)
@@ -69,7 +71,8 @@ class SolvedModule(ModuleCase):
                 raise Wrong(cause=MISFIT)
             return look(replies[2:-1])
 
-        self.solution.hold(answer, draw, probes.play, request, view=view, tolerance=tolerance or self.tolerance)
+        self.solution.hold(answer, draw, probes.play, request, view=view, told=told,
+                           tolerance=tolerance or self.tolerance)
 
     def parameters(self, answer, draw):
         """The parameters are those it should have, by shape: none missing, none too many, none tied, none frozen."""
@@ -125,7 +128,7 @@ class SolvedModule(ModuleCase):
     def gradients(self, answer, draw):
         """The gradients reach the input and every parameter, with the right values."""
         self.hold(answer, draw, {"do": "run", "train": True, "upstream": True}, look=_gradients,
-                  tolerance=10 * self.tolerance)
+                  told=_told_gradients, tolerance=10 * self.tolerance)
 
 
 def _gradients(replies):
@@ -134,5 +137,12 @@ def _gradients(replies):
         raise Wrong("gradients",
                     cause="no gradient comes back to the input. Is there a detach(), no_grad() or .data on the way?")
     return {"output in train mode": reply["output"], "gradient of the input": reply["input_gradient"],
-            "parameters that a gradient reaches, by shape": sorted(reply["gradients"]),
+            REACHED: sorted(reply["gradients"]),
             "gradient of the parameters of shape ": reply["gradients"]}
+
+
+def _told_gradients(expected, got):
+    lost = [shape for shape in expected[REACHED] if shape not in got[REACHED]]
+    if lost and alike(expected["output in train mode"], got["output in train mode"]):
+        return Wrong("gradients", cause=f"none reaches the parameter of shape {lost[0]}. Is it used, and not detached?")
+    return told(expected, got)

@@ -5,7 +5,8 @@
 #
 # **Task.** Write `conv_block(in_channels, out_channels)`. It returns an `nn.Module`: batch normalisation, then ReLU,
 # then a 3×3 convolution with zero padding 1 and no bias. Height and width stay as they are. BatchNorm is as PyTorch
-# makes it by default.
+# makes it by default. Each call builds new layers, with PyTorch's own start values. The lesson's cell, word for word,
+# does not count here: write it from memory and in another form, for instance as a `Sequential` without names.
 
 # %%
 import sys

@@ -47,15 +47,16 @@ def equal_arguments(draw):
     return (draw.integer(5, 9),) * 2
 
 
-def images(draw, arguments, count=None):
-    """Draw maps whose channels differ in mean and spread, with H ≠ W; small spreads show a wrong epsilon."""
-    return draw.maps(count or draw.integer(2, 4), arguments[0], draw.integer(4, 7), draw.integer(8, 11), contrast=0.05)
+def images(draw, arguments, count=None, contrast=0.05):
+    """Draw maps whose channels differ, H ≠ W; a small contrast shows a wrong epsilon, a large one ReLU6."""
+    shape = count or draw.integer(2, 4), arguments[0], draw.integer(4, 7), draw.integer(8, 11)
+    return draw.maps(*shape, contrast=contrast)
 
 
 CASE = SolvedModule("BottleneckLayer", SOLUTION.builder("BottleneckLayer"), arguments, images, notes=notes,
                     solution=SOLUTION)
 DEFAULT, EVEN, EQUAL = (replace(CASE, arguments=drawn) for drawn in (two_arguments, even_arguments, equal_arguments))
-ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1))
+ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1, contrast=4.0))
 LAYER = {"of": "BottleneckLayer"}
 EXPLAINED = explained(NETWORK)
 

@@ -35,16 +35,16 @@ def arguments(draw, num_layers=None):
             return n, c, k
 
 
-def images(draw, arguments, count=None):
-    """Draw maps whose channels differ in mean and spread, with H ≠ W."""
-    return conv_block.images(draw, arguments[1:], count)
+def images(draw, arguments, count=None, **options):
+    """Draw maps as for a conv block."""
+    return conv_block.images(draw, arguments[1:], count, **options)
 
 
 CASE = SolvedModule("DenseBlock", SOLUTION.builder("DenseBlock"), arguments, images, notes=notes, solution=SOLUTION)
 SHORT = replace(CASE, arguments=lambda draw: arguments(draw, draw.integer(1, 2)))
 EVEN = replace(CASE, arguments=lambda draw: (2, 2 * draw.integer(2, 3), 8))  # groups=2 would fit
 EQUAL = replace(CASE, arguments=lambda draw: (2, *[draw.integer(3, 6)] * 2))  # a shortcut would fit
-ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1))
+ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1, contrast=4.0))
 
 
 @EXERCISE.finding(SHAPE, points=2)

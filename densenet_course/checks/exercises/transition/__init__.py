@@ -46,10 +46,10 @@ def kept_whole(draw):
     return draw.integer(7, 20), 1.0
 
 
-def images(draw, arguments, even=True, count=None):
-    """Draw maps whose channels differ in mean and spread, with H ≠ W, both even or both odd."""
+def images(draw, arguments, even=True, count=None, contrast=0.05):
+    """Draw maps whose channels differ in mean and spread, with H ≠ W, both even or both odd; see conv_block."""
     height, width = (2 * draw.integer(*limits) + (not even) for limits in ((2, 3), (4, 5)))
-    return draw.maps(count or draw.integer(2, 4), arguments[0], height, width, contrast=0.05)
+    return draw.maps(count or draw.integer(2, 4), arguments[0], height, width, contrast=contrast)
 
 
 CASE = SolvedModule("transition", SOLUTION.builder("transition"), halved, images, notes=notes, solution=SOLUTION)
@@ -58,7 +58,7 @@ CASES = (
     CASE,
     replace(CASE, arguments=lambda draw: uneven(draw, 0.2, 0.4)),
     replace(CASE, images=partial(images, even=False)),
-    replace(CASE, images=partial(images, count=1)),
+    replace(CASE, images=partial(images, count=1, contrast=4.0)),
 )
 EVEN = replace(CASE, arguments=lambda draw: (4 * draw.integer(2, 5), 0.5))  # groups=2 would fit
 
