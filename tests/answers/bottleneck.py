@@ -262,7 +262,7 @@ class a_batch_of_one_squeezed:
     layer_cost = staticmethod(cost)
 
 
-@wrong("Is there a checkpoint")
+@wrong("as torch.utils.checkpoint does")
 class checkpointed_without_care:
     class BottleneckLayer(Wrapped):
         def forward(self, x):

@@ -290,3 +290,16 @@ class an_endless_loop:
             pass
 
     channels_after = channels
+
+
+@right
+class asks_a_live_block_without_memory:
+    def count_connections(num_layers):
+        return int(torch.ones(num_layers, num_layers, dtype=torch.long).tril().sum())
+
+    def channels_after(in_channels, num_layers, growth_rate):
+        from densenet_course.layers import DenseBlock
+
+        with torch.device("meta"):
+            block = DenseBlock(num_layers, in_channels, growth_rate).eval()
+            return block(torch.empty(1, in_channels, 2, 2)).shape[1]

@@ -469,3 +469,73 @@ class nothing_returned:
 @wrong("is a module already")
 class an_instance_instead_of_the_class:
     DenseBlock = Base(2, 3, 10)
+
+
+@right
+class compiled_with_the_backend_that_changes_nothing:
+    def DenseBlock(num_layers, in_channels, growth_rate):
+        return torch.compile(Base(num_layers, in_channels, growth_rate), backend="eager")
+
+
+@wrong("Is there a squeeze()?")
+class a_batch_of_one_squeezed:
+    class DenseBlock(Base):
+        def forward(self, features):
+            return super().forward(features).squeeze()
+
+
+@wrong("as torch.utils.checkpoint does")
+class checkpointed_without_care:
+    class DenseBlock(Base):
+        def forward(self, features):
+            from torch.utils.checkpoint import checkpoint
+
+            for layer in self.layers:
+                features = torch.cat([features, checkpoint(layer, features, use_reentrant=False)], dim=1)
+            return features
+
+
+@wrong("as torch.utils.checkpoint does")
+class checkpointed_as_a_whole:
+    class DenseBlock(Base):
+        def forward(self, features):
+            from torch.utils.checkpoint import checkpoint
+
+            return checkpoint(super().forward, features, use_reentrant=False)
+
+
+@wrong("as in a residual block")
+class a_shortcut_where_it_fits:
+    class DenseBlock(Base):
+        def forward(self, features):
+            first = features
+            for layer in self.layers:
+                new = layer(features)
+                features = torch.cat([features, new + first if new.shape == first.shape else new], dim=1)
+            return features
+
+
+def other(name, message, *, norm=nn.BatchNorm2d, activation=nn.ReLU, end=(), **options):
+    """Register a block whose layers differ from the right ones in one part."""
+
+    def layer(c, k):
+        changed = {key: value(c, k) if callable(value) else value for key, value in options.items()}
+        return nn.Sequential(norm(c), activation(), conv(c, k, **changed), *(part() for part in end))
+
+    wrong(message)(type(name, (), {"DenseBlock": type("DenseBlock", (Base,), {"layer": staticmethod(layer)})}))
+
+
+other("groups_where_they_fit", "works in groups", groups=lambda c, k: 2 if c % 2 == k % 2 == 0 else 1)
+other("a_Dropout_in_each_layer", "Is a Dropout left in?", end=[lambda: nn.Dropout(0.2)])
+other("ReLU6", "this is ReLU6", activation=nn.ReLU6)
+other("momentum_of_0_99", "momentum is 0.99", norm=lambda c: nn.BatchNorm2d(c, momentum=0.99))
+other("a_mean_over_all_batches", "(momentum=None)", norm=lambda c: nn.BatchNorm2d(c, momentum=None))
+other("eps_1e_6", "eps is 1e-6", norm=lambda c: nn.BatchNorm2d(c, eps=1e-6))
+other("a_kernel_of_5", "he kernel is 5×5", kernel_size=5, padding=2)
+
+
+@wrong("uses the batch's statistics in eval mode too")
+class held_in_train_mode:
+    class DenseBlock(Base):
+        def train(self, mode=True):
+            return super().train(True)

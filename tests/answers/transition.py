@@ -404,7 +404,7 @@ class a_batch_of_one_squeezed:
             return super().forward(x).squeeze()
 
 
-@wrong("Is there a checkpoint")
+@wrong("as torch.utils.checkpoint does")
 class checkpointed_without_care:
     class transition(Base):
         def forward(self, x):

@@ -85,7 +85,9 @@ _EMPTY_BODIES = [_body(f) for f in (_empty, _not_implemented, _not_implemented_c
 
 @probe
 def own_work(objects, name, given, refused, lesson):
-    """Look for work of others in what a name holds, the lesson's own cell included, and from now on in every network that ``build`` makes.
+    """Look for work of others in what a name holds, and from now on in every network that ``build`` makes.
+
+    The lesson's own cell, word for word, is work of others too.
 
     Args:
         objects: the learner's objects.
@@ -284,7 +286,7 @@ def _load(module, values):
 def _needless(module):
     """List the names of biases of convolutions and linear layers."""
     layers = nn.modules.conv._ConvNd, nn.Linear
-    return [f"{name}.bias".lstrip(".") for name, part in module.named_modules() if isinstance(part, layers)]
+    return [f"{name}.bias".removeprefix(".") for name, part in module.named_modules() if isinstance(part, layers)]
 
 
 def _run(module, images, train=False, upstream=None):

@@ -94,10 +94,9 @@ def values(answer, draw):
 @EXERCISE.finding(TRAINING, points=1.5, **LAYER)
 @EXPLAINED
 def training(answer, draw):
-    """BatchNorm uses the batch's statistics in training, remembers them once a step, and starts as PyTorch makes it."""
+    """BatchNorm uses the batch's statistics in training, remembers them, and starts as PyTorch makes it."""
     CASE.values_in_training(answer, draw)
     CASE.start_values(answer, draw)
-    CASE.statistics_once(answer, draw)
 
 
 @EXERCISE.finding("gradients and side effects", points=1, **LAYER)

@@ -129,9 +129,8 @@ def call_after_call(finding, answer, draw):
 @EXERCISE.finding(TRAINING, points=1)
 @EXPLAINED
 def training(answer, draw):
-    """BatchNorm uses the batch's statistics in training, remembers them once a step, and uses them in eval mode."""
+    """BatchNorm uses the batch's statistics in training, remembers them, and uses them in eval mode."""
     call_after_call(CASE.values_in_training, answer, draw)
-    CASE.statistics_once(answer, draw)
 
 
 @EXERCISE.finding(GRADIENTS, points=1)

@@ -113,11 +113,11 @@ def parameters(answer, draw):
         case.parameters(answer, draw)
 
 
-def fitting(*findings):
-    """Look for findings with θ for which the weight has the right shape: other numbers of channels are told above.
+def fitting(finding):
+    """Look for a finding with θ for which the weight has the right shape: other numbers of channels are told above.
 
     Args:
-        findings: functions (case, answer, draw) → None.
+        finding: (case, answer, draw) → None.
     """
 
     @EXPLAINED
@@ -128,8 +128,7 @@ def fitting(*findings):
         if not cases:
             raise Wrong(cause=MISFIT)
         for case in cases:
-            for finding in findings:
-                finding(case, answer, draw)
+            finding(case, answer, draw)
 
     return look
 
@@ -143,7 +142,7 @@ def fits(case, answer, draw):
 
 
 EXERCISE.finding(VALUES, points=2)(fitting(SolvedModule.values_in_eval))
-EXERCISE.finding(TRAINING, points=1)(fitting(SolvedModule.values_in_training, SolvedModule.statistics_once))
+EXERCISE.finding(TRAINING, points=1)(fitting(SolvedModule.values_in_training))
 EXERCISE.finding("gradients", points=1)(fitting(SolvedModule.gradients))
 
 
