@@ -142,7 +142,7 @@ build(name="no_padding", message="Use padding=1",
       change=lambda p: [*p[:5], nn.Conv2d(p[5].in_channels, p[5].out_channels, 3, bias=False)])
 build(name="both_convolutions_3x3", message="The first convolution is 3×3", change=lambda p: [
     *p[:2], nn.Conv2d(p[2].in_channels, p[2].out_channels, 3, padding=1, bias=False), *p[3:]])
-build(name="biases", message="set bias=False", change=lambda p: [
+build(name="biases", message="et bias=False", change=lambda p: [
     *p[:2], nn.Conv2d(p[2].in_channels, p[2].out_channels, 1), *p[3:5],
     nn.Conv2d(p[5].in_channels, p[5].out_channels, 3, padding=1)])
 build(name="a_Dropout_at_the_end", message="Is a Dropout left in?", change=lambda p: [*p, nn.Dropout(0.2)])

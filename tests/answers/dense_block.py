@@ -294,7 +294,7 @@ class no_padding:
         layer = staticmethod(lambda c, k: block(c, k, padding=0))
 
 
-@wrong("set bias=False")
+@wrong("et bias=False")
 class convolutions_with_bias:
     class DenseBlock(Base):
         layer = staticmethod(lambda c, k: block(c, k, bias=True))
