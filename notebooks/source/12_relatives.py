@@ -54,8 +54,8 @@ _ = torch.manual_seed(0)
 # ## Three ways to combine
 #
 # A residual block adds. A dense block keeps its input and appends. An Inception block
-# looks in four ways, by a 1×1, a 3×3, two 3×3 in a row, and a pooling before a 1×1, and
-# concatenates what it saw:
+# looks in four ways: by a 1×1, a 3×3, two 3×3 in a row, and a pooling before a 1×1. It
+# concatenates what it saw.
 #
 # $$x + H(x) \qquad [\,x, H(x)\,] \qquad [\,H_1(x), H_2(x), H_3(x), H_4(x)\,]$$
 #
@@ -83,8 +83,8 @@ show(relative_layers.combined(blocks, images))
 #
 # The package builds all three around the class network's stem and head: three stages,
 # with maps half as large in each. `nearest_in_size` takes the member of a family
-# nearest to 141,130 parameters. For ResNet and Inception it tries several widths and
-# six ways to spread blocks over the stages, and looks at nothing but the number of
+# nearest to 141,130 parameters. For ResNet and Inception it tries several widths, and
+# six ways to spread blocks over the stages. It looks at nothing but the number of
 # parameters.
 #
 # **Predict**: will their multiply-adds be nearly equal too?
@@ -193,8 +193,8 @@ for family in ("ResNet", "Inception") if measured else ():
 #
 # The paper plots error against size. DenseNet-BC needs about a third of a ResNet's
 # parameters for the same accuracy, it finds, on CIFAR-10 after 300 epochs. We draw our
-# own runs at four sizes. DenseNet-BC has blocks of 2, 4 and 4 layers in all of them;
-# the ResNets change their shape from size to size, as the search picked them.
+# own runs at four sizes. DenseNet-BC has blocks of 2, 4 and 4 layers in all of them.
+# The ResNets change their shape from size to size, as the search picked them.
 #
 # **Predict**: by what factor does DenseNet-BC's curve move right relative to ResNet's,
 # when multiply-adds replace parameters on the axis?
@@ -515,8 +515,8 @@ for name, network in (("plain", plain), ("with SE", gated)):
 # ## Where DenseNet lives on
 #
 # **Segmentation.** FC-DenseNet, the "Tiramisu" (2016), adds an upsampling path. On the
-# way up it passes on only the *new* maps of a block (here all but the first 96
-# channels); the skip connection brings the rest. In lesson 03 dropping the input was a
+# way up it passes on only the *new* maps of a block, here all but the first 96
+# channels. The skip connection brings the rest. In lesson 03 dropping the input was a
 # slip. Here are the channels both ways.
 
 # %% tags=["nbval-check-output"]

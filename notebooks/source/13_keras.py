@@ -1,17 +1,17 @@
 # %% [markdown]
 # # 13 · The same network in Keras 3
 #
-# **DenseNet-121 takes a few short functions in Keras. Three differences that no parameter count shows keep it from
-# being PyTorch's network, and each can be mended.**
+# **Write DenseNet-121 in Keras, with the same layers, the same parameters and the same
+# weights. Is it the same network as PyTorch's?**
 #
-# Afterwards you can
+# After this lesson you can
 # - write conv block, dense block, transition and DenseNet-121 in functional Keras;
 # - read Keras's two parameter counts and carry weights from one framework to the other;
 # - find a difference between two networks by comparing outputs, part by part.
 #
-# About 40 minutes, after lesson [08 DenseNet-121](08_densenet121.ipynb).
+# About 40 minutes, after [08 DenseNet-121](08_densenet121.ipynb).
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already
@@ -23,10 +23,11 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
 # %% [markdown]
 # ## Keras without TensorFlow
 #
-# Keras 3 describes networks; JAX, TensorFlow or PyTorch computes them. We say which one before the import.
+# Keras 3 describes networks; JAX, TensorFlow or PyTorch computes them. We say which one
+# before the import.
 #
-# Keras is the course's optional group `keras`, and `make lab` has installed it. In an environment of your own,
-# `python -m pip install "keras>=3.8,<4"` brings it.
+# Keras is the course's optional group `keras`, and `make lab` has installed it. In an
+# environment of your own, `python -m pip install "keras>=3.8,<4"` brings it.
 
 # %%
 import os
@@ -52,19 +53,20 @@ keras.config.set_image_data_format("channels_last")  # the default, unless a ker
 keras.utils.set_random_seed(0)  # of Python, NumPy and PyTorch
 
 # %% [markdown]
-# **Predict:** of which class is a tensor that Keras makes now?
+# **Predict**: what is the class of a tensor that Keras makes now?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 print(keras.backend.backend(), type(keras.ops.ones((2, 3))))
 print("a Keras model is a PyTorch module:", issubclass(keras.Model, nn.Module))
 
 # %% [markdown]
-# Plain PyTorch tensors. So the two frameworks can be compared without converting anything but the order of axes.
+# Plain PyTorch tensors. So the two frameworks can be compared without converting
+# anything but the order of axes.
 #
-# ## Difference 1: channel order
+# ## Channel order
 #
-# PyTorch's shapes are `(N, C, H, W)`, its kernels (out, in, H, W). Keras's shapes are `(N, H, W, C)`, its kernels
-# (H, W, in, out).
+# PyTorch's shapes are `(N, C, H, W)`, its kernels (out, in, H, W). Keras's shapes are
+# `(N, H, W, C)`, its kernels (H, W, in, out).
 
 # %%
 images = torch.randn(2, 3, 8, 8)  # (N, C, H, W)
@@ -72,9 +74,9 @@ convolution = nn.Conv2d(3, 10, kernel_size=3, padding=1, bias=False)
 show(axis_orders(convolution, images))
 
 # %% [markdown]
-# The channels move behind the pixels. A kernel turns round: pixels first, channels that leave last.
-#
-# **Predict** the shapes of output and kernel when a Keras convolution from 3 to 10 channels reads these images.
+# The channels move behind the pixels. The kernel's axes are reversed in pairs: height,
+# width, channels in, channels out. So a Keras convolution from 3 to 10 channels reads
+# these images like this:
 
 # %% tags=["nbval-check-output"]
 twin = layers.Conv2D(10, 3, padding="same", use_bias=False)
@@ -90,10 +92,11 @@ print("maps", tuple(maps.shape), "kernel", tuple(twin.kernel.shape))
 twin(images)
 
 # %% [markdown]
-# That slip is loud. Moving the kernel is not: both `reshape` and `permute` can give (3, 3, 3, 10).
-# **Predict** which of them gives the same maps as PyTorch.
+# That slip is loud. Copying the kernel wrongly is silent: both `reshape` and `permute`
+# can give (3, 3, 3, 10). `difference` is the largest difference over the largest value.
+# **Predict** which of the two gives the same maps as PyTorch.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 def difference(ours, expected):
     return ((ours - expected).abs().max() / expected.abs().max()).item()
 
@@ -105,12 +108,13 @@ for name, moved in (("reshape", kernel.reshape(3, 3, 3, 10)), ("permute", kernel
     print(f"{name}: difference below 1e-5: {difference(twin(images.permute(0, 2, 3, 1)), expected) < 1e-5}")
 
 # %% [markdown]
-# Only `permute`. `reshape` keeps the numbers in their old sequence and deals them out anew, and nothing complains.
+# Only `permute`. `reshape` cuts the same sequence of numbers into a new shape, and
+# nothing complains.
 #
 # ## The parts
 #
-# Functional Keras calls layers on a symbolic tensor. Keras records the calls, and a model is what lies between input
-# and output. Equation 2 of the paper becomes a loop:
+# Functional Keras calls layers on a symbolic tensor. Keras records the calls, and a
+# model is what lies between input and output. Equation 2 of the paper becomes a loop:
 #
 # $$x_\ell = H_\ell([x_0, x_1, \dots, x_{\ell-1}])$$
 
@@ -133,8 +137,11 @@ def keras_dense_block(features, num_layers, growth_rate, layer=keras_conv_block)
     return features
 
 # %% [markdown]
-# Two things are missing that PyTorch needed: `in_channels`, and a class with `__init__` and `forward`.
-# **Predict** the channels after two layers of 10 on 3.
+# Two things are missing that PyTorch needed: `in_channels`, and a class with `__init__`
+# and `forward`. `norm_options` is empty now; two later sections put a setting into it,
+# and whatever is built after that obeys it.
+#
+# Two layers of 10 on 3 channels, as in [lesson 03](03_dense_block.ipynb):
 
 # %% tags=["nbval-check-output"]
 start = keras.Input((8, 8, 3))  # (N, 8, 8, 3)
@@ -142,12 +149,12 @@ block = keras.Model(start, keras_dense_block(start, 2, 10))
 print(block.output_shape, "by formula:", accounting.channels_after(3, num_layers=2, growth_rate=10))
 
 # %% [markdown]
-# 3 + 2·10 = 23. `None` stands for N, which is open until images come.
+# `None` stands for N, which is open until images come.
 #
-# Parameters: 2·3 + 9·3·10 in the first layer, 2·13 + 9·13·10 in the second, 1,472 in all. **Predict:** does Keras
-# count the same?
+# PyTorch counts 1,472 parameters for this block: 2·3 + 9·3·10 in the first layer, 2·13
+# + 9·13·10 in the second. **Predict**: does Keras count the same?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 def count(weights):
     return sum(math.prod(w.shape) for w in weights)
 
@@ -156,10 +163,12 @@ print(f"all {block.count_params():,}, trainable {count(block.trainable_weights):
 print([w.name for w in block.layers[1].weights])
 
 # %% [markdown]
-# Its total has 32 more: a mean and a variance for each of the 3 + 13 normalised channels. Keras calls the running
-# statistics weights that do not train. PyTorch calls them buffers and leaves them out of `parameters()`.
+# Its total has 32 more: a mean and a variance for each of the 3 + 13 normalised
+# channels. Keras calls the running statistics weights that do not train. PyTorch calls
+# them buffers and leaves them out of `parameters()`.
 #
-# Bottleneck layer and transition follow lessons 05 and 04.
+# Bottleneck layer and transition follow lessons [05](05_bottleneck.ipynb) and
+# [04](04_transition.ipynb).
 
 # %%
 def keras_bottleneck(maps, growth_rate, bottleneck_factor=4):
@@ -175,8 +184,8 @@ def keras_transition(maps, compression=0.5):
 # %% [markdown]
 # ## DenseNet-121
 #
-# The stem has a 7×7 convolution and 3×3 max pooling, both with stride 2. With `padding="same"` Keras promises half
-# the pixels each time, so we take it.
+# The stem has a 7×7 convolution and 3×3 max pooling, both with stride 2. With
+# `padding="same"` Keras promises half the pixels each time, so we take it.
 
 # %%
 def same_stem(images, config):
@@ -196,10 +205,10 @@ def keras_densenet(config, image_size, stem, layer=keras_bottleneck):
     return keras.Model(images, layers.Dense(config.num_classes)(pooled))  # (N, num_classes)
 
 # %% [markdown]
-# Images of 64×64 pixels will do. PyTorch's network has 7,978,856 parameters and normalises 41,824 channels.
-# **Predict** Keras's total.
+# Images of 64×64 pixels will do. PyTorch's network has 7,978,856 parameters and
+# normalises 41,824 channels. **Predict** Keras's total.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 reference = densenet121()
 network = keras_densenet(reference.config, 64, same_stem)
 trained, kept = count(network.trainable_weights), count(network.non_trainable_weights)
@@ -210,8 +219,8 @@ print(f"PyTorch {count(reference.parameters()):,} parameters, {count(running):,}
 # %% [markdown]
 # 8,062,504 = 7,978,856 + 2·41,824. Keras's larger total counts the same network.
 #
-# Keras brings a DenseNet-121 of its own; `weights=None` downloads nothing. **Predict** the layers of ours: 1 input,
-# 4 in the stem, 7 for each of 58 layers in blocks, 3·4 in transitions, 4 at the end.
+# Keras brings a DenseNet-121 of its own; `weights=None` downloads nothing. Ours beside
+# theirs:
 
 # %% tags=["nbval-check-output"]
 published = keras.applications.DenseNet121(weights=None, input_shape=(64, 64, 3), classifier_activation=None)
@@ -219,12 +228,13 @@ for name, model in (("ours", network), ("theirs", published)):
     print(f"{name:6} {model.count_params():,} parameters, {len(model.layers)} layers")
 
 # %% [markdown]
-# 427 against 429, and the same total. Keep these two layers without parameters in mind.
+# 427 against 429 layers, and the same total. Keep these two layers without parameters
+# in mind.
 #
 # ## The same weights
 #
-# Both frameworks list their layers along the image's way here, so we copy in that order. A classifier's weights are
-# (out, in) in PyTorch and (in, out) in Keras.
+# Both frameworks list their layers along the image's way here, so we copy in that
+# order. A classifier's weights are (out, in) in PyTorch and (in, out) in Keras.
 
 # %%
 def keras_arrays(module):
@@ -244,8 +254,9 @@ def copy_weights(source, target):
         layer.set_weights(keras_arrays(module))
 
 # %% [markdown]
-# A fresh BN has γ = 1, β = 0, mean 0 and variance 1. Mistakes among equal numbers would not show, so we make them all
-# different first. **Predict:** will every array find its place?
+# A fresh BN has γ = 1, β = 0, mean 0 and variance 1. Mistakes among equal numbers would
+# not show, so we make them all different first. Then every array of Keras's is set from
+# PyTorch's.
 
 # %% tags=["nbval-check-output"]
 for module in reference.modules():
@@ -262,9 +273,9 @@ print(len(network.weights), "arrays copied; PyTorch's state_dict has", len(refer
 # %% [markdown]
 # All 606. PyTorch has 121 more, because each BN counts its batches as well.
 #
-# Same counts, same shapes, same weights. **Predict:** the same logits?
+# Same counts, same shapes, same weights. **Predict**: the same logits?
 
-# %%
+# %% tags=["hide-output"]
 images = torch.randn(4, 3, 64, 64)
 
 
@@ -279,13 +290,14 @@ print(f"difference {apart:.1%} of the largest logit")
 assert apart > 0.1
 
 # %% [markdown]
-# No: one logit is off by about a fifth of the largest. Something without parameters differs.
+# No: the largest difference between two logits is about a fifth of the largest logit.
+# Something without parameters differs.
 #
-# ## Difference 2: padding
+# ## Search from the front
 #
-# We search from the front. **Predict:** do the maps agree after the very first convolution?
+# **Predict**: do the maps agree after the very first convolution?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 def after_first_convolution(network):
     convolution = next(layer for layer in network.layers if isinstance(layer, layers.Conv2D))
     with torch.no_grad():
@@ -297,12 +309,15 @@ def after_first_convolution(network):
 after_first_convolution(network)
 
 # %% [markdown]
-# The shape is right, the numbers are not. A kernel that is 1 in its centre and 0 elsewhere shows where each window
-# lies: it copies the pixel below its centre. Let every pixel hold its column number.
+# The shape is right, the numbers are not. A kernel that is 1 in its centre and 0
+# elsewhere shows where each window lies: it copies the pixel below its centre. Let
+# every pixel hold its column number.
 #
-# PyTorch pads 3 zeros, so it reads columns 0, 2, 4, … **Predict** Keras's columns, for 16 pixels and for 17.
+# PyTorch pads 3 zeros on each side, so it reads columns 0, 2, 4 and so on. With
+# `"same"`, Keras adds as few zeros as it can for half the pixels, and an odd one comes
+# last. **Predict** Keras's columns, for 16 pixels and for 17.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 kernel = torch.zeros(7, 7, 1, 1)  # (H, W, in, out)
 kernel[3, 3] = 1
 for size in (16, 17):
@@ -310,15 +325,19 @@ for size in (16, 17):
     same = keras.ops.conv(columns, kernel, strides=2, padding="same")
     print(f"{size} pixels, Keras reads columns", same[0, 4, :, 0].int().tolist())
 
-# %%
+# %% tags=["hide-output"]
 show(window_centres(16))
 
 # %% [markdown]
-# *"Same" pads as few zeros as it can.* 8 windows of 7 pixels with stride 2 span 21 pixels, so 16 pixels need 5 zeros:
-# 2 before, 3 after. Every window sits one pixel late. On 17 pixels 6 zeros are needed, 3 on each side. Whoever tests
-# with odd sizes only never meets this difference.
+# *"Same" pads as few zeros as it can. A blue pixel lies under a centre, a grey one
+# under none.* 8 windows of 7 pixels with stride 2 span 21 pixels, so 16 pixels need 5
+# zeros: 2 before, 3 after. Every window sits one pixel late.
 #
-# The remedy is to pad by hand, as Keras's own network does: those were its two extra layers.
+# On 17 pixels 6 zeros are needed, 3 on each side. Whoever tests with odd sizes only
+# never meets this difference.
+#
+# The remedy is to pad by hand, as Keras's own network does: those were its two extra
+# layers.
 
 # %% tags=["nbval-check-output"]
 def padded_stem(images, config):
@@ -333,21 +352,22 @@ copy_weights(reference, network)
 after_first_convolution(network)
 
 # %% [markdown]
-# The first convolution agrees. The zeros around the pooling do no harm, though PyTorch pads it with −∞: after a ReLU
-# no map is below 0.
+# The first convolution agrees. PyTorch pads its pooling with −∞, so that a padded pixel
+# never is the maximum. Our zeros do no harm either: after a ReLU no map is below 0.
 #
-# **Predict:** is the whole network equal now?
+# **Predict**: is the whole network equal now?
 
-# %%
+# %% tags=["hide-output"]
 apart = mismatch(network, images)
 print(f"difference {apart:.1%}")
 assert 0.003 < apart < 0.1
 
 # %% [markdown]
-# ## Difference 3: epsilon
+# ## Something smaller
 #
-# Two percent: better, but rounding leaves about a millionth. BN divides by √(variance + ε). **Predict:** do the three
-# ε agree? And how far apart are two divisors at variance 0.0001?
+# Two percent: better, but rounding leaves about a millionth. BN divides by √(variance +
+# ε), and ε is a setting of the layer. Here are the three values of ε, and what remains
+# of the output where they differ:
 
 # %% tags=["nbval-check-output"]
 print("Keras's layer  ", layers.BatchNormalization().epsilon)
@@ -357,28 +377,30 @@ for variance in (1, 0.0001):
     print(f"variance {variance}: {math.sqrt((variance + 1e-5) / (variance + 1e-3)):.4f} of PyTorch's output")
 
 # %% [markdown]
-# The default of Keras's layer is a hundred times PyTorch's. At variance 1 that costs half a thousandth, at 0.0001 two
-# thirds of the signal. And there are 121 BNs.
+# The default of Keras's layer is a hundred times PyTorch's. At variance 1 that costs
+# half a thousandth, at 0.0001 two thirds of the signal. And there are 121 BNs.
 #
-# We set ε and build the network again. **Predict:** does Keras's own network, with 1.001e-5, agree as well?
+# We set ε and build the network again. **Predict**: does Keras's own network, with
+# 1.001e-5, agree as well?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 norm_options["epsilon"] = 1e-5
 network = keras_densenet(reference.config, 64, padded_stem)
 print("ours:  ", mismatch(network, images) < 1e-5)
 print("theirs:", mismatch(published, images) < 1e-5)
 
 # %% [markdown]
-# Both are PyTorch's function now, up to rounding. With Keras's network, 1.001e-5 is close enough not to show.
+# Both are PyTorch's function now, up to rounding. With Keras's network, 1.001e-5 is
+# close enough not to show.
 #
 # ## Break it: no bottleneck
 #
-# A listing you may meet has the same blocks, but only one 3×3 convolution in each layer. Keras invites a second slip:
-# its convolutions have biases unless told otherwise.
+# A widespread notebook has the same blocks, but only one 3×3 convolution in each layer.
+# Keras invites a second slip: its convolutions have biases unless told otherwise.
 #
 # **Predict** from lesson 05: do plain layers make the network smaller?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-output"]
 config = reference.config
 plain = replace(config, bottleneck_factor=None)
 for name, wrong in (("no bottleneck", plain), ("and biases", replace(plain, conv_bias=True))):
@@ -388,21 +410,22 @@ listing = keras_densenet(plain, 64, padded_stem, layer=keras_conv_block)
 print(f"in Keras      {count(listing.trainable_weights):>10,} train, {listing.count_params():,} in all")
 
 # %% [markdown]
-# 2,890,240 too many, and with 63 layers it is no DenseNet-121. The live network agrees with the formula. Its total
-# reads 10,937,896 instead of 8,062,504.
+# 2,890,240 too many, and with 63 layers it is no DenseNet-121. The live network agrees
+# with the formula. Its total reads 10,937,896 instead of 8,062,504.
 #
-# Trained weights do not fit either. **Predict** where copying stops.
+# Trained weights do not fit either. We try to copy them:
 
 # %% tags=["raises-exception"]
 copy_weights(reference, listing)
 
 # %% [markdown]
-# At the first layer of the first block: there a 1×1 kernel comes, and a 3×3 one is expected.
+# Copying stops at the first layer of the first block: there a 1×1 kernel comes, and a
+# 3×3 one is expected.
 #
 # ## Train with `fit`
 #
-# The class network of lesson 07 has a stem of one 3×3 convolution, and 141,130 parameters. We train it on 6,000
-# images for three epochs.
+# The class network of lesson 07 has a stem of one 3×3 convolution, and 141,130
+# parameters. We train it on 6,000 images for three epochs.
 
 # %% tags=["nbval-check-output"]
 def class_stem(images, config):
@@ -414,7 +437,9 @@ small = keras_densenet(class_densenet().config, 28, class_stem)
 print(f"{count(small.trainable_weights):,} parameters train; output {small.output_shape}")
 
 # %% [markdown]
-# `compile` names optimiser, loss and measures; `fit` is the loop of lesson 07.
+# `compile` names optimiser, loss and measures; `fit` is the loop of lesson 07. It is
+# not quite lesson 07's training: Keras draws other initial weights (Glorot uniform)
+# than our PyTorch networks, which use He (Kaiming) initialisation.
 
 # %%
 def prepared(split, number):
@@ -438,23 +463,25 @@ def train(epochs):
     return model.fit(*train_set, batch_size=64, epochs=epochs, validation_data=test_set, verbose=0).history
 
 # %% [markdown]
-# Ten classes, so guessing gives 10 %. **Predict:** after one epoch, will test images do about as well as training
-# images?
+# Ten classes, so guessing gives 10 %. **Predict:** after one epoch, will test images do
+# about as well as training images?
 
-# %%
+# %% tags=["hide-output"]
 first = train(epochs=1)
 print(f"training {first['accuracy'][0]:.1%}, test {first['val_accuracy'][0]:.1%}")
 for kept in (layers.BatchNormalization().momentum, 1 - nn.BatchNorm2d(1).momentum):
     print(f"BN keeps {kept} in a step: after {steps} steps {kept**steps:.3%} of the start is left")
 
 # %% [markdown]
-# The network learns, and yet it is far worse on test images. It saw each image once, so this is not overfitting.
+# The network learns, and yet it is far worse on test images. It saw each image once, so
+# this is not overfitting.
 #
-# Testing uses the running statistics. Keras's BN keeps 0.99 of them at each step, PyTorch's `momentum=0.1` keeps 0.9.
-# After the epoch, 39 % of Keras's statistics are still mean 0 and variance 1: a fourth difference, which equal logits
-# cannot show. **Predict** what 0.9 changes in the first epoch: training accuracy, test accuracy, or both?
+# Testing uses the running statistics. Keras's BN keeps 0.99 of them at each step,
+# PyTorch's `momentum=0.1` keeps 0.9. After the epoch, 39 % of Keras's statistics are
+# still mean 0 and variance 1. Equal logits cannot show such a difference. **Predict**
+# what 0.9 changes in the first epoch: training accuracy, test accuracy, or both?
 
-# %%
+# %% tags=["hide-output"]
 norm_options["momentum"] = 0.9
 history = train(epochs=3)
 print(f"training {history['accuracy'][0]:.1%}, test {history['val_accuracy'][0]:.1%}")
@@ -462,7 +489,8 @@ assert abs(history["accuracy"][0] - first["accuracy"][0]) < 0.02
 assert history["val_accuracy"][0] > first["val_accuracy"][0] + 0.1  # seeds 0, 1, 2: 53, 28, 17 points apart
 
 # %% [markdown]
-# Only the test accuracy: training takes its statistics from the batch. Here are all three epochs.
+# Only the test accuracy: training takes its statistics from the batch. Here are all
+# three epochs.
 
 # %%
 names = {"loss": "train_loss", "accuracy": "train_accuracy", "val_loss": "test_loss", "val_accuracy": "test_accuracy"}
@@ -472,12 +500,16 @@ assert history["val_accuracy"][-1] > 0.80  # 0.85 with three seeds; on 2,000 ima
 
 # %% [markdown]
 # *Test images follow training images closely: three epochs are too few to overfit.*
+# This is one run in Keras alone; PyTorch's network was not trained beside it on these
+# images.
 #
 # ## Your turn
 #
-# **Medium, 25 minutes.** Write the way back: `copy_to_torch(source, target)`, from a Keras DenseNet to one of
-# `densenet_course.models`. Let `train` return its model as well, copy it into `class_densenet()`, and compare the test
-# accuracy with that of `densenet_course.training.evaluate`. They should agree on every image but a rare tie.
+# **Medium, 25 minutes.** Write the way back: `copy_to_torch(source, target)`, from a
+# Keras DenseNet to one of `densenet_course.models`. Let `train` return its model as
+# well, copy it into `class_densenet()`, and compare the test accuracy with that of
+# `densenet_course.training.evaluate`. They should agree on every image, except perhaps
+# where two logits are nearly equal.
 #
 # ## Shapes and parameters
 #
@@ -495,15 +527,27 @@ for row, size in zip(accounting.trace(config, 64), sizes, strict=True):
 # %% [markdown]
 # ## Recap
 #
-# - Keras counts 83,648 running statistics with the weights: 8,062,504 = 7,978,856 + 83,648.
-# - Channel order, padding of the stem and ε change the function and no count. Equal outputs on equal weights find them.
-# - A fourth shows in short trainings only: PyTorch's BN momentum 0.1 is 0.9 in Keras, where the default is 0.99.
+# Equal outputs on equal weights find what no count shows. All the differences that a
+# PyTorch user meets:
+#
+# | difference | PyTorch | Keras | it shows in |
+# |---|---|---|---|
+# | order of axes | (N, C, H, W), kernels (out, in, H, W) | (N, H, W, C), kernels (H, W, in, out) | shapes, or outputs |
+# | running statistics | buffers | weights that do not train | the count: 83,648 more |
+# | padding, stride 2 | as told, on both sides | `"same"`: fewest zeros, the odd one last | outputs |
+# | ε of BatchNorm | 0.00001 | 0.001 | outputs |
+# | momentum of BatchNorm | 0.1, the new part | 0.99, the old part | short trainings |
+# | running variance | corrected for the batch's size (n − 1) | not corrected (n) | short trainings, a little |
+# | initial weights | the course's: He | Glorot uniform | training |
 #
 # ## Sources
 #
-# - Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
-#   [arXiv 1608.06993](https://arxiv.org/abs/1608.06993), equation 2 and table 1.
-# - Keras: `keras.applications.densenet`, and the layers `BatchNormalization`, `Conv2D` and `ZeroPadding2D`
-#   ([keras.io/api](https://keras.io/api/)).
+# - Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*,
+#   CVPR 2017, [arXiv 1608.06993](https://arxiv.org/abs/1608.06993), equation 2 and
+#   table 1.
+# - Keras: `keras.applications.densenet`, and the layers `BatchNormalization`, `Conv2D`
+#   and `ZeroPadding2D` ([keras.io/api](https://keras.io/api/)).
+# - PyTorch: `torch.nn.BatchNorm2d`, for the running variance
+#   ([docs.pytorch.org](https://docs.pytorch.org/docs/stable/nn.html)).
 #
 # **Next:** [14 · Capstone: design under a budget](14_capstone.ipynb).
