@@ -463,7 +463,7 @@ def train(epochs):
     return model.fit(*train_set, batch_size=64, epochs=epochs, validation_data=test_set, verbose=0).history
 
 # %% [markdown]
-# Ten classes, so guessing gives 10 %. **Predict:** after one epoch, will test images do
+# Ten classes, so guessing gives 10 %. **Predict**: after one epoch, will test images do
 # about as well as training images?
 
 # %% tags=["hide-output"]

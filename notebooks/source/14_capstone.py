@@ -320,7 +320,7 @@ print("points for an accuracy of", ", ".join(f"{level:.0%}" for level in capston
 # |---|---|
 # | count | every number that the network holds, frozen ones and buffers too; BatchNorm's statistics are free |
 # | try | logits (N, 10) for images (N, 1, 28, 28); weights fresh, and built anew in each call |
-# | look inside | some layer reads the maps of several earlier ones, joined: a ResNet is refused |
+# | look inside | some layer reads the maps of several earlier ones, concatenated: a ResNet is refused |
 # | train | lesson 07's recipe: 128 images a step, flips, Nesterov, one cycle up to rate 0.2 |
 # | stop | after the time of 600 steps of the class network, or three epochs |
 # | ask | for 5,000 test images, drawn anew for each check; their labels stay with the judge |
@@ -376,15 +376,15 @@ result = last("capstone").measured
 #
 # ## Break it: over the budget
 #
-# The class network of lesson 07 has 141,130 parameters. **Predict:** does the judge
+# The class network of lesson 07 has 141,130 parameters. **Predict**: does the judge
 # train it?
 
 # %% tags=["nbval-check-output", "hide-output"]
 print(run("capstone", {"build_model": class_densenet}))
 
 # %% [markdown]
-# It refuses at once. The logits are fine and its maps are joined: these keep their
-# points; what was not trained earns nothing.
+# It refuses at once. The logits are fine and its maps are concatenated: these keep
+# their points; what was not trained earns nothing.
 #
 # ## Break it: over the time
 #
