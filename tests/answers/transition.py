@@ -187,7 +187,7 @@ class pooling_3_by_3:
         return made(*parts(in_channels, compression)[:-1], nn.AvgPool2d(3, stride=2))
 
 
-@wrong("the pooling is 3×3?")
+@wrong("s the pooling 3×3?")
 class padded_pooling_3_by_3:
     def transition(in_channels, compression=0.5):
         return made(*parts(in_channels, compression)[:-1], nn.AvgPool2d(3, stride=2, padding=1))
