@@ -131,6 +131,7 @@ def call_after_call(finding, answer, draw):
 def training(answer, draw):
     """BatchNorm uses the batch's statistics in training, remembers them, and uses them in eval mode."""
     call_after_call(CASE.values_in_training, answer, draw)
+    call_after_call(CASE.start_values, answer, draw)
 
 
 @EXERCISE.finding(GRADIENTS, points=1)
