@@ -141,8 +141,14 @@ def fits(case, answer, draw):
     return (channels_after(*arguments), arguments[0], 1, 1) in [shape for _, shape, _ in found]
 
 
+def training(case, answer, draw):
+    """BatchNorm uses the batch's statistics in training, remembers them, and starts as PyTorch makes it."""
+    case.values_in_training(answer, draw)
+    case.start_values(answer, draw)
+
+
 EXERCISE.finding(VALUES, points=2)(fitting(SolvedModule.values_in_eval))
-EXERCISE.finding(TRAINING, points=1)(fitting(SolvedModule.values_in_training))
+EXERCISE.finding(TRAINING, points=1)(fitting(training))
 EXERCISE.finding("gradients", points=1)(fitting(SolvedModule.gradients))
 
 
