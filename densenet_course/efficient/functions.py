@@ -76,7 +76,7 @@ class DenseFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         maps, mean, calls = saved_calls(ctx)
-        if is_differentiated():
+        if is_differentiated(grad):
             features = maps[:, :ctx.stages[0].reads]  # as an output of this node, so further gradients find the way
             return gradients_with_a_graph(
                 ctx, grad, features, calls, lambda features, calls: dense_plainly(features, ctx.stages, calls)
@@ -130,9 +130,11 @@ def dense_plainly(features, stages, calls):
     return features
 
 
-def is_differentiated():
-    """Say whether a backward pass is itself differentiated (``create_graph=True``) or transformed (``torch.func``)."""
-    return torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
+def is_differentiated(grad):
+    """Say whether a backward pass is itself differentiated (``create_graph=True``) or transformed: by ``torch.func``,
+    or by the older vmap behind ``is_grads_batched``, which shows in the gradient alone."""
+    is_batched = torch._C._dispatch_keys(grad).has(torch._C.DispatchKey.Batched)
+    return is_batched or torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
 
 
 def gradients_with_a_graph(ctx, grad, source, calls, compute):
@@ -217,7 +219,7 @@ class TransitionFunction(torch.autograd.Function):
     def backward(ctx, grad):
         maps, mean, var, *parameters = ctx.saved_tensors
         call = Call(ctx.step, Parameters(*parameters), maps, mean, var)
-        if is_differentiated():
+        if is_differentiated(grad):
             return gradients_with_a_graph(ctx, grad, maps, [call], lambda maps, calls: run_plainly(calls[0], maps))
         above = Gradient(grad, None, None, ctx.step.kernels)
         below = Gradient(None, maps, mean if ctx.step.uses_batch else None, ctx.step.kernels)
