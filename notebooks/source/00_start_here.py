@@ -257,7 +257,7 @@ print(run("connections", {"count_connections": count_connections}))
 # | [06 small DenseNet](06_small_densenet.ipynb) | put the network of Dive into Deep Learning together | 40 |
 # | [07 train on FashionMNIST](07_train_fashion_mnist.ipynb) | train, and study the mistakes | 45 |
 # | [08 DenseNet-121](08_densenet121.ipynb) | build the ImageNet network to the last parameter | 45 |
-# | [09 memory and speed](09_memory_and_speed.ipynb) | find out where the memory goes, and get it back | 45 |
+# | [09 memory and speed](09_memory_and_speed.ipynb) | find out where the memory goes, and get it back | 55 |
 # | [10 what the layers learn](10_what_the_layers_learn.ipynb) | probe every layer of a trained network | 45 |
 # | [11 transfer learning](11_transfer_learning.ipynb) | use a trained network where images are few | 45 |
 # | [12 relatives](12_relatives.ipynb) | compare DenseNet with ResNet, Inception and DenseNet's successors | 50 |

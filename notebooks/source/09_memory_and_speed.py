@@ -11,8 +11,9 @@
 # - say what `efficient`, bf16, channels-last and `torch.compile` save and cost, and
 #   measure it.
 #
-# About 30 minutes for part one, 25 for part two, which is optional; after [05 the
-# bottleneck](05_bottleneck.ipynb) and [07 training](07_train_fashion_mnist.ipynb).
+# About 55 minutes, 30 for part one and 25 for part two, which is optional; after
+# [05 the bottleneck](05_bottleneck.ipynb) and
+# [07 training](07_train_fashion_mnist.ipynb).
 
 # %% tags=["remove-cell"]
 import sys

@@ -342,8 +342,8 @@ for name, stem in (("7×7", densenet121().features[:4]), ("two-way", TwoWayStem(
 #
 # CondenseNet (2018) starts with all links. The outputs of its 1×1 form G groups, here
 # 4. Outputs 0, 4, 8, … are the first group, 1, 5, 9, … the second. Three times in the
-# first half of training, each group drops a quarter of the C channels: those with its
-# smallest weights.
+#    first half of training, each group drops a quarter of the C channels: those with
+#    its smallest weights.
 
 # %%
 class LearnedGroupConv(nn.Conv2d):

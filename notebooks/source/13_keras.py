@@ -47,6 +47,7 @@ from densenet_course import accounting
 from densenet_course.data import load, normalise
 from densenet_course.figures import results, show
 from densenet_course.figures.keras import axis_orders, window_centres
+from densenet_course.lesson import expected
 from densenet_course.models import class_densenet, densenet121
 
 keras.config.set_image_data_format("channels_last")  # the default, unless a keras.json says otherwise
@@ -88,8 +89,9 @@ print("maps", tuple(maps.shape), "kernel", tuple(twin.kernel.shape))
 #
 # What if the images keep PyTorch's order?
 
-# %% tags=["raises-exception"]
-twin(images)
+# %%
+with expected(ValueError):
+    twin(images)
 
 # %% [markdown]
 # That slip is loud. Copying the kernel wrongly is silent: both `reshape` and `permute`
@@ -415,8 +417,9 @@ print(f"in Keras      {count(listing.trainable_weights):>10,} train, {listing.co
 #
 # Trained weights do not fit either. We try to copy them:
 
-# %% tags=["raises-exception"]
-copy_weights(reference, listing)
+# %%
+with expected(ValueError):
+    copy_weights(reference, listing)
 
 # %% [markdown]
 # Copying stops at the first layer of the first block: there a 1×1 kernel comes, and a
