@@ -43,11 +43,10 @@ import torch
 from keras import layers
 from torch import nn
 
-from densenet_course import accounting
+from densenet_course import accounting, lesson
 from densenet_course.data import load, normalise
 from densenet_course.figures import results, show
 from densenet_course.figures.keras import axis_orders, window_centres
-from densenet_course.lesson import expected
 from densenet_course.models import class_densenet, densenet121
 
 keras.config.set_image_data_format("channels_last")  # the default, unless a keras.json says otherwise
@@ -90,7 +89,7 @@ print("maps", tuple(maps.shape), "kernel", tuple(twin.kernel.shape))
 # What if the images keep PyTorch's order?
 
 # %%
-with expected(ValueError):
+with lesson.expected(ValueError):
     twin(images)
 
 # %% [markdown]
@@ -418,7 +417,7 @@ print(f"in Keras      {count(listing.trainable_weights):>10,} train, {listing.co
 # Trained weights do not fit either. We try to copy them:
 
 # %%
-with expected(ValueError):
+with lesson.expected(ValueError):
     copy_weights(reference, listing)
 
 # %% [markdown]
