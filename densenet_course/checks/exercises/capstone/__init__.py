@@ -20,6 +20,7 @@ NAME, CLASSES = "build_model", 10
 MAX_PARAMETERS = 100_000
 BUDGET = 600  # steps of lesson 07's class network, timed beside the answer's, as long as which the training may take
 MAX_IMAGES = 180_000  # three epochs of the full set
+TRIAL = 20.0  # CPU seconds for a few steps and some predictions, of which a deep network at full size needs several
 PATIENCE = 900.0  # CPU seconds, which a right answer never needs: an endless loop is found before the training
 TRAINING_IMAGES, HELD_BACK = 60_000, 5_000  # at most
 # Of the 32 networks of benchmarks/results/design_space.json 12 keep the parameters, and the budget lets each see its
@@ -103,7 +104,7 @@ def tried(answer, trial):
     (images, labels), held_back, _ = split(answer, trial)
     unseen, targets = (part[:TRIED] for part in held_back)
     reply = answer.ask(examine, name=NAME, images=images[:64], labels=labels[:64], unseen=unseen,
-                       seed=trial.integer(0, 10**6))
+                       seed=trial.integer(0, 10**6), cpu_seconds=TRIAL)
     expect_logits(reply["logits"], len(unseen))
     expect_logits(reply["single"], 1)
     known = accuracy_of(reply["logits"], targets)
