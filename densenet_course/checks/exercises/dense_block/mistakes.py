@@ -57,7 +57,7 @@ def reads(finding, message, *calls):
     return [Mistake(finding, message, CALL, call) for call in calls]
 
 
-SECOND_RELU = "(norm, relu, conv, relu)"  # of a conv block; a block's "through a ReLU before they are joined" is the same
+SECOND_RELU = "(norm, relu, conv, relu)"  # of a conv block: the same as new maps that go through a ReLU
 
 
 def in_each_layer(mistake):
