@@ -64,11 +64,13 @@ class DenseNet(nn.Module):
         self.features = stem(config)
         channels = config.init_channels
         for i, num_layers in enumerate(config.block_layers, start=1):
-            block = DenseBlock(num_layers, channels, config.growth_rate, dense_layer(config))
+            layer = dense_layer(config)
+            block = DenseBlock(num_layers, channels, config.growth_rate, layer)
             self.features.add_module(f"denseblock{i}", block)
             channels += num_layers * config.growth_rate
             if i < len(config.block_layers):  # no transition after the last block
-                self.features.add_module(f"transition{i}", transition(channels, config.compression))
+                step = transition(channels, config.compression)
+                self.features.add_module(f"transition{i}", step)
                 channels = int(config.compression * channels)
         self.features.add_module("norm5", nn.BatchNorm2d(channels))
         self.classifier = nn.Linear(channels, config.num_classes)
