@@ -172,7 +172,9 @@ def clean(answer, draw):
     chosen = draw.integer(3, 20)
     first, other = draw.normal(2, 3, 64, 64), draw.normal(3, 3, 64, 64)
     oracle = torchvision_network(draw, chosen)
-    script = [run(first, upstream=draw.normal(2, chosen)), run(other), run(first)]
+    upstream = draw.normal(2, chosen)
+    script = [run(first, upstream=upstream), run(other), run(first)]
+    script.append(run(first, train=True, upstream=upstream))  # the probe refuses statistics that move once more there
     reply = asked(answer, [chosen], script, weights_of(oracle))
     if reply["misfits"]:
         reply = asked(answer, [chosen], script)
