@@ -25,7 +25,7 @@ COMPARED = {
     "04_transition": 16,
     "05_bottleneck": 14,
     "06_small_densenet": 17,
-    "07_train_fashion_mnist": 7,
+    "07_train_fashion_mnist": 6,
     "08_densenet121": 21,
     "09_memory_and_speed": 19,
     "10_what_the_layers_learn": 11,

@@ -12,7 +12,7 @@
 # About 45 minutes, three of them waiting, after [06 a small
 # DenseNet](06_small_densenet.ipynb).
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already
@@ -324,15 +324,17 @@ assert pairs.sum() == len(test_labels)
 # Shirts are recognised least, and shirts are half of the pair that is confused most: at
 # 28×28, buttons and a collar are a few pixels. One number for the accuracy hides that.
 #
-# Here are the ten mistakes the network was surest of. **Predict** the label of each,
-# and compare with the cell below.
+# Here are the ten mistakes the network was surest of.
 
-# %% tags=["hide-output"]
+# %%
 confidence, said = logits.softmax(1).max(1)  # (10000,), (10000,)
 worst = (confidence * (said != labels)).argsort(descending=True)[:10]
 show(image_grid(test_images[worst], [f"{i}" for i in range(1, 11)], columns=5))
 
-# %%
+# %% [markdown]
+# **Predict** the label of each.
+
+# %% tags=["hide-output"]
 for place, i in enumerate(worst.tolist(), start=1):
     label, answer = CLASS_NAMES[labels[i]], CLASS_NAMES[said[i]]
     print(f"{place:2}: label {label}, network {answer}, {confidence[i]:.0%} sure")
@@ -394,7 +396,7 @@ for name, runs in results.read("class_training")["precisions"].items():
 #
 # **Predict** the two worst changes, and one that makes no difference.
 
-# %% tags=["nbval-check-output", "hide-output"]
+# %% tags=["hide-output"]
 ablation = results.read("ablation")
 show(pictures.ablation(ablation))
 for name, points in pictures.differences(ablation):

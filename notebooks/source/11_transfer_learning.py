@@ -28,7 +28,7 @@ import io
 import json
 import socket
 import statistics
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import torch
@@ -489,7 +489,7 @@ print(tuple(as_imagenet(known[0]).shape))
 wide = {"random weights": densenet121()}
 socket.setdefaulttimeout(5)  # seconds: no long wait where there is no network
 try:
-    with redirect_stdout(io.StringIO()):  # keeps the name of a folder out of the page
+    with redirect_stderr(io.StringIO()):  # keeps the name of a folder out of the page
         wide["ImageNet weights"] = densenet121(weights="DEFAULT")
 except OSError:
     print("No network: the ImageNet weights were not loaded, so only random weights follow.")
