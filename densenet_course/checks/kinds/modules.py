@@ -126,9 +126,10 @@ class ModuleCase:
             self._hold(f"output of a fresh module in {mode} mode (BatchNorm untouched)", expected[i], got[i],
                        [(w[i], message) for w, message in wrong])
 
-    def gradients(self, answer, draw):
-        """The gradients reach the input and every parameter, with the right values."""
-        (expected,), (got,), wrong = self.play(answer, draw, {"do": "run", "train": True, "upstream": True})
+    def gradients(self, answer, draw, **options):
+        """The gradients reach the input and every parameter, with the right values; ``options`` are the step's."""
+        step = {"do": "run", "train": True, "upstream": True} | options
+        (expected,), (got,), wrong = self.play(answer, draw, step)
         if not got["requires_grad"] or got["input_gradient"] is None:
             raise Wrong("gradients",
                         cause="no gradient comes back to the input. Is there a detach(), no_grad() or .data on "

@@ -85,7 +85,7 @@ def memory_is_saved(answer, draw):
     answer = Explaining(answer, RECOMPUTING)
     SAVING.parameters(answer, draw)
     SAVING.values_in_eval(answer, draw)
-    SAVING.gradients(answer, draw)
+    SAVING.gradients(answer, draw, may_move=True)  # told below, by what moves them
     expected, got, suspects = _followed(answer, draw)
     for stage in STAGES:
         _compare_stage(expected, got, suspects, stage)
