@@ -8,7 +8,7 @@
 # `growth_rate` maps: `channels_after(in_channels, num_layers, growth_rate)` counts the channels that leave the block.
 # Both return an `int`. Write them yourself: what the package has of them is refused.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

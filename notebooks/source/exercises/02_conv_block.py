@@ -8,7 +8,7 @@
 # makes it by default. Each call builds new layers, with PyTorch's own start values. The lesson's cell, word for word,
 # does not count here: write it from memory and in another form, for instance as a `Sequential` without names.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

@@ -9,7 +9,7 @@
 # PyTorch's own start values. The lesson's cell, word for word, does not count here: write it from memory and in another
 # form, for instance with a list of maps that is joined anew for each layer.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

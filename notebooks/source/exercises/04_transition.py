@@ -9,7 +9,7 @@
 # with PyTorch's own start values. The lesson's cell, word for word, does not count here: write it from memory and in
 # another form, for instance as a `Sequential` without names.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

@@ -9,7 +9,7 @@
 # `growth_rate`. The lesson's cell, word for word, earns nothing for the layer: write it from memory and in another form,
 # for instance as two halves, or as a class whose `forward` calls `torch.nn.functional`.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

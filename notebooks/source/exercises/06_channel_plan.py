@@ -8,7 +8,7 @@
 # `compression`; the last block has none. `block_layers` is any sequence, and stays as it was. Write it yourself: the
 # package's `channel_plan` is refused.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

@@ -9,7 +9,7 @@
 # logits. Each network has new parts with fresh start values, and sets no seed. The package's parts may be used, its
 # whole networks are refused.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

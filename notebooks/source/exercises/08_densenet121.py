@@ -8,7 +8,7 @@
 # registration, so make the parts in the order in which the forward uses them. Each call makes new parts with fresh start
 # values. Networks and layers of torchvision or of this course are refused.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

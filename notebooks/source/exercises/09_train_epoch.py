@@ -9,7 +9,7 @@
 # leaves the model as it was: every module's mode, `requires_grad` and `.grad` too. Write both yourself: the package's
 # loops are refused.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

@@ -8,7 +8,7 @@
 # steps: do not round it. `step` is a whole number from 0 to `total_steps`, and 0 < `warmup` < 1. Write it yourself: the
 # package's `one_cycle` is refused.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

@@ -8,7 +8,7 @@
 # backward pass, which computes the layer again. BatchNorm's running statistics and `num_batches_tracked` still move
 # once per training step. PyTorch's `checkpoint` may be used; the package's efficient blocks are refused.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

@@ -9,7 +9,7 @@
 # replaced `forward`, no other `requires_grad`. An unknown name raises `KeyError`, `ValueError` or PyTorch's own
 # `AttributeError`. The package's parts may be used.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

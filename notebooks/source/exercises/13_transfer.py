@@ -8,7 +8,7 @@
 # BatchNorm neither updates nor uses the batch's statistics, even in train mode. `model.training` still follows
 # `train()` and `eval()`. The package's parts may be used.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

@@ -7,7 +7,7 @@
 # name, with the same arguments. Change nothing but the bug. One point when the symptom is gone, one more when its
 # cause is. The package's parts may be used. Bugs 1 to 7 need no lesson after [08](../08_densenet121.ipynb).
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already

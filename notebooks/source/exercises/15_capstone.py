@@ -8,7 +8,7 @@
 # trains the network for as long as 600 steps of lesson 07's class network take, then counts its hits among 5,000
 # held-back test images. Accuracies of 86 %, 87 % and 88 % earn points. You may use this course's package.
 
-# %%
+# %% tags=["remove-cell"]
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else the course is installed already
