@@ -202,8 +202,8 @@ for group in optimizer.param_groups:
 
 # %% [markdown]
 # 98 % of the numbers are decayed, in 24 of 71 tensors: nearly all of a DenseNet's
-# parameters are convolution weights. The paper decays by 10⁻⁴. Our 5·10⁻⁴ is common in
-# short trainings.
+# parameters are convolution weights. The paper decays by 10⁻⁴. Ours is
+# 5·10⁻⁴.
 #
 # ## Learning rate
 #
