@@ -1,7 +1,5 @@
 """The capstone: trained once in full, its budget, and that the labels of the test images stay with the judge."""
 
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -11,7 +9,7 @@ from torch import nn
 from densenet_course import data
 from densenet_course.checks import last, run
 from densenet_course.checks.engine.answer import InProcess
-from densenet_course.checks.engine.judge import Trial, judge
+from densenet_course.checks.engine.judge import judge
 from densenet_course.checks.engine.state import ordinary
 from densenet_course.checks.exercises import capstone
 from densenet_course.checks.exercises.capstone import clock as capstone_clock
@@ -19,6 +17,7 @@ from densenet_course.checks.exercises.capstone.holdings import holdings
 from densenet_course.checks.exercises.capstone.joining import ADDED, JOINED, PASSED_ON, joining
 from densenet_course.models import class_densenet
 from densenet_course.studies import relatives
+from densenet_course.training.precision import choose_precision
 from densenet_course.training.schedules import one_cycle
 from tests import answers
 
@@ -159,29 +158,51 @@ def test_reference_steps_come_after_equally_many_steps_of_the_answer_and_are_not
         before = clock.reference.steps
         at(step / 10)
         taken += [step] * (clock.reference.steps - before)
-    assert taken == [6, *range(12, 61, 12)]
+    assert taken == [*range(12, 61, 12)]
     assert clock.used == pytest.approx(60)
 
 
-def images_in(budget, answer):
-    """Train a small network for so many steps of the reference; return the images it saw."""
-    answer = InProcess(answer)
-    trial = Trial(0)
-    (images, labels), (unseen, _), _ = capstone.split(answer, trial)
-    return answer.ask(capstone.train_and_predict, name="build_model", images=images, labels=labels,
-                      held_back=unseen[:500], budget=budget, max_images=10**6, seed=0, cpu_seconds=300)["images_seen"]
+SLOWNESS = {  # seconds so far → how many times as long a step takes
+    "alone": lambda seconds: 1,
+    "beside others": lambda seconds: 4,
+    "alone at first": lambda seconds: 1 if seconds < 20 else 4,
+    "beside others at first": lambda seconds: 4 if seconds < 40 else 1,
+    "by turns": lambda seconds: 1 if int(seconds) % 14 < 7 else 3,
+}
 
 
-def test_busy_neighbours_neither_help_nor_hurt():
-    alone = images_in(60, SMALL)
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-    try:
-        beside = images_in(60, SMALL)
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
-    assert beside == pytest.approx(alone, rel=0.08)
+@pytest.fixture
+def images_in(monkeypatch):
+    """A function of a slowness: how many images a network sees whose steps cost 0.4 of the reference's."""
+    now = [0.0]
+    monkeypatch.setattr(capstone_clock.time, "process_time", lambda: now[0])
+
+    def count(slowness):
+        now[0] = 0.0
+
+        def cost(seconds):
+            now[0] += seconds * slowness(now[0])
+
+        monkeypatch.setattr(capstone_clock.Reference, "_train", lambda self: cost(0.1))
+        reference = capstone_clock.Reference(choose_precision(torch.device("cpu")))
+        optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=9.0)
+        clock = capstone_clock.Clock(optimizer, reference, now[0], 600, 10**9)
+        for _ in clock.batches([None] * 100):
+            cost(0.04)
+            clock.step()
+        return clock.images
+
+    return count
+
+
+@pytest.mark.parametrize("name", SLOWNESS)
+def test_busy_neighbours_neither_help_nor_hurt(images_in, name):
+    assert images_in(SLOWNESS[name]) == pytest.approx(1500 * capstone_clock.BATCH_SIZE, rel=0.03)
+
+
+def test_time_alone_would_make_busy_neighbours_hurt(images_in, monkeypatch):
+    monkeypatch.setattr(capstone_clock.Reference, "seconds_a_step", 0.1)
+    assert images_in(SLOWNESS["beside others"]) < 400 * capstone_clock.BATCH_SIZE
 
 
 RELATIVES = {

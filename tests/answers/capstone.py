@@ -184,7 +184,7 @@ class a_softmax_at_the_end:
         return nn.Sequential(small(), nn.Softmax(1))
 
 
-@wrong("gave a DenseNetConfig; expected an nn.Module")
+@wrong("expected an nn.Module, got a DenseNetConfig")
 class the_configuration_only:
     def build_model():
         return DenseNetConfig(block_layers=(2, 4, 4), growth_rate=12, init_channels=24)
@@ -335,7 +335,7 @@ class right_in_training_only:
         return Changed(lambda self, x: self.net(x) if self.training else -self.net(x))
 
 
-@wrong("the forward pass gave a tuple; expected a tensor")
+@wrong("the forward pass: expected a tensor, got a tuple")
 class logits_and_maps_together:
     def build_model():
         return Changed(lambda self, x: (self.net(x), x))

@@ -9,7 +9,7 @@ from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError, probe
 from densenet_course.checks.exercises.capstone.clock import BATCH_SIZE, PEAK_RATE, Clock, Reference
 from densenet_course.checks.exercises.capstone.holdings import holdings
-from densenet_course.checks.exercises.capstone.joining import joining
+from densenet_course.checks.exercises.capstone.joining import JOINED, joining
 from densenet_course.data import ResidentBatches, normalise
 from densenet_course.training import make_optimizer, predict, train_one_epoch
 from densenet_course.training.precision import choose_precision
@@ -56,6 +56,9 @@ def examine(objects, name, images, labels, unseen, seed):
     }
     if several["requires_grad"] and several["output"].shape == (len(unseen), 10):
         reply |= _few_steps(model, images, labels, unseen)
+        # A classifier that starts at zero hides at first what it reads; large logits spoil a network in a few steps.
+        found = [joining(one, unseen[:4]) for one in (other, model)]
+        reply["joining"] = JOINED if JOINED in found else found[1]
     return reply
 
 
@@ -69,8 +72,7 @@ def _few_steps(model, images, labels, unseen):
     reached = sum(p.numel() for p in parameters if p.grad is not None)
     with torch.no_grad():
         later = model.eval()(unseen.clone())
-    return {"reached": reached / sum(p.numel() for p in parameters), "later": later,
-            "joining": joining(model, unseen[:4])}
+    return {"reached": reached / sum(p.numel() for p in parameters), "later": later}
 
 
 @probe
