@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,23 @@ def test_no_room_is_reached_from_itself():
     for _ in MAY:
         reached = {room: targets.union(*(reached[target] for target in targets)) for room, targets in reached.items()}
     assert [room for room, targets in reached.items() if room in targets] == []
+
+
+def modules():
+    """Map each module's dotted name to those of the package that it imports, at its top and inside functions."""
+    files = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+             for path in PACKAGE.rglob("*.py")}
+    return {name: {target if target in files else target.rpartition(".")[0] for target in imports(path)} & files.keys()
+            for name, path in files.items()}
+
+
+def test_no_module_is_reached_from_itself():
+    """Inside a room, too, imports run one way: also those that stand inside functions."""
+    graph = modules()
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1][::-1]))
 
 
 def test_a_picture_takes_from_another_picture_only_what_the_explorer_redraws():

@@ -7,7 +7,6 @@ from torch import nn
 
 from densenet_course import data, models
 from densenet_course.cli.folders import open_splits
-from densenet_course.cli.train import NETWORKS
 from densenet_course.figures import save
 from densenet_course.figures.results import confusion_matrix, learning_curves
 from densenet_course.files import write_json
@@ -44,7 +43,7 @@ def train(options):
     if options.fresh and not distributed.restarted():
         distributed.on_rank_0(lambda: checkpoint.unlink(missing_ok=True))
     times = f"{distributed.ranks()} × " if distributed.ranks() > 1 else ""
-    print(f"training {NETWORKS[options.network]} on {splits.train.num_images:,} images, {times}{device.type}, "
+    print(f"training {options.factory} on {splits.train.num_images:,} images, {times}{device.type}, "
           f"{format_used}; {splits.source}")
     history = fit(model, splits.train, test=splits.test, recipe=options.recipe, device=device, precision=format_used,
                   checkpoint=checkpoint)
@@ -77,7 +76,7 @@ def build_model(options, num_classes, device):
     if options.sync_batchnorm and device.type != "cuda":
         raise ValueError(f"--sync-batchnorm needs GPUs, because PyTorch's SyncBatchNorm does; this is {device.type}. "
                          "Leave it out")
-    model = getattr(models, NETWORKS[options.network])(
+    model = getattr(models, options.factory)(
         num_classes, in_channels=3 if options.images else 1, drop_rate=options.drop_rate, efficient=options.efficient
     )
     return nn.SyncBatchNorm.convert_sync_batchnorm(model) if options.sync_batchnorm else model

@@ -72,7 +72,8 @@ def run(options):
 
 
 def completed(options):
-    """Return options in which each that was left out has the default of its data, and ``recipe`` is made of them.
+    """Return options in which each that was left out has the default of its data; ``recipe`` and ``factory``, the name
+    of what builds the network, are made of them.
 
     Raises:
         ValueError: an option has no meaning for the data, or a number is out of range.
@@ -87,4 +88,4 @@ def completed(options):
         raise ValueError(f"seed: expected 0 ≤ seed < 2**63, got {values['seed']}")
     values["out"] = values["out"] or Path("runs") / values["network"]
     recipe = Recipe(**{field.name: values[field.name] for field in fields(Recipe)})
-    return argparse.Namespace(**values, recipe=recipe)
+    return argparse.Namespace(**values, recipe=recipe, factory=NETWORKS[values["network"]])
