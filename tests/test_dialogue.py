@@ -15,6 +15,7 @@ from densenet_course.checks import CheckFailed, check, finish, load, run
 from densenet_course.checks.engine import probes, timelimit
 from densenet_course.checks.engine.answer import AnswerError, InProcess, probe
 from densenet_course.checks.engine.judge import judge
+from densenet_course.checks.engine.stubs import is_stub
 from tests import answers
 from tests.other_process import OtherProcess
 
@@ -266,8 +267,8 @@ def test_stubs_are_told_from_answers():
     answers = [forgot_return, Inherits, nn.ReLU, nn.ReLU(), 3, "...", lambda x: x, OnlyNew, Short, ByMetaclass,
                Attribute, ClassMethod]
     stubs = [stub, raising, Stub, OnlyTheConstructorWritten, Empty, StubOfNew, ..., None]
-    assert [value for value in stubs if not probes.is_stub(value)] == []
-    assert [value for value in answers if probes.is_stub(value)] == []
+    assert [value for value in stubs if not is_stub(value)] == []
+    assert [value for value in answers if is_stub(value)] == []
 
 
 def test_a_half_written_answer_is_judged_in_its_half(capsys, tmp_path, monkeypatch):

@@ -3,11 +3,11 @@
 import warnings
 
 from densenet_course import layers
-from densenet_course.checks.engine import probes
+from densenet_course.checks.engine import probes, stubs
 from densenet_course.checks.engine.answer import AnswerError, InProcess
+from densenet_course.checks.engine.draw import Draw
 from densenet_course.checks.engine.expect import rehearse
 from densenet_course.checks.engine.explain import BLOCK, TRANSITION, Explaining
-from densenet_course.checks.engine.judge import Draw
 from densenet_course.checks.engine.report import NOT_ATTEMPTED
 from densenet_course.checks.engine.state import preserved
 from densenet_course.checks.engine.wrong import Complaint
@@ -91,9 +91,9 @@ def _shape_or_message(answer, arguments, script):
 def _attempt(answer, name, measure):
     """Measure, or say in a text why there is nothing to draw."""
     try:
-        state = answer.ask(probes.status, name=name)
-        if state != probes.READY:
-            return NOT_ATTEMPTED if state == probes.STUB else f"{name} is not defined"
+        state = answer.ask(stubs.status, name=name)
+        if state != stubs.READY:
+            return NOT_ATTEMPTED if state == stubs.STUB else f"{name} is not defined"
         return measure()
     except Complaint as complaint:
         return str(complaint)

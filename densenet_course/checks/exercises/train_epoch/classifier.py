@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from densenet_course.checks.engine.answer import probe
-from densenet_course.checks.engine.probes import as_float
+from densenet_course.checks.engine.numbers import as_float
 
 
 class Log:
