@@ -24,7 +24,7 @@ MAY = {
     "studies": "layers models accounting",
     "figures": "files layers config models accounting measure training studies",
     "checks": "files terminal layers config models accounting measure training data figures",
-    "grading": "",
+    "grading": "checks layers",
     "cli": "recipe files terminal models training data doctor figures checks",
 }
 

@@ -1,0 +1,109 @@
+"""From an order to a verdict: the judge holds the numbers, the comparison and the clock; the student's code is elsewhere.
+
+A *claim* is a finding that only the student's process can speak about. It earns points only where every other finding
+of its exercise has passed; ``CLAIMS`` says which findings are claims.
+"""
+
+from densenet_course import checks
+from densenet_course.checks.engine.judge import judge
+from densenet_course.checks.engine.plain import cut
+from densenet_course.grading.box import isolation
+from densenet_course.grading.sandbox import Infra, Limits, Zygote
+from densenet_course.grading.student import Student
+from densenet_course.grading.verdict import GRADED, INFRA, LIMIT, NOT_OWN_WORK, Judged, Verdict
+
+__all__ = ["CLAIMS", "Infra", "Worker", "isolation"]
+TRIES = 3
+CLAIMS = {}  # exercise → names of findings that rest on what the student's process says
+GATED = "only the notebook's own process can tell; it counts when all else is right"
+
+
+class Worker:
+    """Judges one order after another; a context manager.
+
+    Args:
+        isolated: whether students' code runs in boxes; otherwise in plain processes.
+        limits: ``sandbox.Limits``.
+
+    Raises:
+        Infra: no box can be started.
+    """
+
+    def __init__(self, isolated=True, limits=None):
+        self.isolated, self.limits, self.zygote = isolated, limits or Limits(), None
+        self.zygote = Zygote(isolated)
+
+    def judge(self, order):
+        """Judge an order; where our side fails try again with a fresh fork server.
+
+        Args:
+            order: an ``Order``.
+
+        Returns:
+            A ``Verdict``; its status is INFRA where our side failed each time.
+        """
+        for _ in range(TRIES):
+            try:
+                if self.zygote is None:
+                    self.zygote = Zygote(self.isolated)
+                return self._judge(order)
+            except KeyboardInterrupt:
+                raise
+            except Exception as error:  # a fault of ours, of whatever kind: it says nothing about the student
+                reason = f"{type(error).__name__}: {error}"
+                self.close()
+        return Verdict(INFRA, isolation=self._level, notes=(cut(reason),))
+
+    @property
+    def _level(self):
+        return "full" if self.isolated else "none"
+
+    def _judge(self, order):
+        exercise = checks.load(order.exercise)
+        with Student(self.zygote, exercise, order, self.limits) as student:
+            report = judge(exercise, student, order.seed)
+        if student.infra:
+            raise student.infra
+        errors = tuple((number, cut(text)) for number, text in sorted(student.errors.items()))
+        findings = gate(exercise.name, report.findings)
+        return Verdict(_status(student), findings, limit=student.limit, errors=errors, output=student.output,
+                       isolation=self._level)
+
+    def close(self):
+        """End the fork server."""
+        if self.zygote is not None:
+            zygote, self.zygote = self.zygote, None
+            zygote.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _status(student):
+    if student.copied:
+        return NOT_OWN_WORK
+    return LIMIT if student.limit else GRADED
+
+
+def gate(exercise, findings):
+    """Let claims earn points only where all other findings passed.
+
+    Args:
+        exercise: its id.
+        findings: of a report.
+
+    Returns:
+        ``Judged`` for each of them.
+    """
+    claims = CLAIMS.get(exercise, ())
+    all_right = all(finding.passed for finding in findings if finding.name not in claims)
+    judged = []
+    for finding in findings:
+        is_claim = finding.name in claims
+        held = is_claim and finding.passed and not all_right
+        judged.append(Judged(finding.name, 0.0 if held else finding.points, finding.max_points,
+                             GATED if held else finding.message, is_claim))
+    return tuple(judged)
