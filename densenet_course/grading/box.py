@@ -18,7 +18,7 @@ UID = 70_001  # no one's; the box of root runs as this user, for root's limits a
 SETTINGS = {"PATH": "/usr/bin:/bin", "HOME": "/w", "PYTHONPATH": "/g/own:/g/site", "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "agg",
             "PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "TORCHDYNAMO_DISABLE": "1", "IPYTHONDIR": "/tmp/ipython",
-            "MPLCONFIGDIR": "/tmp/matplotlib"}
+            "MPLCONFIGDIR": "/tmp/matplotlib", "XDG_CACHE_HOME": "/tmp/cache"}
 
 
 @cache
@@ -37,7 +37,7 @@ def isolation():
     if done.returncode == 0:
         return "full", ""
     last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-    return "none", f"this system lets no sandbox start ({last[:200]}); a container may forbid it, a plain Linux does not"
+    return "none", f"this system lets no sandbox start ({last[:200]}); a container may forbid it, plain Linux does not"
 
 
 def _missing():
@@ -82,7 +82,8 @@ def parts():
         folder = Path(str(distribution.locate_file(""))).resolve()
         tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
         found |= {(folder, top) for top in tops if (folder / top).exists()}
-        waiting += [re.match(r"[\w.-]+", need).group() for need in distribution.requires or () if "extra ==" not in need]
+        needs = [need for need in distribution.requires or () if "extra ==" not in need]
+        waiting += [re.match(r"[\w.-]+", need).group() for need in needs]
     return sorted(found)
 
 
@@ -122,7 +123,7 @@ def command(own, *order):
 
 
 def _as_nobody(box, seen_as):
-    """Let root start a box as UID; what lies in root's own folders is shown to it under /mnt, in a mount space apart."""
+    """Let root start a box as UID, which finds what lies in root's own folders under /mnt, in a mount space apart."""
     script = "set -e; mount -t tmpfs -o mode=755 none /mnt; "
     for folder, place in seen_as.items():
         script += f"mkdir {place}; mount --bind {_quoted(folder)} {place}; "

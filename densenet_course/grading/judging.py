@@ -1,4 +1,4 @@
-"""From an order to a verdict: the judge holds the numbers, the comparison and the clock; the student's code is elsewhere.
+"""From an order to a verdict: the judge has the numbers, the comparison and the clock; the student's code is elsewhere.
 
 A *claim* is a finding that only the student's process can speak about. It earns points only where every other finding
 of its exercise has passed; ``CLAIMS`` says which findings are claims.
@@ -8,7 +8,8 @@ from densenet_course import checks
 from densenet_course.checks.engine.judge import judge
 from densenet_course.checks.engine.plain import cut
 from densenet_course.grading.box import isolation
-from densenet_course.grading.sandbox import Infra, Limits, Zygote
+from densenet_course.grading.sandbox import Limits
+from densenet_course.grading.server import Infra, Zygote
 from densenet_course.grading.student import Student
 from densenet_course.grading.verdict import GRADED, INFRA, LIMIT, NOT_OWN_WORK, Judged, Verdict
 

@@ -1,30 +1,21 @@
-"""The judge's side of the boxes: start a fork server, get cells from it, talk with them, end them. It reads only bytes.
+"""A cell from outside: started, talked with, watched, ended. The judge reads nothing of it but bytes.
 
 Every wait has a deadline. What a student's code can cause is ``Ended``; what it cannot is ``Infra``, and no grade.
 """
 
-import contextlib
-import json
 import os
 import secrets
 import select
 import socket
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-from densenet_course.grading import box, wire
+from densenet_course.grading import wire
+from densenet_course.grading.server import Infra
 
-START_SECONDS, ORDER_SECONDS, TICK = 300, 60, 0.05
+TICK = 0.05  # seconds between two looks at what a cell uses
 KEPT_OUTPUT = 1 << 16
-
-
-class Infra(Exception):
-    """Ours, not the student's: to be tried again, and never a grade."""
 
 
 class Ended(Exception):
@@ -62,108 +53,6 @@ class Limits:
     folder: str = ""
 
 
-class Zygote:
-    """A fork server; a context manager.
-
-    Args:
-        isolated: whether in a box; otherwise it is a plain process.
-
-    Raises:
-        Infra: it does not start.
-    """
-
-    def __init__(self, isolated=True):
-        self.isolated = isolated
-        self.folder = tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True)
-        try:
-            self._start(Path(self.folder.name))
-        except OSError as error:
-            self.close()
-            raise Infra(f"the fork server does not start: {error}") from None
-        except Infra:
-            self.close()
-            raise
-
-    def _start(self, folder):
-        box.unpack(folder)
-        self.control, theirs = socket.socketpair()
-        self.control.settimeout(START_SECONDS)
-        with theirs:
-            order = str(theirs.fileno()), "isolated" if self.isolated else "plain"
-            command, environment = box.command(folder, *order), None
-            if not self.isolated:
-                environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
-                command = [sys.executable, "-B", "-m", "densenet_course.grading.zygote", *order]
-            self.process = _start_in_a_lasting_thread(command, env=environment, cwd="/", pass_fds=[theirs.fileno()])
-        self._reply()
-        self.known, self.own = set(_family(self.process.pid)), 0
-        self.own = max((_memory(pid) for pid in self.known), default=0)
-
-    def order(self, descriptors=(), **order):
-        """Give an order, and return the answer.
-
-        Raises:
-            Infra: the fork server is gone, or does not answer.
-        """
-        try:
-            self.control.settimeout(ORDER_SECONDS)
-            socket.send_fds(self.control, [json.dumps(order).encode()], descriptors)
-            return self._reply()
-        except OSError as error:
-            raise Infra(f"the fork server is gone: {error}") from None
-
-    def _reply(self):
-        line = b""
-        while not line.endswith(b"\n"):
-            try:
-                got = self.control.recv(4096)
-            except OSError as error:
-                raise Infra(f"the fork server does not answer: {error}") from None
-            if not got:
-                raise Infra("the fork server has ended")
-            line += got
-        return json.loads(line)
-
-    def memory(self):
-        """Return the bytes that its cells have beyond its own."""
-        return sum(max(0, _memory(pid) - self.own) for pid in _family(self.process.pid) if pid not in self.known)
-
-    def close(self):
-        """End it, and all that it has started."""
-        if hasattr(self, "control"):
-            self.control.close()
-        if hasattr(self, "process"):
-            self.process.kill()
-            self.process.wait()
-        self.folder.cleanup()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-
-def _start_in_a_lasting_thread(command, **options):
-    """Start a process from a thread that lives as long as it: bubblewrap dies with the thread that started it."""
-    started, outcome = threading.Event(), []
-
-    def start_and_wait():
-        try:
-            outcome.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, **options))
-        except OSError as error:
-            outcome.append(error)
-        started.set()
-        if isinstance(outcome[0], subprocess.Popen):
-            outcome[0].wait()
-
-    threading.Thread(target=start_and_wait, daemon=True).start()
-    started.wait()
-    if isinstance(outcome[0], OSError):
-        raise outcome[0]
-    return outcome[0]
-
-
 class Cell:
     """A process for one student's code, or for the judge's own work on it; a context manager.
 
@@ -179,7 +68,7 @@ class Cell:
         self.zygote, self.limits, self.cpu = zygote, limits, 0.0
         self.place = None
         try:
-            self.printed = tempfile.TemporaryFile()
+            self.printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the cell
             self.socket, theirs = socket.socketpair()
             self.folder = None if zygote.isolated else tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         except OSError as error:
@@ -267,23 +156,3 @@ class Cell:
 
     def __exit__(self, *_):
         self.close()
-
-
-def _family(pid):
-    """List a process and all that descend from it, as this system numbers them."""
-    found = [pid]
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += _family(int(child))
-    return found
-
-
-def _memory(pid):
-    """Return the bytes of a process that are its own or shared by its like: no file's pages."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    sizes = dict(line.split(":", 1) for line in lines if line.startswith("Rss"))
-    return sum(int(sizes[name].split()[0]) << 10 for name in ("RssAnon", "RssShmem") if name in sizes)

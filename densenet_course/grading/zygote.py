@@ -19,7 +19,15 @@ CGROUP = 0x2000000
 NOSUID, NODEV, NOEXEC, REC, PRIVATE = 2, 4, 8, 0x4000, 1 << 18
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, CAPABILITIES = 1, 24, 38, 41
 CELL, OUTPUT = 10, 1  # the descriptors that a cell has, beside stdin and stderr
-DENIED = ["acct", "add_key", "bpf", "chroot", "delete_module", "fanotify_init", "finit_module", "fsconfig", "fsmount", "fsopen", "fspick", "init_module", "io_uring_enter", "io_uring_register", "io_uring_setup", "kcmp", "kexec_file_load", "kexec_load", "keyctl", "memfd_secret", "mknod", "mknodat", "mount", "mount_setattr", "move_mount", "msgget", "name_to_handle_at", "open_by_handle_at", "open_tree", "perf_event_open", "personality", "pidfd_getfd", "pidfd_open", "pivot_root", "process_vm_readv", "process_vm_writev", "ptrace", "quotactl", "reboot", "request_key", "semget", "setgid", "setgroups", "setns", "setregid", "setresgid", "setresuid", "setreuid", "setuid", "shmget", "swapoff", "swapon", "syslog", "umount2", "unshare", "userfaultfd", "vmsplice"]
+DENIED = (  # what a notebook never needs, and what has opened ways out of sandboxes
+    "acct", "add_key", "bpf", "chroot", "delete_module", "fanotify_init", "finit_module", "fsconfig", "fsmount",
+    "fsopen", "fspick", "init_module", "io_uring_enter", "io_uring_register", "io_uring_setup", "kcmp",
+    "kexec_file_load", "kexec_load", "keyctl", "memfd_secret", "mknod", "mknodat", "mount", "mount_setattr",
+    "move_mount", "msgget", "name_to_handle_at", "open_by_handle_at", "open_tree", "perf_event_open", "personality",
+    "pidfd_getfd", "pidfd_open", "pivot_root", "process_vm_readv", "process_vm_writev", "ptrace", "quotactl",
+    "reboot", "request_key", "semget", "setgid", "setgroups", "setns", "setregid", "setresgid", "setresuid",
+    "setreuid", "setuid", "shmget", "swapoff", "swapon", "syslog", "umount2", "unshare", "userfaultfd", "vmsplice",
+)
 TIOCSTI, EPERM, ENOSYS = 0x5412, 1, 38
 
 
@@ -117,16 +125,17 @@ def become_cell(descriptors, limits, filter_, tell):
             os.closerange(3, 4096)
             os.waitpid(inner, 0)
             os._exit(0)
-        os.chdir("/w")
+        home = "/w"
     else:
         os.setsid()  # so that all of its processes can be ended
         os.write(tell, str(os.getpid()).encode())
-        os.chdir(limits["folder"])
+        home = limits["folder"]
+    os.chdir(home)
     place_descriptors(*descriptors)
     if filter_ is not None:
         give_up_rights(libc, limits, filter_)
     os.environ.clear()
-    os.environ.update(PATH="/usr/bin:/bin", HOME=os.getcwd(), OMP_NUM_THREADS="1", MPLBACKEND="agg", LANG="C.UTF-8",
+    os.environ.update(PATH="/usr/bin:/bin", HOME=home, OMP_NUM_THREADS="1", MPLBACKEND="agg", LANG="C.UTF-8",
                       TORCHDYNAMO_DISABLE="1", DENSENET_COURSE_OFFLINE="1")
     worker = os.fork()
     if worker:  # the first process of the namespace reaps; when the worker ends, everything ends
