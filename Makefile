@@ -4,7 +4,7 @@ LOCK_FLAGS ?=
 BIN := .venv/bin
 ONLY ?= $(patsubst notebooks/source/%.py,%,$(wildcard notebooks/source/*.py notebooks/source/exercises/*.py))
 
-.PHONY: help setup dev lab test lint notebooks figures site lock bench bench-full bench-gpu
+.PHONY: help setup dev lab test test-colab lint notebooks figures site lock address bench bench-full bench-gpu
 
 help:
 	@echo "Learn"
@@ -17,12 +17,14 @@ help:
 	@echo "  make site       build the website from the stored notebooks into site/"
 	@echo "Check"
 	@echo "  make test       set up, prepare the data, run everything CI runs"
+	@echo "  make test-colab run lessons 00 to 06 with the packages that Colab has"
 	@echo "  make lint       ruff only"
 	@echo "Measure"
 	@echo "  make bench      measure speed and memory in a few minutes (bench-full: all of it; bench-gpu)"
 	@echo "Maintain"
 	@echo "  make setup      set up .venv and the data, nothing else (make dev: with the tools of tests and website)"
 	@echo "  make lock       bring requirements.lock up to date with pyproject.toml (LOCK_FLAGS=--upgrade for new versions)"
+	@echo "  make address    write the course's address and version, of pyproject.toml, wherever else they stand"
 
 setup:
 	@$(PYTHON) bootstrap.py
@@ -36,6 +38,9 @@ lab: setup
 
 test: dev
 	@$(BIN)/python tests/run_all.py
+
+test-colab: dev
+	@$(BIN)/python tests/colab.py
 
 lint: | $(BIN)
 	@$(BIN)/python tests/run_all.py ruff
@@ -53,6 +58,9 @@ bench bench-full bench-gpu: dev
 
 lock:
 	@$(PYTHON) lock.py $(LOCK_FLAGS)
+
+address: | $(BIN)
+	@$(BIN)/python address.py
 
 notebooks: $(addprefix run-,$(ONLY))
 
@@ -74,7 +82,7 @@ run-%: notebooks/source/%.py | $(BIN)
 # Of an exercise two notebooks are made: the student's by nbgrader, without the solution, and the solution, executed.
 run-exercises/%: notebooks/source/exercises/%.py | $(BIN)
 	@echo "executing $<"
-	@$(BIN)/python -m densenet_course.cli.release $*
+	@$(BIN)/python -m densenet_course.cli.masters $*
 	@$(EXECUTE) notebooks/solutions/.draft-$*.ipynb
 	@$(COALESCE) notebooks/solutions/.draft-$*.ipynb
 	@mv notebooks/solutions/.draft-$*.ipynb notebooks/solutions/$*.ipynb

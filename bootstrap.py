@@ -115,7 +115,7 @@ def check_repository():
     if missing:
         raise SetupError(
             f"{ROOT} has no {' and no '.join(missing)}: bootstrap.py works only inside the course's repository.\n"
-            "  git clone https://github.com/densenet-course/densenet-course\n  cd densenet-course\n  make lab"
+            "  Clone the repository that it came from, and call make lab there (without make: python bootstrap.py)."
         )
 
 

@@ -3,18 +3,20 @@
 import re
 import shutil
 import sys
-import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))  # the API pages describe this checkout
-REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Homepage"]
+
+import address  # noqa: E402
+
+REPOSITORY = address.home()
 MATHJAX = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static/mathjax/tex-svg.js"
 
 project = html_title = "DenseNet, step by step"
-html_baseurl = "https://{}.github.io/{}/".format(*REPOSITORY.split("/")[-2:])
+html_baseurl = f"https://{address.site(address.repository())}/"
 language = "en"
 extensions = [
     "myst_nb", "sphinx_copybutton", "sphinx_design",
@@ -48,7 +50,7 @@ html_sourcelink_suffix = ""  # a lesson is downloaded as NN_name.ipynb
 html_use_index = html_domain_indices = False  # the search does it better
 html_theme_options = {
     "repository_url": REPOSITORY,
-    "repository_branch": "main",
+    "repository_branch": address.tag(),  # Colab and Binder open the lessons whose package they install
     "use_repository_button": True,
     "use_issues_button": True,
     "launch_buttons": {

@@ -21,7 +21,8 @@ WORKERS = 2  # test modules, and notebooks, side by side
 SIDE_BY_SIDE = ["-n", str(WORKERS), "--dist", "loadscope"]
 NBVAL = ["--nbval-lax", "--nbval-current-env", "-p", "tests.nbval_strict", *SIDE_BY_SIDE]
 PARTS = {
-    "ruff": ["ruff", "check", "densenet_course", "tests", "benchmarks", "notebooks", "bootstrap.py", "lock.py"],
+    "ruff": ["ruff", "check", "densenet_course", "tests", "benchmarks", "notebooks", "docs",
+             "address.py", "bootstrap.py", "lock.py"],
     "pytest": ["pytest", "tests", "--ignore=tests/browser", *SIDE_BY_SIDE, "--durations=10"],
     "notebooks": ["pytest", *NBVAL, f"--nbval-cell-timeout={CELL_TIMEOUT}"],
     "browser": ["pytest", "tests/browser", *SIDE_BY_SIDE, "--durations=5"],

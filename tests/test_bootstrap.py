@@ -464,5 +464,5 @@ def test_outside_the_repository_it_says_how_to_clone(tmp_path):
     shutil.copy(SOURCE, tmp_path)
     done = subprocess.run([sys.executable, tmp_path / SOURCE.name], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "git clone" in done.stderr
+    assert "Clone the repository" in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import address
 import bootstrap
 import lock
 
@@ -23,8 +25,6 @@ GROUPS = {name: [text for text in group if isinstance(text, str) and not text.st
           for name, group in PROJECT["dependency-groups"].items()}
 FOR_LEARNERS = [*PROJECT["project"]["dependencies"], *EXTRAS["lab"], *EXTRAS["keras"], *GROUPS["d2l"]]
 DIRECT = [Requirement(text) for text in [*FOR_LEARNERS, *EXTRAS["dev"], *GROUPS["site"]]]
-# Our own addresses; Colab and Binder name a repository in theirs.
-ADDRESS = re.compile(r"(?:github\.com/|colab\.research\.google\.com/github/|mybinder\.org/v2/gh/)([\w.-]+/[\w.-]+)")
 
 
 def locked():
@@ -145,18 +145,43 @@ def test_the_development_container_sets_the_course_up():
     assert PYTHONS.contains(container["image"].rpartition(":")[2].partition("-")[0])
 
 
-def test_the_project_has_one_address():
-    home = PROJECT["project"]["urls"]["Homepage"].removeprefix("https://github.com/")
-    texts = [ROOT / name for name in ("README.md", "bootstrap.py", ".github/workflows/ci.yml")]
-    texts += [*ROOT.glob("notebooks/**/*.py"), *ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("densenet_course/**/*.py")]
-    wrong = {}
-    for path in texts:
-        for match in ADDRESS.finditer(path.read_text(encoding="utf-8")):
-            name = match.group(1).removesuffix(".git")
-            ours = "github.com/" not in match.group() or name.endswith("/densenet-course")
-            if ours and name != home:
-                wrong[path.name] = match.group()
-    assert wrong == {}
+def tracked():
+    """Yield (path, text) of all text files of the repository."""
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for path in (ROOT / name for name in filter(None, names.split("\0"))):
+        if path.is_file() and path.suffix not in (".gz", ".pt", ".png"):
+            yield path, path.read_text(encoding="utf-8")
+
+
+def test_the_address_stands_in_one_line_and_in_what_is_made_from_it():
+    ours = re.compile(rf"{re.escape(address.repository())}|{re.escape(address.site(address.repository()))}")
+    holding = {path for path, text in tracked() if ours.search(text)}
+    assert holding - set(address.holders()) == {ROOT / "pyproject.toml"}
+    assert len(holding) > 75
+    assert len(ours.findall((ROOT / "pyproject.toml").read_text(encoding="utf-8"))) == 1
+
+
+def test_what_is_made_from_the_address_agrees_with_it():
+    old, new, tag = address.known(), address.repository(), address.tag()
+    texts = {path: path.read_text(encoding="utf-8") for path in address.holders()}
+    stale = [path.name for path, text in texts.items() if address.rewrite(text, old, new, tag) != text]
+    assert stale == [], "make address"
+    assert old == new
+    installs = [path for path, text in texts.items() if f"git+{address.home()}@{tag}" in text]
+    assert len(installs) == 3 * 15 + 2 * 15  # exercises and lessons, each as text and as notebooks
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("git clone https://github.com/a/course && cd course", "git clone https://github.com/b-c/fork && cd course"),
+    ("https://a.github.io/course/x.html", "https://b-c.github.io/fork/x.html"),
+    ('"git+https://github.com/a/course"', '"git+https://github.com/b-c/fork@v2.0"'),
+    ('"git+https://github.com/a/course@v1.0.0rc1"', '"git+https://github.com/b-c/fork@v2.0"'),
+    ("com/github/a/course/blob/main/notebooks/x.ipynb", "com/github/b-c/fork/blob/v2.0/notebooks/x.ipynb"),
+    ("https://mybinder.org/v2/gh/a/course/HEAD?x", "https://mybinder.org/v2/gh/b-c/fork/HEAD?x"),
+    ("github.com/aa/course github.com/a/courses github.com/a/course-2", None),
+])
+def test_a_fork_changes_one_line(text, expected):
+    assert address.rewrite(text, "a/course", "b-c/fork", "v2.0") == (expected or text)
 
 
 def test_colab_installs_the_locked_d2l():

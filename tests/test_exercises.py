@@ -4,14 +4,17 @@ import contextlib
 import io
 import json
 import re
+import sys
+import tomllib
 
 import nbformat
 import pytest
 
 from densenet_course import checks, cli
 from densenet_course.checks.engine.report import number
-from densenet_course.cli import release as exercises
-from densenet_course.cli.release import MASTERS, SOLUTIONS, STUB, STUDENT, stem
+from densenet_course.cli import masters as exercises
+from densenet_course.cli import release
+from densenet_course.cli.masters import MASTERS, SOLUTIONS, STUB, STUDENT, stem
 from tests import notebook_rules as rules
 
 each_exercise = pytest.mark.parametrize("exercise", checks.EXERCISES)
@@ -181,7 +184,74 @@ def test_the_release_holds_what_students_need_and_no_solution(tmp_path, capsys):
     page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "| [The composite function](02_conv_block.ipynb) | easy, 10 minutes | 10 |" in page
     assert rules.broken_links(page, tmp_path / "out") == []
-    assert (tmp_path / "out" / "requirements.txt").read_text().startswith("densenet-course @ git+https://")
+    assert (tmp_path / "out" / "requirements.txt").read_text() == f"{release.REQUIREMENT}\njupyterlab\n"
+
+
+def test_what_is_handed_out_stays_what_it_was():
+    project = tomllib.loads((exercises.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    home, tag = project["urls"]["Homepage"], f"v{project['version']}"
+    assert f"densenet-course @ git+{home}@{tag}" == release.REQUIREMENT
+    there = release.elsewhere("[03](../03_dense_block.ipynb) [x](#here)")
+    assert there == f"[03]({home}/blob/{tag}/notebooks/03_dense_block.ipynb) [x](#here)"
+
+
+def test_an_assignment_of_nbgraders_is_written_sheet_by_sheet(tmp_path, capsys):
+    course = tmp_path / "course"
+    sheet = ["release", "--nbgrader", str(course), "--exercise"]
+    assert cli.main([*sheet, "transition", "--exercise", "conv_block"]) == 0
+    assert "2 exercises" in capsys.readouterr().out
+    folder = course / "source" / "densenet"
+    assert {path.name for path in folder.iterdir()} == {"02_conv_block.ipynb", "04_transition.ipynb", "README.md",
+                                                        "requirements.txt"}
+    book = nbformat.read(folder / "02_conv_block.ipynb", as_version=4)
+    assert [c.metadata for c in book.cells] == [c.metadata for c in master_of("conv_block").cells]
+    assert "BEGIN SOLUTION" in nbformat.writes(book)
+    assert rules.links(book, folder) == [] and "](../" not in nbformat.writes(book)
+    config = course / "nbgrader_config.py"
+    compile(config.read_text(encoding="utf-8"), "nbgrader_config.py", "exec")
+    config.write_text("mine")
+    assert cli.main([*sheet, "densenet", "--assignment", "week 2"]) == 0
+    assert "nbgrader generate_assignment week 2 --create" in capsys.readouterr().out
+    assert (course / "source" / "week 2" / "07_densenet.ipynb").exists() and config.read_text() == "mine"
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--nbgrader", "course"], "expected a new or empty folder"),
+    (["--nbgrader", "course", "--assignment", "../x"], "expected letters, digits"),
+    (["--nbgrader", "course", "--assignment", "b", "--exercise", "conv_blok"], "expected some of connections"),
+    (["out", "--assignment", "b"], "expected --nbgrader COURSE with it"),
+])
+def test_an_assignment_that_cannot_be_is_refused(tmp_path, capsys, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "course" / "source" / "densenet").mkdir(parents=True)
+    (tmp_path / "course" / "source" / "densenet" / "mine.txt").touch()
+    assert cli.main(["release", *options]) == 1
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["mine.txt"]
+
+
+def test_the_masters_need_jupytext_and_say_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jupytext", None)
+    assert cli.main(["release", "--nbgrader", str(tmp_path)]) == 1
+    assert "python -m pip install jupytext nbgrader" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("path", "student", "file"), [
+    ("/c/extracted/class/ada/03_dense_block.ipynb", "ada", "03_dense_block"),
+    (r"C:\c\extracted\class\bob-2\14_bug_hunt.ipynb", "bob-2", "14_bug_hunt"),
+    ("/c/extracted/class/Ada Lovelace_4711_assignsubmission_file_/08_densenet121.ipynb", "Ada Lovelace",
+     "08_densenet121"),
+    ("/c/extracted/class/lovelaceada_12_3456_03_dense_block.ipynb", "lovelaceada", "03_dense_block"),
+    ("/c/extracted/class/lovelaceada_LATE_12_3456_03_dense_block-1.ipynb", "lovelaceada", "03_dense_block"),
+    ("/c/extracted/class/ada/notes.ipynb", None, None),
+])
+def test_the_student_is_found_in_what_learning_platforms_write(path, student, file):
+    from traitlets.config import Config
+
+    config = Config()
+    exec(release.CONFIG, {"get_config": lambda: config})
+    found = re.match(config.FileNameCollectorPlugin.named_regexp, path)
+    assert (found and found["student_id"]) == student and (found and found["file_id"]) == file
 
 
 def test_the_release_refuses_what_it_cannot_do(tmp_path, capsys, monkeypatch):
@@ -192,9 +262,9 @@ def test_the_release_refuses_what_it_cannot_do(tmp_path, capsys, monkeypatch):
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
     assert cli.main(["release", str(tmp_path / "new"), "--exercise", "conv_blok"]) == 1
     assert "expected some of connections" in capsys.readouterr().err
-    monkeypatch.setattr(exercises, "STUDENT", tmp_path / "nowhere")
+    monkeypatch.setattr(release, "STUDENT", tmp_path / "nowhere")
     assert cli.main(["release", str(tmp_path / "new")]) == 1
-    assert "run this command in a clone" in capsys.readouterr().err
+    assert "no 01_connections.ipynb in" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 

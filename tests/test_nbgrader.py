@@ -1,25 +1,31 @@
-"""nbgrader itself takes the exercises: it makes the assignment, and grades a solved, a half-solved and an empty one."""
+"""nbgrader itself takes the exercises: a class of three, from release to exported grades, as docs/instructors.md says.
 
+One has solved all, one half, one nothing; their files come from three kinds of learning platform.
+"""
+
+import csv
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from densenet_course.cli import release as exercises
-from densenet_course.cli.release import STUB, read_master, stem
+from densenet_course import checks, cli
+from densenet_course.cli.masters import MASTERS, STUB, STUDENT, read_master, stem
+from densenet_course.cli.release import elsewhere
 
 CHOSEN = ("connections", "conv_block")  # what is graded here; the others carry the same metadata
 WRONG = """\
     convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1)  # with a bias
     return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), convolution)"""
-CONFIG = f"""
-c = get_config()
-c.ClearSolutions.code_stub = {{"python": {STUB!r}}}
-c.CourseDirectory.course_id = "dense"
-"""
+NAMES = {  # student: how the platform names a file of theirs inside its archive
+    "solved": "solved_4711_assignsubmission_file_/{}",  # Moodle
+    "half": "half_LATE_12_3456_{}",  # Canvas
+    "empty": "empty/{}",  # by hand
+}
 
 
 def nbgrader(course, *arguments):
@@ -33,25 +39,31 @@ def nbgrader(course, *arguments):
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """An nbgrader course with three submissions, graded."""
+    """An nbgrader course with three submissions: released, collected, graded, fed back, exported."""
     course = tmp_path_factory.mktemp("course")
-    exercises.write_masters(course / "source" / "densenet", CHOSEN)
-    (course / "nbgrader_config.py").write_text(CONFIG)
+    options = [word for exercise in CHOSEN for word in ("--exercise", exercise)]
+    assert cli.main(["release", "--nbgrader", str(course), *options]) == 0
     nbgrader(course, "generate_assignment", "densenet", "--create")
-    for student in ("solved", "half", "empty"):
-        folder = course / "submitted" / student / "densenet"
-        folder.mkdir(parents=True)
-        for exercise in CHOSEN:
-            book = nbformat.read(course / "release" / "densenet" / f"{stem(exercise)}.ipynb", as_version=4)
-            nbformat.write(answered(book, exercise, student), folder / f"{stem(exercise)}.ipynb")
+    archive = course / "downloaded" / "densenet" / "archive"
+    archive.mkdir(parents=True)
+    for student, name in NAMES.items():
+        with zipfile.ZipFile(archive / f"from {student}.zip", "w") as file:
+            for exercise in CHOSEN:
+                notebook = f"{stem(exercise)}.ipynb"
+                book = nbformat.read(course / "release" / "densenet" / notebook, as_version=4)
+                file.writestr(name.format(notebook), nbformat.writes(answered(book, exercise, student)))
+            file.writestr(f"{student}/progress.json", "{}")
+    nbgrader(course, "zip_collect", "densenet")
     nbgrader(course, "autograde", "densenet", "--create")
+    nbgrader(course, "generate_feedback", "densenet")
+    nbgrader(course, "export")
     return course
 
 
 def answered(book, exercise, student):
     """Write a student's answers into a released notebook."""
     solved = {cell.metadata.nbgrader.grade_id: cell.source for cell in read_master(
-        exercises.MASTERS / f"{stem(exercise)}.py").cells if "nbgrader" in cell.metadata}
+        MASTERS / f"{stem(exercise)}.py").cells if "nbgrader" in cell.metadata}
     seen = 0
     for cell in book.cells:
         if not cell.metadata.get("nbgrader", {}).get("solution") or student == "empty":
@@ -80,9 +92,10 @@ def scores(course):
 def test_the_release_is_what_the_course_ships(course):
     for exercise in CHOSEN:
         name = f"{stem(exercise)}.ipynb"
-        ours = nbformat.read(exercises.STUDENT / name, as_version=4)
+        ours = nbformat.read(STUDENT / name, as_version=4)
         theirs = nbformat.read(course / "release" / "densenet" / name, as_version=4)
-        assert [(c.source, c.metadata) for c in ours.cells] == [(c.source, c.metadata) for c in theirs.cells]
+        assert [(elsewhere(c.source), c.metadata) for c in ours.cells] == [(c.source, c.metadata) for c in theirs.cells]
+    assert (course / "release" / "densenet" / "requirements.txt").exists()
 
 
 def test_a_solved_submission_gets_all_points(scores):
@@ -90,7 +103,7 @@ def test_a_solved_submission_gets_all_points(scores):
 
 
 def test_a_half_solved_submission_gets_the_points_of_its_half(scores):
-    points = exercises.load("connections")
+    points = checks.load("connections")
     first = sum(worth for _, worth, needs, _ in points.parts if needs == (points.names[0],))
     assert 0 < first < 10
     assert scores["half", "connections"] == (first, 10.0)
@@ -106,3 +119,22 @@ def test_validate_accepts_the_solved_and_refuses_the_empty(course):
     name = f"{stem('conv_block')}.ipynb"
     assert "Success" in nbgrader(course, "validate", str(folder / "solved" / "densenet" / name))
     assert "failed" in nbgrader(course, "validate", str(folder / "half" / "densenet" / name))
+
+
+def test_the_exported_grades_are_those_of_the_gradebook(course, scores):
+    with (course / "grades.csv").open(encoding="utf-8") as file:
+        grades = {row["student_id"]: (float(row["score"]), float(row["max_score"])) for row in csv.DictReader(file)}
+    assert grades == {student: (sum(scores[student, one][0] for one in CHOSEN), 20.0) for student in NAMES}
+
+
+def test_the_feedback_names_the_mistake_and_shows_no_learners_files(course):
+    page = course / "feedback" / "half" / "densenet" / f"{stem('conv_block')}.html"
+    assert "bias" in page.read_text(encoding="utf-8")
+    assert not list((course / "feedback").rglob("progress.json"))
+
+
+def test_grading_again_gives_the_same(course, scores):
+    nbgrader(course, "autograde", "densenet", "--student", "half", "--force")
+    nbgrader(course, "export")
+    assert f",{scores['half', 'connections'][0] + scores['half', 'conv_block'][0]}," in next(
+        line for line in (course / "grades.csv").read_text(encoding="utf-8").splitlines() if ",half," in line)

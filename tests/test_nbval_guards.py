@@ -25,6 +25,14 @@ def broken(source):
     return code(f"from densenet_course.lesson import expected\nwith expected(ZeroDivisionError):\n    {source}")
 
 
+def drawn(alt):
+    """Return a cell that puts out an image now, and stored one with alt text."""
+    html = [f'<img alt="{words}" src="data:,">' for words in (alt, "Two bars, the left one twice as high.")]
+    stored = v4.new_output("display_data", data={"text/html": html[1], "text/plain": ""})
+    return v4.new_code_cell(f"from IPython.display import HTML, display\ndisplay(HTML({html[0]!r}))", outputs=[stored],
+                            execution_count=1)
+
+
 COMPARED = ["nbval-check-output"]
 # name: (cells, what the report says of the first cell that fails)
 NOTEBOOKS = {
@@ -36,6 +44,8 @@ NOTEBOOKS = {
     "unknown_magic": ([code("%no_such_magic 1")], "`%no_such_magic` not found"),
     "silent": ([broken("4")], "expected ZeroDivisionError, but nothing was raised"),
     "other_error": ([broken("{}['k']")], "KeyError"),
+    "picture": ([drawn("Two bars of the same height.")], None),
+    "mute_picture": ([drawn("")], "expected 1 pictures with alt text, as are stored; got 0"),
 }
 
 

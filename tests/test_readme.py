@@ -2,7 +2,6 @@
 
 import ast
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -74,15 +73,6 @@ def test_commands_of_the_guides_exist(page):
     for path in re.findall(r"(?<![\w/.])((?:benchmarks|tests|notebooks|densenet_course|figures)/[\w/.-]+\w)", text):
         if not re.search(r"ID|NN|NAME", path):
             assert (ROOT / path).exists() or list(ROOT.glob(f"{path}*")), f"{page} names {path}"
-
-
-@pytest.mark.parametrize("page", GUIDES)
-def test_pages_name_the_one_address(page):
-    home = tomllib.loads(read("pyproject.toml"))["project"]["urls"]["Homepage"].removeprefix("https://github.com/")
-    name = home.split("/")[1]
-    address = re.compile(rf"(?:github\.com|/gh|/github)/([\w.-]+/{name})\b|//([\w-]+)\.github\.io/")
-    for repository, host in address.findall(read(page)):
-        assert (repository or f"{host}/{name}") == home, page
 
 
 def test_the_website_is_published_from_main_only():

@@ -15,7 +15,7 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (OSError, ValueError, FloatingPointError) as error:
+    except (OSError, ValueError, FloatingPointError, ModuleNotFoundError) as error:
         rank = f", rank {os.environ['RANK']}" if "TORCHELASTIC_RUN_ID" in os.environ else ""  # torchrun sets both
         print(f"densenet-course {options.command}{rank}: {error}", file=sys.stderr)
         return 1
@@ -36,8 +36,11 @@ def _parser():
     figures.set_defaults(run=_figures)
 
     release = commands.add_parser("release", help="write a folder of exercises to hand out to a class")
-    release.add_argument("out", type=Path, help="a new or empty folder")
+    place = release.add_mutually_exclusive_group(required=True)
+    place.add_argument("out", type=Path, nargs="?", help="a new or empty folder")
+    place.add_argument("--nbgrader", type=Path, metavar="COURSE", help="write an assignment of this nbgrader course")
     release.add_argument("--exercise", action="append", metavar="ID", help="may be repeated (default: all)")
+    release.add_argument("--assignment", metavar="NAME", help="nbgrader's (default: densenet)")
     release.set_defaults(run=_release)
 
     board = commands.add_parser("leaderboard", help="merge a class's leaderboards of the capstone, and draw them")
@@ -74,11 +77,18 @@ def _figures(options):
 
 
 def _release(options):
-    from densenet_course.cli.release import EXERCISES, release
+    from densenet_course.cli.release import EXERCISES, release, release_nbgrader
 
-    chosen = options.exercise or EXERCISES
-    release(options.out, chosen)
-    print(f"{len(set(chosen))} exercises, README.md and requirements.txt: {options.out}")
+    chosen, out, name = options.exercise or EXERCISES, options.out, options.assignment or "densenet"
+    if options.nbgrader:
+        out = release_nbgrader(options.nbgrader, chosen, assignment=name)
+    elif options.assignment:
+        raise ValueError("--assignment is the name of nbgrader's; expected --nbgrader COURSE with it")
+    else:
+        release(out, chosen)
+    print(f"{len(set(chosen))} exercises, README.md and requirements.txt: {out}")
+    if options.nbgrader:
+        print(f"Next, in {options.nbgrader}: nbgrader generate_assignment {name} --create")
     return 0
 
 

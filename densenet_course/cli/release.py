@@ -1,106 +1,34 @@
-"""The notebooks of the exercises: made from their masters, and handed out to a class."""
+"""Exercises for a class: a folder to hand out, or an assignment of an nbgrader course."""
 
+import contextlib
+import importlib.metadata
 import re
-import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 from densenet_course.checks import EXERCISES, load
 from densenet_course.checks.engine.report import number
+from densenet_course.cli.masters import STUB, STUDENT, stem, write_masters
 from densenet_course.files import replacing
 
-ROOT = Path(__file__).resolve().parents[2]
-MASTERS = ROOT / "notebooks" / "source" / "exercises"
-STUDENT = ROOT / "notebooks" / "exercises"
-SOLUTIONS = ROOT / "notebooks" / "solutions"
-STUB = "...  # your code here"
-ADDRESS = "https://github.com/densenet-course/densenet-course"
-REQUIREMENT = f"densenet-course @ git+{ADDRESS}"
-
-
-def stem(exercise):
-    """Return the name of an exercise's notebook without its ending: 03_dense_block."""
-    return f"{EXERCISES.index(exercise) + 1:02}_{exercise}"
-
-
-def read_master(path):
-    """Read a master, a py:percent text, as a notebook with steady cell ids.
-
-    Args:
-        path: the text.
-
-    Returns:
-        An ``nbformat`` notebook without outputs.
-    """
-    import jupytext
-
-    book = jupytext.read(path, fmt="py:percent")
-    book.metadata.clear()
-    book.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    for count, cell in enumerate(book.cells):
-        cell["id"] = f"{path.stem}-{count}".replace("_", "-")
-        cell.metadata.pop("lines_to_next_cell", None)
-    return book
-
-
-def write_masters(folder, exercises=EXERCISES, *, prefix=""):
-    """Write masters as notebooks: the source folder of an nbgrader assignment.
-
-    Args:
-        folder: where to; made if it is not there.
-        exercises: ids.
-        prefix: of the file names.
-    """
-    import nbformat
-
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for exercise in exercises:
-        book = read_master(MASTERS / f"{stem(exercise)}.py")
-        nbformat.write(book, folder / f"{prefix}{stem(exercise)}.ipynb")
-
-
-def nbgrader_config(course):
-    """Return nbgrader's settings for a course in a folder."""
-    from traitlets.config import Config
-
-    config = Config()
-    config.CourseDirectory.root = str(course)
-    config.CourseDirectory.assignment_id = "densenet"
-    config.ClearSolutions.code_stub = {"python": STUB}
-    return config
-
-
-def generate(folder, exercises=EXERCISES):
-    """Make the student notebooks from the masters with nbgrader's own tools.
-
-    Args:
-        folder: where to; each notebook is replaced when it is complete.
-        exercises: ids.
-
-    Source: nbgrader, ``generate_assignment``.
-    """
-    from nbgrader.converters import GenerateAssignment
-    from nbgrader.coursedir import CourseDirectory
-    from nbgrader.preprocessors import SaveCells
-
-    steps = GenerateAssignment.preprocessors.default()
-    with tempfile.TemporaryDirectory() as course:
-        write_masters(Path(course) / "source" / "densenet", exercises)
-        config = nbgrader_config(course)
-        config.GenerateAssignment.no_database = True
-        config.GenerateAssignment.preprocessors = [step for step in steps if step is not SaveCells]  # no gradebook here
-        GenerateAssignment(coursedir=CourseDirectory(config=config), config=config).start()
-        put(sorted((Path(course) / "release" / "densenet").glob("*.ipynb")), folder)
-
-
-def put(files, folder):
-    """Copy files into a folder, each by way of a temporary file beside its place."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for file in files:
-        with replacing(Path(folder) / file.name) as draft:
-            shutil.copyfile(file, draft)
+ABOUT = importlib.metadata.metadata("densenet-course")
+ADDRESS = dict(line.split(", ") for line in ABOUT.get_all("Project-URL"))["Homepage"]  # of pyproject.toml
+TAG = f"v{ABOUT['Version']}"
+REQUIREMENT = f"densenet-course @ git+{ADDRESS}@{TAG}"
+CONFIG = f"""\
+# nbgrader's settings for these exercises; `densenet-course release --nbgrader` wrote the file and leaves it alone.
+c = get_config()  # noqa: F821
+c.CourseDirectory.course_id = "densenet"
+c.ClearSolutions.code_stub = {{"python": {STUB!r}}}
+c.Execute.timeout = 900  # seconds a cell; the capstone's check trains a network
+c.CourseDirectory.ignore.append("progress.json")  # a learner's own, no part of the submission
+# zip_collect finds the student in .../NAME/03_dense_block.ipynb, in Moodle's NAME_12_assignsubmission_file_/ and in
+# Canvas's NAME_12_34_03_dense_block.ipynb.
+c.FileNameCollectorPlugin.named_regexp = (
+    r".*[/\\\\](?P<student_id>[^/\\\\]+?)(?:(?:_\\d+_assignsubmission_file_?)?[/\\\\]|(?:_LATE)?_\\d+_\\d+_)"
+    r"(?P<file_id>\\d\\d_[a-z0-9_]+)[^/\\\\]*\\.ipynb$"
+)
+"""
 
 
 def release(folder, exercises=EXERCISES):
@@ -113,32 +41,76 @@ def release(folder, exercises=EXERCISES):
     Raises:
         ValueError: an id is unknown.
         FileExistsError: the folder holds something already.
-        FileNotFoundError: this is no clone of the course, so there are no notebooks.
+        FileNotFoundError: the notebooks of the exercises are not there.
     """
-    folder = Path(folder)
+    folder, exercises = Path(folder), _ordered(exercises)
+    missing = [exercise for exercise in exercises if not (STUDENT / f"{stem(exercise)}.ipynb").exists()]
+    if missing:
+        raise FileNotFoundError(f"no {stem(missing[0])}.ipynb in {STUDENT}; make notebooks "
+                                f"ONLY=exercises/{stem(missing[0])} makes it in a clone")
+    with _new(folder) as draft:
+        draft.mkdir()
+        for exercise in exercises:
+            text = (STUDENT / f"{stem(exercise)}.ipynb").read_text(encoding="utf-8")
+            (draft / f"{stem(exercise)}.ipynb").write_text(elsewhere(text), encoding="utf-8")
+        _write_pages(draft, exercises)
+
+
+def release_nbgrader(course, exercises=EXERCISES, *, assignment="densenet"):
+    """Write an assignment of an nbgrader course: masters and pages, and settings where there are none.
+
+    Args:
+        course: the course's folder; made if it is not there.
+        exercises: ids.
+        assignment: its name, a new one for each sheet.
+
+    Returns:
+        The folder of the assignment's masters.
+
+    Raises:
+        ValueError: an id is unknown, or a name that nbgrader refuses.
+        FileExistsError: there is an assignment of that name.
+        ModuleNotFoundError: jupytext is not installed.
+    """
+    course, exercises = Path(course), _ordered(exercises)
+    if not re.fullmatch(r"[A-Za-z0-9][\w .-]*", assignment):
+        raise ValueError(f"assignment: expected letters, digits, _, . and - for a folder's name; got {assignment!r}")
+    source = course / "source" / assignment
+    with _new(source) as draft:
+        write_masters(draft, exercises, links=elsewhere)
+        _write_pages(draft, exercises)
+    if not (course / "nbgrader_config.py").exists():
+        with replacing(course / "nbgrader_config.py") as draft:
+            draft.write_text(CONFIG, encoding="utf-8")
+    return source
+
+
+def elsewhere(text):
+    """Return a notebook's text with its links to lessons turned into addresses: the lessons are not beside it."""
+    return text.replace("](../", f"]({ADDRESS}/blob/{TAG}/notebooks/")
+
+
+def _ordered(exercises):
     for exercise in exercises:
         if exercise not in EXERCISES:
             raise ValueError(f"exercise: expected some of {', '.join(EXERCISES)}; got {exercise!r}")
+    return sorted(set(exercises), key=EXERCISES.index)
+
+
+@contextlib.contextmanager
+def _new(folder):
+    """Give a draft of a folder that must be new or empty, and put it in its place when all is written."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder}: expected a new or empty folder; choose another one, or empty it first")
-    missing = [exercise for exercise in exercises if not (STUDENT / f"{stem(exercise)}.ipynb").exists()]
-    if missing:
-        raise FileNotFoundError(f"no notebooks in {STUDENT}; run this command in a clone of {ADDRESS}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as private:  # of this user only, unlike the folder inside
-        draft = Path(private) / "release"
-        _write_release(draft, sorted(set(exercises), key=EXERCISES.index))
+        yield Path(private) / "release"
         if folder.exists():
             folder.rmdir()
-        draft.rename(folder)
+        (Path(private) / "release").rename(folder)
 
 
-def _write_release(folder, exercises):
-    folder.mkdir()
-    for exercise in exercises:
-        text = (STUDENT / f"{stem(exercise)}.ipynb").read_text(encoding="utf-8")
-        text = text.replace("](../", f"]({ADDRESS}/blob/main/notebooks/")  # the lessons are not in this folder
-        (folder / f"{stem(exercise)}.ipynb").write_text(text, encoding="utf-8")
+def _write_pages(folder, exercises):
     (folder / "requirements.txt").write_text(f"{REQUIREMENT}\njupyterlab\n", encoding="utf-8")
     (folder / "README.md").write_text(_page(exercises), encoding="utf-8")
 
@@ -176,14 +148,3 @@ def _minutes(exercise):
     text = (STUDENT / f"{stem(exercise)}.ipynb").read_text(encoding="utf-8")
     found = re.search(r"\*(\w+) · (\d+) minutes", text)
     return f"{found[1].lower()}, {found[2]} minutes"
-
-
-def main(stems):
-    """Make student notebooks, and drafts of the solutions for ``make notebooks`` to execute."""
-    chosen = [name.partition("_")[2] for name in stems] or EXERCISES
-    generate(STUDENT, chosen)
-    write_masters(SOLUTIONS, chosen, prefix=".draft-")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
