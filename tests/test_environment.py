@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 import address
 import bootstrap
+import densenet_course
 import lock
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,7 +135,7 @@ def test_dependabot_keeps_the_actions_new():
 
 def test_the_citation_names_the_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert citation["version"] == PROJECT["project"]["version"]
+    assert citation["version"] == PROJECT["project"]["version"] == densenet_course.__version__
     assert citation["repository-code"] == PROJECT["project"]["urls"]["Homepage"]
     assert f"## {citation['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
