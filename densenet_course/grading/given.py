@@ -90,8 +90,8 @@ def probes(exercise):
 def _modules_with_probes(exercise):
     checks = Path(find_spec(f"{COURSE}.checks").origin).parent
     own = checks / "exercises" / exercise
-    paths = [checks / "engine" / "probes.py", *sorted((checks / "kinds").glob("*.py")),
-             *(sorted(own.glob("*.py")) if own.is_dir() else [own.with_suffix(".py")])]
+    answers = sorted(own.glob("*.py")) if own.is_dir() else [own.with_suffix(".py")]
+    paths = [*sorted((checks / "engine").glob("*.py")), *sorted((checks / "kinds").glob("*.py")), *answers]
     names = (path.relative_to(checks.parent.parent).with_suffix("").as_posix() for path in paths)
     return [name.replace("/", ".").removesuffix(".__init__") for name in names]
 

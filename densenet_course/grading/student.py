@@ -2,7 +2,6 @@
 
 import time
 
-from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import AnswerError, Unjudged
 from densenet_course.grading import given
 from densenet_course.grading.lessons import copied
@@ -98,7 +97,7 @@ class Student:
 
     def ask(self, probe, *, cpu_seconds=None, **request):
         """See ``checks.engine.answer.Answer``."""
-        if probe is probes.own_work:
+        if probe.__name__ in given.JUDGES:
             found = copied(request["name"], self.order.cells)
             self.copied = self.copied or bool(found)
             return found
