@@ -1,6 +1,7 @@
 """Run everything CI runs, one part after the other, and print where the time went: ``make test``.
 
 A part that fails does not keep the next from running. ``python tests/run_all.py ruff notebooks`` runs some parts only.
+What takes gigabytes beside this environment, or a browser that is not here, is left to CI, and the last lines say so.
 A Python file and no make rules, because the Windows runner has no make and the tests read the options from here.
 """
 
@@ -23,10 +24,13 @@ NBVAL = ["--nbval-lax", "--nbval-current-env", "-p", "tests.nbval_strict", *SIDE
 PARTS = {
     "ruff": ["ruff", "check", "densenet_course", "tests", "benchmarks", "notebooks", "docs",
              "address.py", "bootstrap.py", "lock.py"],
-    "pytest": ["pytest", "tests", "--ignore=tests/browser", *SIDE_BY_SIDE, "--durations=10"],
+    "pytest": ["pytest", "tests", "--ignore=tests/browser", "--ignore=tests/installs", *SIDE_BY_SIDE, "--durations=10"],
     "notebooks": ["pytest", *NBVAL, f"--nbval-cell-timeout={CELL_TIMEOUT}"],
     "browser": ["pytest", "tests/browser", *SIDE_BY_SIDE, "--durations=5"],
+    "installs": ["pytest", "tests/installs", "--durations=5"],
+    "colab": ["tests.colab"],
 }
+BIG = "takes gigabytes in an environment of its own; CI runs it, and so does: python tests/run_all.py "
 
 
 def main(names):
@@ -34,7 +38,7 @@ def main(names):
     unknown = set(names) - set(PARTS)
     if unknown:
         sys.exit(f"parts: expected some of {', '.join(PARTS)}; got {', '.join(sorted(unknown))}")
-    left_out = {"browser": chromium.MISSING} if chromium.find() is None and os.environ.get("CI") != "true" else {}
+    left_out = reasons(names)
     results = [(name, *run(name)) for name in names or PARTS if name not in left_out]
     print("\npart        seconds  result")
     for name, seconds, status in results:
@@ -43,6 +47,18 @@ def main(names):
         print(f"{name:10}        –  NOT RUN: {left_out[name]}")
     print(f"{'all':10} {sum(seconds for _, seconds, _ in results):8.1f}", flush=True)
     return int(any(status for _, _, status in results))
+
+
+def reasons(names):
+    """Say why a part is not run, by its name. In CI all are."""
+    found = {}
+    if os.environ.get("CI") != "true":
+        found = {name: BIG + name for name in ("installs", "colab") if name not in names}
+        if chromium.find() is None:
+            found["browser"] = chromium.MISSING
+    if sys.platform != "linux" or sys.version_info >= (3, 14):
+        found["colab"] = "Colab is a Linux with Python 3.13, and what it has is not built for every other system"
+    return {name: reason for name, reason in found.items() if name in (names or PARTS)}
 
 
 def run(name):

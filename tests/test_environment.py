@@ -168,7 +168,7 @@ def test_what_is_made_from_the_address_agrees_with_it():
     stale = [path.name for path, text in texts.items() if address.rewrite(text, old, new, tag) != text]
     assert stale == [], "make address"
     assert old == new
-    installs = [path for path, text in texts.items() if f"git+{address.home()}@{tag}" in text]
+    installs = [path for path, text in texts.items() if f'"git+{address.home()}@{tag}' in text.replace("\\", "")]
     assert len(installs) == 3 * 15 + 2 * 15  # exercises and lessons, each as text and as notebooks
 
 
