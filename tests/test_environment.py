@@ -185,7 +185,11 @@ def test_a_fork_changes_one_line(text, expected):
     assert address.rewrite(text, "a/course", "b-c/fork", "v2.0") == (expected or text)
 
 
-def test_colab_installs_the_locked_d2l():
+def test_one_cell_installs_the_course_on_colab_and_the_locked_d2l():
     ((d2l, _),) = locked()["d2l"]
-    for path in ROOT.glob("notebooks/source/[0-9]*.py"):
-        assert f'"d2l=={version_of(d2l)}"' in path.read_text(encoding="utf-8"), path.name
+    books = [path for path in ROOT.glob("notebooks/**/[0-9]*.ipynb") if ".ipynb_checkpoints" not in path.parts]
+    cells = {"".join(cell["source"]) for path in books for cell in json.loads(path.read_text("utf-8"))["cells"]
+             if "google.colab" in "".join(cell["source"])}
+    assert len(books) == 45 and len(cells) == 1
+    (cell,) = cells
+    assert f'"d2l=={version_of(d2l)}"' in cell and f'"git+{address.home()}@{address.tag()}"' in cell

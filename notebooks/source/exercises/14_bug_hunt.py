@@ -14,7 +14,8 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
     import subprocess
 
     course = "git+https://github.com/densenet-course/densenet-course@v0.1.0"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "d2l==1.0.3", course], check=True)
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+    subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
 # %%
 import math
