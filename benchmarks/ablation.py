@@ -1,9 +1,10 @@
 """Measure what each ingredient of lesson 07's recipe is worth: ``python benchmarks/ablation.py``.
 
 Trains the class network on 55,000 images and judges it on the 5,000 validation images; the test set is never read.
-Each variant changes one thing. Seeds are paired: seed s gives every variant the same first weights, order and flips.
-3 epochs instead of the lesson's 6 keep 27 runs affordable. Each finished run is saved, so a killed script goes on
-where it was. ``--quick`` is for CI: one seed, a few hundred images, written to runs/.
+Each variant changes one thing; ``--set choices`` tries other batch sizes, and Adam at three rates. Seeds are paired:
+seed s gives every variant the same first weights, order and flips. 3 epochs instead of the lesson's 6 keep the runs
+affordable. Each finished run is saved, so a killed script goes on where it was. ``--quick`` is for CI: one seed, a few
+hundred images, written to runs/.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from densenet_course.files import write_json
 from densenet_course.models import class_densenet
 from densenet_course.training import choose_device, choose_precision, evaluate, fit
 
-VARIANTS = {
+INGREDIENTS = {
     "full recipe": {},
     "without momentum": {"momentum": 0.0},
     "without weight decay": {"weight_decay": 0.0},
@@ -29,19 +30,30 @@ VARIANTS = {
     "with dropout 0.2": {"drop_rate": 0.2},
     "with label smoothing 0.1": {"label_smoothing": 0.1},
 }
+CHOICES = {
+    "full recipe": {},
+    "batch size 64": {"batch_size": 64},
+    "batch size 512": {"batch_size": 512},
+    "Adam, peak 0.001": {"optimizer": "adam", "peak_rate": 0.001},
+    "Adam, peak 0.003": {"optimizer": "adam", "peak_rate": 0.003},
+    "Adam, peak 0.01": {"optimizer": "adam", "peak_rate": 0.01},
+}
 
 
-def run(variant, seed, *, train, validation, epochs, device, precision):
-    """Train one variant with one seed.
+SETS = {"ablation": INGREDIENTS, "choices": CHOICES}
+
+
+def run(options, seed, *, train, validation, epochs, device, precision):
+    """Train one variant, named by its options, with one seed.
 
     Returns:
         A dict: accuracy on the validation images after the last epoch, and seconds of training.
     """
-    options = dict(VARIANTS[variant])
+    options = dict(options)
     torch.manual_seed(seed)
     model = class_densenet(drop_rate=options.pop("drop_rate", 0.0))
-    batches = ResidentBatches(*train, batch_size=128, device=device, shuffle=True, drop_last=True, seed=seed,
-                              augment=options.pop("augment", "flip"))
+    batches = ResidentBatches(*train, batch_size=options.pop("batch_size", 128), augment=options.pop("augment", "flip"),
+                              device=device, shuffle=True, drop_last=True, seed=seed)
     started = time.perf_counter()
     fit(model, batches, epochs=epochs, device=device, precision=precision, **options)
     seconds = time.perf_counter() - started
@@ -63,23 +75,24 @@ def read_progress(path, settings):
     return progress["runs"]
 
 
-def summarise(runs, seeds):
+def summarise(variants, runs, seeds):
     """Sort the finished runs by variant: name → {"accuracy": {seed: fraction}}; times are class_training's business."""
-    return {v: {"accuracy": {str(seed): runs[f"{v}/{seed}"]["accuracy"] for seed in seeds}} for v in VARIANTS}
+    return {v: {"accuracy": {str(seed): runs[f"{v}/{seed}"]["accuracy"] for seed in seeds}} for v in variants}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--set", choices=SETS, default="ablation", help="ingredients, or optimizer and batch size")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
     parser.add_argument("--quick", action="store_true", help="one seed, one epoch, a few hundred images, for CI")
     options = parser.parse_args()
-    out, saved = REPOSITORY / "benchmarks/results/ablation.json", REPOSITORY / "runs/ablation_progress.json"
-    seeds, epochs = list(range(options.seeds)), options.epochs
+    kept, going = ("runs/quick", "runs/quick") if options.quick else ("benchmarks/results", "runs")
+    out, saved = REPOSITORY / kept / f"{options.set}.json", REPOSITORY / going / f"{options.set}_progress.json"
+    seeds, epochs, variants = list(range(options.seeds)), options.epochs, SETS[options.set]
     location = prepare()
     train, validation = split_validation(*load("train", location))
     if options.quick:
-        out, saved = REPOSITORY / "runs/quick/ablation.json", REPOSITORY / "runs/quick/ablation_progress.json"
         saved.unlink(missing_ok=True)
         seeds, epochs = [0], 1
         train, validation = ([part[:384] for part in split] for split in (train, validation))
@@ -91,14 +104,14 @@ def main():
     }
     runs = read_progress(saved, settings)
     for seed in seeds:
-        for variant in VARIANTS:
+        for variant, changes in variants.items():
             key = f"{variant}/{seed}"
             if key not in runs:
-                runs[key] = run(variant, seed, train=train, validation=validation, epochs=epochs, device=device,
+                runs[key] = run(changes, seed, train=train, validation=validation, epochs=epochs, device=device,
                                 precision=precision)
                 write_json(saved, {"settings": settings, "runs": runs})
             print(f"{key}: {runs[key]['accuracy']:.4f}, {runs[key]['seconds']} s", flush=True)
-    results = settings | {"seeds": seeds, "variants": summarise(runs, seeds)}
+    results = settings | {"seeds": seeds, "variants": summarise(variants, runs, seeds)}
     write_json(out, {"provenance": provenance(seeds=seeds), **results})
     print(out.relative_to(REPOSITORY))
 

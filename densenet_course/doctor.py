@@ -129,6 +129,12 @@ def _data():
     except ValueError as error:
         return Finding("FashionMNIST", "not looked for", str(error))
     if found := find(root):
-        return Finding("FashionMNIST", f"all four files, verified, in {found}")
+        return Finding("FashionMNIST", f"all four files, verified, in {_nearby(found)}")
     what = "; ".join(f"{name} {reason}" for name, reason in problems(root, FILES).items())
-    return Finding("FashionMNIST", f"{what}, in {root}", "densenet-course data fetches it, or takes a small sample")
+    return Finding("FashionMNIST", f"{what}, in {_nearby(root)}", "densenet-course data fetches it, or takes a small sample")
+
+
+def _nearby(folder):
+    """Write a folder as seen from here, where it is near: a report is stored with its page and read elsewhere."""
+    here = Path.cwd()
+    return os.path.relpath(folder) if any(map(Path(folder).is_relative_to, (here, here.parent))) else folder

@@ -16,7 +16,7 @@ class Recipe:
         weight_decay: on convolutions and linear weights only.
         schedule: a name in ``training.schedules.SCHEDULES``: "one_cycle", "step", "imagenet" or "constant".
         label_smoothing: share of the target spread over all classes.
-        optimizer: a name in ``training.optimizers.OPTIMIZERS``: "sgd" or "muon".
+        optimizer: a name in ``training.optimizers.OPTIMIZERS``: "sgd", "muon" or "adam".
 
     Raises:
         ValueError: a number is out of range.

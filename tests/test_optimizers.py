@@ -5,7 +5,7 @@ import torch
 
 from densenet_course.models import class_densenet
 from densenet_course.training import FP32, fit, make_optimizer
-from densenet_course.training.optimizers import make_muon, orthogonalise, orthogonalise_all
+from densenet_course.training.optimizers import make_adam, make_muon, orthogonalise, orthogonalise_all
 from tests.test_training import small_data
 
 
@@ -156,6 +156,17 @@ def test_with_all_convolutions_frozen_the_classifier_is_trained_by_sgd():
     assert not any(group["orthogonal"] for group in optimizer.param_groups)
 
 
+def test_adam_decays_what_sgd_decays_and_learns():
+    model = tiny()
+    adam, sgd = make_adam(model, peak_rate=0.01, momentum=0.8), make_optimizer(model, peak_rate=0.2)
+    for ours, theirs in zip(adam.param_groups, sgd.param_groups, strict=True):
+        assert [id(p) for p in ours["params"]] == [id(p) for p in theirs["params"]]
+        assert ours["weight_decay"] == theirs["weight_decay"]
+        assert ours["betas"][0] == 0.8
+    history = fit(tiny(), small_data(), epochs=4, optimizer="adam", peak_rate=0.01)
+    assert history[-1]["train_loss"] < history[0]["train_loss"] - 0.1
+
+
 def test_an_unknown_optimizer_is_refused():
-    with pytest.raises(ValueError, match="optimizer: expected one of sgd, muon, got 'adam'"):
-        fit(tiny(), small_data(), optimizer="adam")
+    with pytest.raises(ValueError, match="optimizer: expected one of sgd, muon, adam, got 'lbfgs'"):
+        fit(tiny(), small_data(), optimizer="lbfgs")

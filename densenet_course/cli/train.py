@@ -33,8 +33,9 @@ def add_options(parser):
                         help=f"height and width of the crops, in pixels {_default('image_size')}")
     parser.add_argument("--workers", type=int,
                         help=f"processes that read images, for each process that trains {_default('workers')}")
-    parser.add_argument("--optimizer", choices=("sgd", "muon"),
-                        help=f"sgd with Nesterov momentum, or muon, its orthogonal steps {_default('optimizer')}")
+    parser.add_argument("--optimizer", choices=("sgd", "muon", "adam"),
+                        help="sgd with Nesterov momentum; muon, its orthogonal steps; adam, which needs a far smaller "
+                             f"peak rate {_default('optimizer')}")
     parser.add_argument("--drop-rate", type=float, default=0.0, help="dropout after each layer (default: 0)")
     parser.add_argument("--efficient", nargs="?", const=True, default=False, choices=("native",),
                         help="the same network with fewer bytes; native: and compiled, faster on a CPU")

@@ -85,8 +85,8 @@ assert answers.shape == (1000,) and wrong.float().mean() < 0.1
 assert "Shirt" in names
 
 # %% [markdown]
-# More than nine in ten, and a shirt is most often half of the mistake. Lesson 07 looks
-# at the mistakes one by one.
+# More than nine in ten, and in more than half of the mistakes one of the two classes is
+# a shirt. Lesson 07 looks at the mistakes one by one.
 #
 # ## How a lesson works: predict, run, read
 #
@@ -124,15 +124,16 @@ torch.equal(joined[:, :3], features)
 # in one line, so that the notebook goes on. Without it Python stops there and prints a
 # whole page.
 #
-# **Predict** what happens when you concatenate along `dim=0`, along the images.
+# This one concatenates along `dim=0`, along the images. **Predict** which two numbers
+# the message names.
 
 # %% tags=["nbval-check-output", "hide-output"]
 with expected(RuntimeError):
     torch.cat([features, new_maps], dim=0)
 
 # %% [markdown]
-# It refuses: except along `dim=0` all sizes must match, and 3 is not 10. Now take the
-# same slip with two equal shapes. **Predict**: does it refuse again?
+# 3 and 10: except along `dim=0` all sizes must match, and the channels do not. Now take
+# the same slip with two equal shapes. **Predict**: does it refuse again?
 
 # %% tags=["nbval-check-output", "hide-output"]
 tuple(torch.cat([features, features], dim=0).shape)
@@ -208,7 +209,7 @@ assert (torch.bincount(labels) == len(labels) // 10).all()
 #
 # Every picture is drawn by code and carries a description for readers who cannot see
 # it. Colours keep their meaning: grey is the input, blue are new maps, orange is the
-# bottleneck, green the transition, and orange-red marks what is wrong or missing. The
+# bottleneck, green the transition. Orange-red marks what is wrong or missing. The
 # description of the ten pictures above:
 
 # %% tags=["nbval-check-output"]
@@ -219,8 +220,9 @@ print(figure.alt_text)
 # ## Your turn: exercises and their checks
 #
 # Near its end each lesson points to an exercise: a notebook of its own with a task, an
-# empty answer and a check. Here is the check of exercise 1, which asks how many links a
-# dense block has. An answer that is not there yet is no mistake:
+# empty answer and a check. Here is the check of exercise 1, which asks, among other
+# things, how many channels leave a dense block (lesson 03 explains it). An answer that
+# is not there yet is no mistake:
 
 # %% tags=["nbval-check-output"]
 from densenet_course.checks import run
@@ -228,16 +230,16 @@ from densenet_course.checks import run
 print(run("connections", {"count_connections": ..., "channels_after": ...}))
 
 # %% [markdown]
-# Now an answer with a slip: it counts one link for each layer. **Predict**: does the
-# check say more than "wrong"?
+# Now an answer with a slip: it forgets the channels that came in. **Predict** what the
+# check names as the likely cause.
 
 
 # %% tags=["hide-output"]
-def count_connections(num_layers):
-    return num_layers
+def channels_after(in_channels, num_layers, growth_rate):
+    return num_layers * growth_rate
 
 
-print(run("connections", {"count_connections": count_connections}))
+print(run("connections", {"channels_after": channels_after}))
 
 # %% [markdown]
 # It says what was expected, what came, and the likely cause. The numbers differ from

@@ -9,8 +9,8 @@
 # - measure how a gradient changes with depth in plain, residual and dense stacks;
 # - name what dense connections cost, and why they stop where maps change their size.
 #
-# About 35 minutes, after [00 start here](00_start_here.ipynb). Shapes are
-# `(N, C, H, W)`: images, channels, height, width.
+# About 35 minutes, after [00 start here](00_start_here.ipynb). Shapes are `(N, C, H,
+# W)`: images, channels, height, width.
 
 # %% tags=["remove-cell"]
 import sys
@@ -53,11 +53,11 @@ _ = torch.manual_seed(0)
 # input to the layer's output. Stochastic depth (2016) skips whole layers of a ResNet at
 # random during training, and the result gets better: many layers were redundant.
 #
-# DenseNet (CVPR 2017), by the same first author, draws the conclusion: layers may be
-# small if each can read everything made before. The paper claims four things: gradients
-# that do not vanish, features that travel far, features that are used again, and fewer
-# parameters. You will measure the first here, the third in lesson 10, the fourth in
-# lesson 12.
+# The first author of stochastic depth drew the conclusion in DenseNet (CVPR 2017):
+# layers may be small if each can read everything made before. The paper claims four
+# things: gradients that do not vanish, features that travel far, features that are used
+# again, and fewer parameters. You will measure the first two here, the third in lesson
+# 10, the fourth in lesson 12.
 
 # %% [markdown]
 # ## Three ways to wire the same layers
@@ -75,8 +75,8 @@ show(three_stacks())
 # $$\text{ResNet: } x_\ell = H_\ell(x_{\ell-1}) + x_{\ell-1} \qquad
 # \text{DenseNet: } x_\ell = H_\ell([x_0, x_1, \dots, x_{\ell-1}])$$
 #
-# Brackets mean concatenated along the channels. *Dive into Deep Learning* writes out
-# what travels through a dense block:
+# Brackets mean concatenated along the channels. *Dive into Deep Learning* writes $f$
+# for $H$, and writes out what travels through a dense block:
 #
 # $$x \to [x,\; f_1(x),\; f_2([x, f_1(x)]),\;
 # f_3([x, f_1(x), f_2([x, f_1(x)])]),\; \dots]$$
@@ -100,9 +100,9 @@ print("concatenated:", joined_1.tolist(), joined_2.tolist())
 # %% [markdown]
 # The sums are equal, so no later layer can tell. Concatenated, each part can be read.
 #
-# A Taylor series shows the same. Near 0, $e^x$ is the sum of the terms
-# $1,\; x,\; x^2/2,\; x^3/6,\; x^4/24, \dots$ A residual network passes on the running
-# sum, which each layer corrects. A dense block passes on the list of terms.
+# A Taylor series shows the same. Near 0, $e^x$ is the sum of the terms $1,\; x,\;
+# x^2/2,\; x^3/6,\; x^4/24, \dots$ A residual network passes on the running sum, which
+# each layer corrects. A dense block passes on the list of terms.
 #
 # A later layer weighs what it reads. Suppose that it needs another function, $e^{-x}$
 # for $x$ from 0 to 1. **Predict** how far the best weight for the sum of five terms is
@@ -131,13 +131,15 @@ for name, read in (("sum  ", terms.sum(dim=1, keepdim=True)), ("terms", terms)):
 show(dense_connectivity(5))
 
 # %% [markdown]
-# *Layer $\ell$ has $\ell$ sources: 1 + 2 + 3 + 4 + 5 = 15 links.* In general the sum is
-# $L(L+1)/2$, as the paper says. Where the block's output goes is not counted.
+# *Layer $\ell$ has $\ell$ sources: 1 + 2 + 3 + 4 + 5 = 15 links. Each layer appends 10
+# maps, its* growth rate. In general the sum is $L(L+1)/2$, as the paper says. Where the
+# block's output goes is not counted.
 #
 # **Predict**: how many layers does it take to have more than 1,000 links?
 
 # %% tags=["nbval-check-output", "hide-output"]
-for num_layers in (10, 20, 40, 44, 45):
+enough = next(L for L in range(1, 1000) if accounting.connections(L) > 1000)
+for num_layers in (10, 20, 40, enough):
     links = [(a, b) for b in range(1, num_layers + 1) for a in range(b)]
     formula = accounting.connections(num_layers)
     print(f"L = {num_layers}: {len(links):4} links, by formula {formula:4}")
@@ -175,7 +177,7 @@ def combine(kind, features, new_maps):
 def run_stack(kind, layers, images):
     features, made = images, []
     for layer in layers:
-        new_maps = layer(features)  # (N, k, H, W)
+        new_maps = layer(features)  # (N, 12, H, W), or (N, 3, H, W) in the dense stack
         made.append(new_maps)
         features = combine(kind, features, new_maps)
     return features, made
@@ -195,11 +197,13 @@ for kind in KINDS:
 # %% [markdown]
 # A linear classifier reads the average of each map. `measure` takes the gradient of its
 # loss at the maps that each layer made, and notes its length: how strongly the loss
-# reacts to a change there. Images are noise and labels random, for we study the wiring.
+# reacts to a change there. Images are noise and labels random, because we study the
+# wiring.
 #
-# One output of a plain layer sums $n = 12 \cdot 9$ products. PyTorch draws weights of
-# variance $1/(3n)$, and ReLU blocks half of what flows back. So one layer leaves
-# $\sqrt{1/3 \cdot 1/2} \approx 0.41$ of a gradient's length.
+# On the way back, each value collects from $n = 12 \cdot 9$ outputs, by weights that
+# PyTorch draws with variance $1/(3n)$: of the squared length $n \cdot 1/(3n) = 1/3$ is
+# left. ReLU blocks half of it. So one layer leaves $\sqrt{1/3 \cdot 1/2} \approx 0.41$
+# of a gradient's length.
 #
 # **Predict** the ratio of the lengths, layer 1 to layer 24, for each wiring: far below
 # 1, near 1, or far above?
@@ -209,7 +213,9 @@ print("layer 1 / layer 24, five seeds")
 ratios = {kind: first_over_last(kind) for kind in KINDS}
 for kind, values in ratios.items():
     print(f"{kind:8} {min(values):.2g} to {max(values):.2g}")
-print(f"one plain step: {math.prod(ratios['plain']) ** (1 / 5 / 23):.2f}")
+# the geometric mean over 5 seeds and 23 steps
+one_step = math.prod(ratios["plain"]) ** (1 / 5 / 23)
+print(f"one plain step: {one_step:.2f}")
 
 # %% tags=["remove-cell"]
 assert max(ratios["plain"]) < 1e-7
@@ -217,10 +223,10 @@ assert min(ratios["dense"]) > 0.3 and max(ratios["dense"]) < 3
 assert max(ratios["dense"]) < 4 * min(ratios["residual"])
 
 # %% [markdown]
-# In the plain stack a billionth arrives. A step keeps 0.39 and not 0.41, because the
-# zeros of the padding add nothing. The residual gradient grows several times over: each
-# ⊕ lets the old gradient pass whole and adds the layer's share. The dense one stays
-# near 1.
+# In the plain stack less than a billionth arrives. A step keeps 0.39 and not 0.41,
+# because the zeros of the padding add nothing. The residual gradient grows four- to
+# eightfold: each ⊕ lets the old gradient pass whole and adds the layer's share. The
+# dense one stays near 1.
 #
 # But 0.41 came from the weights. **He (Kaiming) initialisation** draws weights of
 # variance $2/n$, and BatchNorm in front of each layer rescales what it reads. DenseNet
@@ -247,18 +253,18 @@ assert max(table["BatchNorm and He"]["residual"]) < 8
 assert all(0.3 < value < 10 for row in table.values() for value in row["dense"])
 
 # %% [markdown]
-# Only the dense column does in all four rows. "Plain vanishes" is true of some weights
-# only: with He it keeps its order of magnitude (again a little is lost at the border),
-# and with BatchNorm it *grows*. With BatchNorm the residual stack is as even as the
-# dense one. The same runs, layer by layer; read from right to left, as the gradient
-# flows:
+# Only the dense column does in all four rows, from 0.7 to 4.2. "Plain vanishes" is true
+# of some weights only: with He it keeps its order of magnitude (again a little is lost
+# at the border), and with BatchNorm it *grows* (Yang et al. explain why). With
+# BatchNorm alone the residual stack is even a little closer to 1 than the dense one.
+# The same runs, layer by layer; read from right to left, as the gradient flows:
 
 # %%
 lengths = {s: {kind: measure(kind, s) for kind in KINDS} for s in SETTINGS}
 show(gradient_norms(lengths))
 
 # %% [markdown]
-# *Lengths relative to layer 24: dense stays near 1 in every panel; plain and residual
+# *Lengths relative to layer 24: dense stays below 5 in every panel; plain and residual
 # depend on the weights.* This is noise before training. The loss reaches early layers,
 # which does not yet make a network accurate.
 #
@@ -279,16 +285,17 @@ assert min(deeper[96, "dense"]) > max(deeper[24, "dense"])
 assert all(1 < value < 30 for values in deeper.values() for value in values)
 
 # %% [markdown]
-# Both grow slowly with depth, dense a little less: at 96 layers the first layer gets
-# about eight times as much as the last. So "level" was said of 24 layers. The largest
-# block of DenseNet-121 has 24, that of DenseNet-201 has 48.
+# Both grow alike, about 2.4 times from 24 to 96 layers, and dense starts a little
+# lower. So "near 1" was said of 24 layers: at 96 the first layer gets about eight times
+# as much as the last. The largest block of DenseNet-121 has 24, that of DenseNet-201
+# has 48.
 #
 # ## Where does the dense gradient come from?
 #
 # The classifier reads all 84 channels, so its gradient reaches every layer directly,
 # too. The paper calls this *implicit deep supervision*. Compare the length of the
 # direct part with that of the whole gradient. Layer 24 has no reader but the
-# classifier; layer 1 has 23 more. **Predict** the quotient for both: 1, a sizeable
+# classifier; layer 1 has 23 more. **Predict** the direct share for both: 1, a sizeable
 # part, or next to nothing?
 
 # %% tags=["nbval-check-output", "hide-output"]
@@ -300,10 +307,10 @@ for setting, share in shares.items():
 assert all(share[0] > 0.2 and abs(share[23] - 1) < 1e-4 for share in shares.values())
 
 # %% [markdown]
-# 1 for layer 24. At layer 1, 23 detours notwithstanding, the direct part is at least a
-# fifth as long as the whole. It crosses no other layer, so no layer between can shrink
-# it. In a network of several blocks this holds for the last block only; the paper
-# counts two or three transitions at most between the loss and any layer.
+# 1 for layer 24. At layer 1, 23 detours notwithstanding, the direct share is at least a
+# fifth. It crosses no other layer, so no layer between can shrink it. In a network of
+# several blocks this holds for the last block only; the paper counts two or three
+# transitions at most between the loss and any layer.
 #
 # Forwards, too, layer 24 reads the maps of layer 1 as they were made: nothing between
 # has to pass them on. That is **feature reuse**. All maps made so far form what the
@@ -329,18 +336,18 @@ for kind in ("plain", "dense"):
 # | for | against |
 # |---|---|
 # | maps stay apart; readers choose (shown) | reading grows quadratically (shown) |
-# | gradients keep their order of magnitude (shown) | `torch.cat` copies everything (lesson 09) |
+# | gradients keep their order of magnitude (shown, in 24 untrained layers) | `torch.cat` copies everything (lesson 09) |
 # | early maps can be read late (shown) | maps must have equal height and width (next) |
-# | half of ResNet-101's parameters do on ImageNet (paper) | naive training memory is quadratic (2017) |
+# | on ImageNet half as many parameters reach ResNet-101's error (paper) | naive training memory is quadratic (Pleiss 2017; lesson 09) |
 
 # %% [markdown]
 # ## Break it
 #
 # Image networks shrink their maps on the way: VGG goes from 224 pixels in five halvings
-# to 7, for fewer pixels cost less and let a 3×3 kernel see more of the image. Suppose
-# that a layer inside a dense block halves height and width.
+# to 7, because fewer pixels cost less and let a 3×3 kernel see more of the image.
+# Suppose that a layer inside a dense block halves height and width.
 #
-# **Predict**: which of the two fails, the sum or the concatenation?
+# **Predict**: does the sum fail, the concatenation, both or neither?
 
 # %% tags=["nbval-check-output", "hide-output"]
 images = torch.randn(2, 3, 8, 8)
@@ -355,7 +362,8 @@ with expected(RuntimeError):
 # to shrink *everything* made so far, at once:
 
 # %% tags=["nbval-check-output"]
-features = torch.cat([F.avg_pool2d(images, 2), smaller], dim=1)
+new_maps = torch.randn(2, 10, 4, 4)  # of the layer that halves
+features = torch.cat([F.avg_pool2d(images, 2), new_maps], dim=1)
 tuple(features.shape)
 
 # %% [markdown]
@@ -365,9 +373,8 @@ tuple(features.shape)
 # ## Your turn
 #
 # [Exercise 1](exercises/01_connections.ipynb), *easy, 10 minutes.* Write
-# `count_connections(num_layers)` and
-# `channels_after(in_channels, num_layers, growth_rate)`. The check tells you what is
-# wrong, not only that something is.
+# `count_connections(num_layers)` and `channels_after(in_channels, num_layers,
+# growth_rate)`. The check tells you what is wrong, not only that something is.
 
 # %% [markdown]
 # ## Recap

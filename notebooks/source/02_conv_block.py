@@ -5,7 +5,7 @@
 # these three steps, and why in this order?**
 #
 # After this lesson you can
-# - write BN → ReLU → 3×3 convolution, and count its numbers;
+# - write BN → ReLU → 3×3 convolution, and count its parameters;
 # - say what BatchNorm does to a batch, in training and in evaluation mode;
 # - give the reasons for four choices: normalise first, padding 1, no bias, He
 #   initialisation.
@@ -102,7 +102,7 @@ titles = ["input", "after BN", "after ReLU", "map 0", "map 1", "map 2"]
 show(image_grid(tiles, titles, columns=6))
 
 # %% [markdown]
-# *BN changes the scale and not the picture; ReLU blots out the dark parts; each map is
+# *BN changes the scale and not the picture; ReLU sets the dark parts to 0; each map is
 # another mixture of neighbouring pixels.* The weights are random, so the maps mean
 # nothing yet.
 #
@@ -124,7 +124,7 @@ torch.allclose(by_hand, block.norm1(images), atol=1e-5)
 
 # %% tags=["nbval-check-output", "hide-output"]
 normalised = block.norm1(images).detach()  # (2, 3, 8, 8)
-print("means:    ", normalised.mean(dim=(0, 2, 3)).abs())
+print("means:    ", normalised.mean(dim=(0, 2, 3)).abs())  # no −0.0000
 print("variances:", normalised.var(dim=(0, 2, 3), unbiased=False))
 
 # %% tags=["remove-cell"]
@@ -199,7 +199,7 @@ print(f"negative: pre-activation {share_pre:.0%}, post-activation {share_post:.0
 assert 0.3 < share_pre < 0.7 and share_post == 0
 
 # %% [markdown]
-# Pre-activation hands on signed values. Post-activation has thrown the negative ones
+# Pre-activation passes on signed values. Post-activation has thrown the negative ones
 # away before any reader saw them.
 #
 # That matters where one map has many readers. Let two later layers read the same 10
@@ -291,11 +291,12 @@ assert with_bias.weight.grad.abs().max() > 1e-3
 #
 # ## Why He initialisation?
 #
-# *You may skip this section on a first reading.* An output of a convolution sums $n$
-# products; for 32 channels, $n = 9 \cdot 32$. PyTorch draws initial weights of variance
-# $1/(3n)$. Of values distributed symmetrically around 0, ReLU keeps half of the mean
-# square. So ReLU and convolution together leave 1/6 of the variance, as in lesson 01 of
-# the gradient's. He (Kaiming) initialisation draws weights of variance $2/n$.
+# An output of a convolution sums $n$ products; for 32 channels, $n = 9 \cdot 32$.
+# PyTorch draws initial weights of variance $1/(3n)$. Of values distributed
+# symmetrically around 0, ReLU keeps half of the mean square. So ReLU and convolution
+# together leave 1/6 of the variance, just as a step back in lesson 01 left 1/6 of the
+# gradient's squared length ($0.41^2$). He (Kaiming) initialisation draws weights of
+# variance $2/n$.
 
 
 # %%
@@ -329,8 +330,9 @@ assert table[0, 0] < 1e-6 and 0.1 < table[0, 1] < 10
 assert 0.3 < table[1, 0] < 0.5 and 0.75 < table[1, 1] < 1.25
 
 # %% [markdown]
-# Without either, $\sqrt{1/6}^{\,20} = 6^{-10}$ is left: the signal is gone. He alone
-# keeps its order of magnitude. With BN every layer starts from variance 1 again, so
+# Without either, about $\sqrt{1/6}^{\,20} = 6^{-10} \approx 2 \cdot 10^{-8}$ is left
+# (one draw of weights is off by a factor of a few): the signal is gone. He alone keeps
+# its order of magnitude. With BN every layer starts from variance 1 again, so
 # $\sqrt{1/6} \approx 0.4$ is left however deep. Both together hold it near 1. DenseNet
 # uses both (paper, section 4.2). `conv_block` leaves the weights as PyTorch draws them;
 # `densenet_course.models.initialise` sets them for a whole network.
@@ -340,8 +342,8 @@ assert 0.3 < table[1, 0] < 0.5 and 0.75 < table[1, 1] < 1.25
 #
 # ## The parameters, checked against the formulas
 #
-# BN learns γ and β for each of $C$ channels, the convolution $3·3·C·k$ weights:
-# $2C + 9Ck$. What does a layer pay for each channel that it *reads*?
+# BN learns γ and β for each of $C$ channels, the convolution $3·3·C·k$ weights: $2C +
+# 9Ck$. What does a layer pay for each channel that it *reads*?
 
 # %% tags=["nbval-check-output"]
 for channels in (3, 13, 23):
@@ -367,7 +369,7 @@ for name, layer in (("pre ", block), ("post", post)):
 # %% [markdown]
 # Its BN has 10 channels instead of 3: 20 + 270 = 290, against 6 + 270 = 276. The shape
 # does not tell the two orders apart. The count does, unless $C = k$. The sign of the
-# output always does.
+# output does in practice: post-activation has no negative value.
 #
 # ## Your turn
 #

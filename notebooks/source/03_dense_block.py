@@ -9,8 +9,8 @@
 # - show on a live block whose maps each layer reads;
 # - recognise three common slips by their symptoms.
 #
-# About 35 minutes, after [02 conv block](02_conv_block.ipynb). Shapes are
-# `(N, C, H, W)`: images, channels, height, width.
+# About 35 minutes, after [02 conv block](02_conv_block.ipynb). Shapes are `(N, C, H,
+# W)`: images, channels, height, width.
 
 # %% tags=["remove-cell"]
 import sys
@@ -92,10 +92,10 @@ class DenseBlock(nn.Module):
 
 
 # %% [markdown]
-# `__init__` does the bookkeeping. In the paper's letters, layer $\ell$ reads
-# $k_0 + k(\ell - 1)$ channels, where $k_0$ come in; the loop counts from 0. (Some
-# tutorials say $k \cdot \ell$, and forget the input.) The argument `layer` is what
-# builds one layer; lesson 05 passes a different one.
+# `__init__` does the bookkeeping. In the paper's letters, layer $\ell$ reads $k_0 +
+# k(\ell - 1)$ channels, where $k_0$ come in; the loop counts from 0. (A count of $k
+# \cdot \ell$ forgets the input.) The argument `layer` is what builds one layer; lesson
+# 05 passes a different one.
 #
 # Take 3 layers, 16 channels in, growth rate 12. **Predict** what each layer reads, and
 # how many channels leave.
@@ -115,7 +115,7 @@ show(channel_ledger(block))
 
 # %% [markdown]
 # *Nothing is overwritten: each layer finds all earlier channels (pale) and appends its
-# own (strong blue).*
+# own (strong blue). The last row is what leaves.*
 #
 # ## What leaves is what came in, and more
 #
@@ -145,9 +145,9 @@ show(concatenation_step(DenseBlock(2, 3, growth_rate=4), drawings))
 # *Every row begins with the row above it, map for map.* Each map has its own grey
 # scale. The weights are random, so the new maps mean nothing yet.
 #
-# The paper calls this the **global state** of the network. Think of a notebook that
-# lies open to all layers: each may read any page, each appends $k$ pages, and none has
-# to compute again what others found.
+# The paper calls this the **global state** of the network, the collective knowledge of
+# lesson 01. Think of a logbook that lies open to all layers: each may read any page,
+# each appends $k$ pages, and none has to compute again what others found.
 
 # %% [markdown]
 # ## Who reads whose maps?
@@ -178,8 +178,8 @@ show(reader_matrix(deep, images, title="Dense block: who reads whose maps"))
 # *Each layer reads the input and all layers before it; the output holds everything.*
 # Above the last row stand 1 + 2 + 3 + 4 = 10 ticks, the links that lesson 01 counted.
 #
-# A plain chain of the same four layers, for comparison. **Predict** its ticks, those of
-# the output among them.
+# A plain chain of the same four layers, for comparison. **Predict** its ticks,
+# including those in the output's row.
 
 # %% tags=["hide-output"]
 widths = (3, 10, 10, 10)
@@ -194,18 +194,20 @@ show(reader_matrix(chain, images, title="Plain chain: who reads whose maps"))
 #
 # The paper argues: since no map is lost, a layer need not make many. On CIFAR-10 it
 # goes down to $k = 12$, and $k = 32$ is its choice on ImageNet. Compare what one unit
-# *contributes* to the maps that later units read: a residual block of ResNet-18 hands
+# *contributes* to the maps that later units read: a residual block of ResNet-18 passes
 # on 64 to 512 channels, all of them rewritten by its sum. In DenseNet-121:
 
 # %% tags=["nbval-check-output"]
 model = densenet121()
 print("a layer contributes", model.config.growth_rate, "maps")
 convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-print("its convolutions make", sorted({conv.out_channels for conv in convs}), "maps")
+made = sorted({conv.out_channels for conv in convs})
+print("the network's convolutions make", made, "maps")
 
 # %% [markdown]
 # 32 in every layer of every block. The 128 are an inner stage of each layer, which
-# lesson 05 builds, and the larger numbers belong to stem and transitions.
+# lesson 05 builds, and the larger numbers belong to the transitions and to the stem,
+# the layers before block 1.
 #
 # What does the growth rate cost? Take 6 layers and 64 input channels. From $k = 12$ to
 # $k = 32$ is a factor of 2.7. **Predict**: do the parameters grow by less than that,
@@ -223,7 +225,7 @@ print(count, f"factor {count[32] / count[12]:.1f}")
 #
 # ## Break it
 #
-# **Slip 1: forgetting to concatenate.** The loop hands on the new maps only.
+# **Slip 1: forgetting to concatenate.** The loop passes on the new maps only.
 
 
 # %%
@@ -247,7 +249,7 @@ with expected(RuntimeError):
 # nothing else. BN checks the number of channels, so this slip is loud.
 #
 # **Slip 2: the same, but at the end.** Inside, all is concatenated; only what is
-# returned lacks the input. This is a bug of published tutorials.
+# returned lacks the input.
 
 
 # %%
@@ -256,23 +258,23 @@ class ReturnsNewMaps(DenseBlock):
         return super().forward(features)[:, features.shape[1]:]  # (N, L·k, H, W)
 
 
-quiet = ReturnsNewMaps(2, 3, growth_rate=10)
+lacking = ReturnsNewMaps(2, 3, growth_rate=10)
 
 # %% [markdown]
-# A classifier that takes its size from what arrives, as lazy layers do, follows.
-# **Predict**: does anything fail?
+# The classifier takes its size from what arrives, as `nn.LazyLinear` does. **Predict**
+# the shape after pooling, and where an error is raised, if anywhere.
 
 # %% tags=["nbval-check-output", "hide-output"]
-pooled = quiet(images).mean(dim=(2, 3))
+pooled = lacking(images).mean(dim=(2, 3))
 classifier = nn.Linear(pooled.shape[1], 10)
 print("pooled", tuple(pooled.shape), "classified", tuple(classifier(pooled).shape))
 
 # %% [markdown]
-# Nothing. 20 channels instead of 23, and no message tells you. The reader matrix shows
+# 20 channels instead of 23, and nothing is raised anywhere. The reader matrix shows
 # what is missing:
 
 # %%
-show(reader_matrix(quiet, images, title="Slip 2: the output lost its input"))
+show(reader_matrix(lacking, images, title="Slip 2: the output lost its input"))
 
 # %% [markdown]
 # *The dash in the last row: the output no longer holds the input.* Whatever follows

@@ -5,12 +5,12 @@
 #
 # After this lesson you can
 # - build `transition` and predict every shape inside it;
-# - say what its convolution and its pooling do to one pixel, and why they may swap
-#   places;
+# - say what its convolution and its pooling do to one pixel, and in which order they
+#   may stand;
 # - follow the channels through a whole DenseNet, and say what the compression θ saves.
 #
-# About 30 minutes, after [03 dense block](03_dense_block.ipynb). Shapes are
-# `(N, C, H, W)`: images, channels, height, width.
+# About 30 minutes, after [03 dense block](03_dense_block.ipynb). Shapes are `(N, C, H,
+# W)`: images, channels, height, width.
 
 # %% tags=["remove-cell"]
 import sys
@@ -46,7 +46,7 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## Between two blocks
 #
-# All maps of a dense block have one size, for only equal sizes can be concatenated
+# All maps of a dense block have one size, because only equal sizes can be concatenated
 # (lesson 01). So a DenseNet shrinks its maps between blocks. The paper's figure 2 shows
 # the plan: block, transition, block, transition, block. Here is DenseNet-121:
 #
@@ -54,8 +54,9 @@ _ = torch.manual_seed(0)
 # grow wider, transitions halve width and height between
 # them.](../figures/shape_ribbon.svg)
 #
-# *A bar's width shows the channels, its height the side of the maps.* Between two
-# blocks, a transition turns the $m$ maps of the block before into fewer:
+# *A bar's width shows the channels, its height the side of the maps: one step lower for
+# each halving.* Between two blocks, a transition turns the $m$ maps of the block before
+# into fewer:
 #
 # $$m \;\longrightarrow\; \lfloor \theta\, m \rfloor, \qquad 0 < \theta \le 1$$
 #
@@ -96,8 +97,8 @@ for name, part in transition(23).named_children():
 show(transition_steps(transition(23)))
 
 # %% [markdown]
-# *Channels go first, pixels second; as above, width shows channels and height the side
-# of the maps.*
+# *Channels go first, pixels second. Width shows channels; height shows the side of the
+# maps, here in proportion.*
 #
 # With θ = 1 the number of channels stays, and height and width are still halved. A
 # network with θ < 1 is called **DenseNet-C**, C for compression, and the paper sets θ =
@@ -152,8 +153,9 @@ print((pixels.grad == 0).sum().item(), "of 49 add nothing")
 print(pixels.grad[0, 0])
 
 # %% [markdown]
-# 13. Three pairs fit into seven rows, the last row and the last column have no partner
-#     and are never read. This really happens on 28×28 images, as you will see below.
+# Thirteen: three pairs fit into seven rows, so the last row and the last column have no
+# partner and are never read. This really happens on 28×28 images, as you will see
+# below.
 #
 # ## Why an average, and why not the maximum?
 #
@@ -184,9 +186,9 @@ assert abs(means[0] - noise.mean()) < 1e-4 and abs(means[1] - 1.03) < 0.02
 # %% [markdown]
 # The next BatchNorm takes that shift away again, so neither finding proves the maximum
 # worse. The paper uses max pooling in its ImageNet stem, and reports no trial of the
-# two in a transition. The third difference is plain arithmetic.
+# two in a transition. Another difference is plain arithmetic.
 #
-# ## The pooling may go first
+# ## Which comes first?
 #
 # **Predict** for average and for maximum: does pooling *before* the 1×1 convolution
 # give the same?
@@ -199,8 +201,8 @@ for pool in (nn.AvgPool2d(2), nn.MaxPool2d(2)):
 # %% [markdown]
 # A weighted sum and an average are both linear, so their order does not matter. The
 # smallest counterexample for the maximum: four pixels 1, 2, 3, 4 and one weight, −1.
-# After the weight the maximum is −1; before it, 4 becomes −4. A negative weight turns
-# the largest pixel into the smallest.
+# After the weight the maximum is −1. Taken before it, the maximum is 4, and the weight
+# makes it −4. A negative weight turns the largest pixel into the smallest.
 #
 # Pooling first pays: the convolution then sees a quarter of the pixels. How much is
 # that in a whole network? In DenseNet-121, on a 224×224 image:
@@ -249,16 +251,17 @@ print("logits:", tuple(model(torch.randn(2, 3, 64, 64)).shape))
 # %% [markdown]
 # 13,312 more in eight million, and no error: this slip is silent. The transition brings
 # 2·1,024 + 1,024·512; the final BatchNorm loses 2·512 and the classifier 512·1,000.
-# Half of the channels and three quarters of the pixels are thrown away just before the
-# decision. The last digits of the parameter count give it away.
+# Half of the channels and three quarters of the pixels are averaged away just before
+# the decision. Only the parameter count tells.
 #
 # ## Break it: an image that is too small
 #
-# The stem of the ImageNet network divides height and width by 4; three transitions
-# follow. **Predict**: which of them fails on a 28×28 image?
+# The stem of the ImageNet network halves height and width twice, and rounds up. Three
+# transitions follow, which round down. **Predict**: which of them fails on a 28×28
+# image?
 
 # %% tags=["nbval-check-output", "hide-output"]
-small = torch.randn(2, 64, 28 // 4, 28 // 4)
+small = torch.randn(2, 64, 7, 7)  # 28 → 14 → 7
 with expected(RuntimeError):
     for number in (1, 2, 3):
         small = transition(small.shape[1])(small)
@@ -273,14 +276,15 @@ with expected(ValueError):
     densenet121(num_classes=10, in_channels=1)(torch.randn(2, 1, 28, 28))
 
 # %% [markdown]
-# 29 pixels are just enough: 8 → 4 → 2 → 1. For FashionMNIST there are two ways out.
-# Lesson 06 enlarges the images; lesson 07 keeps them and takes a gentler stem.
+# 29 pixels are just enough: the stem makes 15, then 8 of them, and the transitions 4,
+# 2, 1. For FashionMNIST there are two ways out. Lesson 06 enlarges the images; lesson
+# 07 keeps them and takes a gentler stem.
 #
 # ## Channels along the whole network
 #
 # DenseNet-121 starts with 64 channels. Its blocks have 6, 12, 24 and 16 layers that
 # append 32 each, with a transition between two blocks. **Predict** the channels that
-# would reach the classifier without compression, for the 1,024 of the picture above.
+# would reach the classifier without compression, instead of 1,024.
 
 # %% tags=["nbval-check-output", "hide-output"]
 shape = {"growth_rate": 32, "init_channels": 64}
@@ -313,8 +317,10 @@ for kind in ("denseblock", "transition"):
     print(f"{kind + 's':12} {before:>10,} → {after:>9,}: {before - after:,} saved")
 
 # %% [markdown]
-# In the blocks. No layer of a block was changed; each one just has less to read.
-# Formulas can be wrong, so we build both networks and count what PyTorch holds:
+# In the blocks. No layer of a block was changed; those of blocks 2 to 4 just have less
+# to read. The rest is saved in the head: the last BatchNorm and the classifier read
+# 1,024 channels instead of 1,920. Formulas can be wrong, so we build both networks and
+# count what PyTorch holds:
 
 # %% tags=["nbval-check-output"]
 for kind in (config, whole):
@@ -338,8 +344,8 @@ print(f"θ = 0.5 saves {saved:.0%}")
 #   2×2 average. There is one transition fewer than there are blocks.
 # - The 1×1 convolution is one matrix for every pixel. The average is linear, so the two
 #   commute; a maximum would not.
-# - θ = ½ cuts DenseNet-121 from 13.9 to 8.0 million parameters, most of it in the
-#   blocks.
+# - θ = ½ cuts DenseNet-121 from 13.9 to 8.0 million parameters, more than half of it in
+#   the blocks.
 #
 # **Sources.** Huang et al. 2017, [Densely Connected Convolutional
 # Networks](https://arxiv.org/abs/1608.06993), section 3, "Pooling layers" and
