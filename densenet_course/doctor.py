@@ -131,7 +131,8 @@ def _data():
     if found := find(root):
         return Finding("FashionMNIST", f"all four files, verified, in {_nearby(found)}")
     what = "; ".join(f"{name} {reason}" for name, reason in problems(root, FILES).items())
-    return Finding("FashionMNIST", f"{what}, in {_nearby(root)}", "densenet-course data fetches it, or takes a small sample")
+    remedy = "densenet-course data fetches it, or takes a small sample"
+    return Finding("FashionMNIST", f"{what}, in {_nearby(root)}", remedy)
 
 
 def _nearby(folder):

@@ -336,9 +336,9 @@ for kind in ("plain", "dense"):
 # | for | against |
 # |---|---|
 # | maps stay apart; readers choose (shown) | reading grows quadratically (shown) |
-# | gradients keep their order of magnitude (shown, in 24 untrained layers) | `torch.cat` copies everything (lesson 09) |
+# | gradients stay near 1 (shown, 24 untrained layers) | `torch.cat` copies everything (lesson 09) |
 # | early maps can be read late (shown) | maps must have equal height and width (next) |
-# | on ImageNet half as many parameters reach ResNet-101's error (paper) | naive training memory is quadratic (Pleiss 2017; lesson 09) |
+# | half of ResNet-101's parameters reach its error (paper) | naive training memory is quadratic (lesson 09) |
 
 # %% [markdown]
 # ## Break it

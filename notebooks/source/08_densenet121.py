@@ -23,6 +23,8 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
     subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
 # %%
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -64,8 +66,8 @@ _ = torch.manual_seed(0)
 show(networks.shape_ribbon(densenet121(), 224))
 
 # %% [markdown]
-# *Higher boxes are larger maps, on a logarithmic scale; wider boxes are more channels.
-# Grey maps are handed on unchanged, blue ones are made in the block. Blocks append
+# *Higher bars are larger maps, on a logarithmic scale; wider bars are more channels.
+# Grey maps are passed on unchanged, blue ones are made in the block. Blocks append
 # channels; transitions halve both, channels and sides.*
 #
 # The whole plan fits into a few numbers. The rest are defaults: RGB images, 1000
@@ -81,7 +83,7 @@ print(config)
 # Shapes are `(N, C, H, W)`. The stem is a 7×7 convolution with stride 2, BN, ReLU, then
 # 3×3 max pooling with stride 2.
 #
-# **Predict**: what becomes of 224×224 pixels?
+# **Predict**: how many weights has its convolution?
 
 # %% tags=["nbval-check-output", "hide-output"]
 first_part = stem(config)
@@ -90,8 +92,8 @@ print(tuple(first_part(torch.randn(2, 3, 224, 224)).shape))  # (N, k0, H/4, W/4)
 print(f"{first_part.conv0.weight.numel():,} weights")
 
 # %% [markdown]
-# 224 → 112 → 56, and 7·7·3·64 = 9,408 weights. Blocks only ever see a sixteenth of the
-# pixels: large images stay affordable.
+# 7·7·3·64 = 9,408 weights; 224 → 112 → 56 pixels a side. Blocks only ever see a
+# sixteenth of the pixels: large images stay affordable.
 #
 # ## The network
 #
@@ -123,7 +125,7 @@ class DenseNet(nn.Module):
         apply_options(self)
 
     def forward(self, images):
-        if not torch.jit.is_scripting():  # TorchScript cannot read the check
+        if not torch.jit.is_scripting():  # torch.jit.script cannot read the check
             check_images(images, self.config)
         maps = F.relu(self.features(images))  # (N, C, H', W')
         pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)  # (N, C)
@@ -136,23 +138,35 @@ class DenseNet(nn.Module):
 #
 # ## Why 121?
 #
-# The paper counts convolutions and the classifier. **Predict** how the 6 + 12 + 24 + 16
-# = 58 layers, with all that stands around them, come to 121.
+# The paper counts convolutions and the classifier. Lesson 05 counted 116 convolutions
+# in the 58 layers. **Predict** the number for blocks of 6, 12, 32 and 32 layers.
 
 # %% tags=["nbval-check-output", "hide-output"]
 model = DenseNet(config)
-convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-print(len(convolutions), "convolutions + 1 linear layer")
-print("by formula:", accounting.depth(config))
+larger = DenseNet(replace(config, block_layers=(6, 12, 32, 32)))
+for network in (larger, model):
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    print(len(convolutions), "convolutions + 1 linear layer", end="; ")
+    print("by formula:", accounting.depth(network.config))
 
 # %% [markdown]
-# 1 + 2·58 + 3 + 1 = 121. BatchNorm has weights too, but by custom it does not count.
+# 1 + 2·82 + 3 + 1 = 169, and 1 + 2·58 + 3 + 1 = 121. BatchNorm has weights too, but by
+# custom it does not count.
 #
 # ## The shapes
 #
-# **Predict** the channels after each block. Start from 64.
+# You know the channels of DenseNet-121: 64 → 256 → 128 → 512 → 256 → 1024 → 512 → 1024.
+# The larger DenseNet-201 has blocks of 6, 12, 48 and 32 layers. **Predict** the
+# channels that leave its third and fourth blocks.
 
 # %% tags=["nbval-check-output", "hide-output"]
+accounting.channel_plan((6, 12, 48, 32), growth_rate=32, init_channels=64)
+
+# %% [markdown]
+# 256 + 48·32 = 1,792, halved to 896, and 896 + 32·32 = 1,920. Back to DenseNet-121,
+# live, on one image:
+
+# %% tags=["nbval-check-output"]
 maps = torch.randn(1, 3, 224, 224)
 model.eval()
 with torch.no_grad():
@@ -161,8 +175,7 @@ with torch.no_grad():
         print(f"{name:12} {tuple(maps.shape)}")
 
 # %% [markdown]
-# 64 → 256 → 128 → 512 → 256 → 1024 → 512 → 1024. The sides are halved five times: 224 =
-# 2⁵·7.
+# The sides are halved five times: 224 = 2⁵·7.
 #
 # ## Parameters, to the last digit
 #
@@ -224,9 +237,9 @@ for row in rows:
 show(networks.parameters_and_work(model, 224))
 
 # %% [markdown]
-# *Early parts work much with few parameters, late ones the other way round.* The head
-# alone holds an eighth: 1,024 · 1,000 weights. For 10 classes nearly all of them would
-# go.
+# *Early parts do much work with few parameters, late ones the other way round.* The
+# head alone holds an eighth: 1,024 · 1,000 weights. For 10 classes nearly all of them
+# would go.
 #
 # ## Is it the same network as torchvision's?
 #
@@ -407,11 +420,18 @@ print(f"ours: {drawn:.2f}")
 #
 # ## The family
 #
-# Four networks share one class. The paper's table 1 has 121, 169, 201 and 264; 161,
-# which is wider, is the authors' later network, and libraries ship that in place of
-# 264.
+# Five networks share one class. The paper's table 1 has 121, 169, 201 and 264. The
+# authors' later network, 161, is wider; libraries ship it in place of 264.
 #
-# **Predict** from their plans: which has most parameters?
+# | network | layers in blocks | k |
+# |---|---|---|
+# | 121 | 6, 12, 24, 16 | 32 |
+# | 161 | 6, 12, 36, 24 | 48 |
+# | 169 | 6, 12, 32, 32 | 32 |
+# | 201 | 6, 12, 48, 32 | 32 |
+# | 264 | 6, 12, 64, 48 | 32 |
+#
+# **Predict**: which of the five has most parameters, and is 161 above or below 201?
 
 # %% tags=["nbval-check-output", "hide-output"]
 print("network      layers in blocks    k  parameters  G mult-adds  top-1 %  top-5 %")
@@ -427,9 +447,10 @@ work, numbers = accounting.multiply_adds(paper, 224) / 1e9, accounting.parameter
 print(f"densenet264  {paper.block_layers!s:17}  32 {numbers:>11,} {work:>12.3f}")
 
 # %% [markdown]
-# 161: it is wider. With k = 48 instead of 32 every layer reads more and makes more, and
-# its stem gives 2k = 96 maps. Accuracies come from the metadata of torchvision's
-# weights, the other numbers from our formulas.
+# 264 has most. But 161 lies above 201 with fewer layers, because it is wider: with k =
+# 48 instead of 32 every layer reads more and makes more, and its stem gives 2k = 96
+# maps. Accuracies come from the metadata of torchvision's weights, the other numbers
+# from our formulas.
 #
 # 169 and 201 grow only in blocks 3 and 4. Why there? Price the last layer of each block
 # of DenseNet-121.
@@ -480,13 +501,12 @@ for name in ("resnet50", "densenet121", "densenet169", "densenet201"):
 
 # %% [markdown]
 # Each parameter of a DenseNet is used more often per image: 214 to 355 times, against
-# 160 in ResNet-50. And each layer reads all maps before it again. DenseNet-121 has 31 %
-# of ResNet-50's parameters.
+# 160 in ResNet-50. DenseNet-121 has 31 % of ResNet-50's parameters.
 #
-# **Predict**: does it read fewer numbers?
+# **Predict**: do its layers read fewer map values for one image, too?
 
 # %% tags=["nbval-check-output", "hide-output"]
-def numbers_read(network):
+def values_read(network):
     total = []
     for module in network.modules():
         if not list(module.children()):  # convolutions, BN, ReLU, pooling, linear
@@ -497,11 +517,12 @@ def numbers_read(network):
 
 
 resnet = torchvision.models.resnet50()
-print(f"ResNet-50    {numbers_read(resnet):.1f} million numbers read for one image")
-print(f"DenseNet-121 {numbers_read(densenet121()):.1f} million, torch.cat not counted")
+print(f"ResNet-50    {values_read(resnet):.1f} million values read for one image")
+print(f"DenseNet-121 {values_read(densenet121()):.1f} million, torch.cat not counted")
 
 # %% [markdown]
-# It reads 1.5 times as many. A fair summary:
+# They read 1.5 times as many: each layer reads all maps before it again. A fair
+# summary:
 #
 # | for DenseNet | against |
 # |---|---|
@@ -514,7 +535,8 @@ print(f"DenseNet-121 {numbers_read(densenet121()):.1f} million, torch.cat not co
 # torchvision publishes weights trained on ImageNet. They expect colour pictures, scaled
 # and normalised as `weights.transforms()` does. The picture is a photograph that
 # matplotlib brings along, a portrait of Grace Hopper, computer scientist and rear
-# admiral. **Predict** one of the five classes that the network names first.
+# admiral in uniform. ImageNet's 1,000 classes have no "person". **Predict** one thing
+# that the network may name instead.
 
 # %% tags=["hide-output"]
 weights = torchvision.models.DenseNet121_Weights.DEFAULT

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 09 · Memory and speed
 #
-# **Why does a DenseNet that has a third of ResNet-50's parameters need more memory to
-# train, and what can be done about it?**
+# **DenseNet-121 has a third of ResNet-50's parameters: does it need a third of the
+# memory to train, and what can be done about it?**
 #
 # After this lesson you can
 # - work out by hand what a block keeps for its backward pass, and check it with a short
@@ -28,6 +28,7 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
 import copy
 import math
 import time
+from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +69,7 @@ def kept(model, images):
 
     def pack(tensor):
         address = tensor.untyped_storage().data_ptr()
-        if address not in parameters:  # what was there before is not counted
+        if address not in parameters:  # weights are there anyway
             found[address] = tensor.detach()
         return tensor.detach()
 
@@ -116,7 +117,7 @@ print(f"{saved_bytes(overwriting, images):,} bytes with the ReLU in place")
 # ## A block by hand
 #
 # Three layers read 3, 13 and 23 channels, and keep each channel twice, with four
-# numbers of BN: (3 + 13 + 23) · (2 · 512 + 4 · 4) = 40,560 bytes.
+# numbers of its BN: (3 + 13 + 23) · (2 · 512 + 4 · 4) = 40,560 bytes.
 
 # %% tags=["nbval-check-output"]
 block = DenseBlock(3, 3, growth_rate=10)
@@ -222,9 +223,9 @@ once = 512 * channels_after(24, num_layers=63, growth_rate=12)
 print("each map once:", sizes["cat inside"][-1] == once)
 
 # %% [markdown]
-# Linear, and a 75th of the bytes. The last layer's maps are missing: whatever reads the
-# block keeps them. The exponent lies below 1, since the 24 channels of the input do not
-# grow.
+# Linear, and one 75th of the bytes. The last layer's maps are missing: whatever reads
+# the block keeps them. The exponent lies below 1, since the 24 channels of the input do
+# not grow.
 #
 # The price is time: every layer runs forward twice. And there is a trap.
 #
@@ -250,7 +251,7 @@ print(f"running mean: {ratio:.2f} times as large")
 
 # %% [markdown]
 # $0.1\,m + 0.9 · 0.1\,m = 0.19\,m$, and one batch counts as two. The gradients are
-# right, so training looks well. But evaluation uses the averages, and they forget twice
+# right, so training looks fine. But evaluation uses the averages, and they forget twice
 # as fast: 0.9² = 0.81 of the past is left, not 0.9.
 #
 # torchvision's DenseNet has an option `memory_efficient`. **Predict**: does it fall
@@ -287,8 +288,8 @@ print("statistics as without checkpointing:", all(torch.equal(a, b) for a, b in 
 # it does that is part two. Here is the answer to this lesson's question, for one colour
 # image of 224×224 pixels in train mode.
 #
-# **Predict**: DenseNet-121 has 31 % of ResNet-50's parameters. Which of the two keeps
-# more?
+# **Predict**: DenseNet-121 has 31 % of ResNet-50's parameters. How many times as many
+# bytes does it keep?
 
 # %% tags=["nbval-check-output", "hide-output"]
 photo = torch.randn(1, 3, 224, 224)
@@ -302,15 +303,15 @@ for name, network in networks.items():
     print(f"{name:24} {size / 1e6:4.0f} MB an image, {8e9 / size:4.0f} images in 8 GB")
 
 # %% [markdown]
-# What is kept decides, not the parameters. Weights, gradients, the optimizer and
-# temporary results come on top. On a GPU `torch.cuda.max_memory_allocated` tells the
-# peak of all.
+# 1.5 times as many. What is kept decides, not the parameters. Weights, gradients, the
+# optimizer and temporary results come on top. On a GPU
+# `torch.cuda.max_memory_allocated` tells the peak of all.
 #
 # | when | use | price |
 # |---|---|---|
 # | you only predict | `torch.inference_mode()` | none: nothing is kept |
 # | it does not fit | a smaller batch; add up gradients of several before a step | BatchNorm sees the small batch |
-# | it still does not fit | `efficient=True` | time, unless it is compiled (`"native"`) |
+# | it still does not fit | `efficient=True` | time; part two names a compiled form that costs none |
 # | it still does not fit | checkpoint, with `cat` inside | forward runs twice; mind BatchNorm |
 # | never, in these blocks | in-place ReLU; checkpoint with `cat` outside | no byte less; still a square |
 #
@@ -358,9 +359,9 @@ for name in ("denseblock1", "denseblock2", "denseblock3"):
     print(f"{name}: running means equal: {equal}; γ differ by up to {largest:.2f}")
 
 # %% [markdown]
-# Each map has to be measured only once, where it is made: in DenseNet-121 that is
-# twelve times less to measure. Here is a block of plain layers that does so. γ, β and
-# ReLU come with each reader.
+# Each map has to be measured only once, where it is made: in DenseNet-121 there are
+# twelve times fewer channels to measure, and seven times fewer numbers. Here is a block
+# of plain layers that does so. γ, β and ReLU come with each reader.
 
 
 # %%
@@ -431,7 +432,7 @@ print(len(buffers[0]), "buffers:", max(map(difference, *buffers)) < 1e-10)
 
 # %% [markdown]
 # All equal, and no trap. It must keep each map once and each waist once: $C + kL + 4kL$
-# channels of 512 bytes.
+# channels of 512 bytes, and two statistics for each of them.
 #
 # **Predict** where its line runs: above or below "cat inside", which recomputes
 # everything?
@@ -440,7 +441,7 @@ print(len(buffers[0]), "buffers:", max(map(difference, *buffers)) < 1e-10)
 blocks = [EfficientDenseBlock(DenseBlock(n, 24, 12, BottleneckLayer)) for n in depths]
 sizes["efficient"] = [saved_bytes(block, maps) for block in blocks]
 print(f"64 layers: {sizes['efficient'][-1]:,} bytes")
-print(f"512 · (24 + 60·64) = {512 * (24 + 60 * 64):,}")
+print(f"(512 + 8) · (24 + 60·64) = {520 * (24 + 60 * 64):,}")
 show(pictures.bytes_by_depth(depths, sizes))
 
 # %% tags=["remove-cell"]
@@ -469,8 +470,8 @@ for name, result in found["training"].items():
 
 # %% [markdown]
 # `efficient` alone saves memory and often costs time: four of its nine figures lie
-# below 1, all with DenseNet-121. Compiled, none does, and all stay well below what the
-# convolutions alone would allow.
+# below 1, all with DenseNet-121. Compiled, none does, and all stay below what the
+# convolutions alone would allow, where that was measured.
 #
 # ## Number format and memory layout
 #
@@ -528,8 +529,9 @@ show(pictures.step_costs(seconds, bytes_kept))
 # %% tags=["hide-output"]
 for name in [*variants][1:]:
     base = {"efficient": "channels-last", "efficient, bf16": "bf16"}.get(name, "plain")
-    share = bytes_kept[name] / bytes_kept[base]
-    print(f"{name:15} bytes {share:4.0%}, {compare_times(seconds, name, base)}")
+    share = bytes_kept[name] / bytes_kept["plain"]
+    print(f"{name:15} {share:4.0%} of plain's bytes", end="; ")
+    print(compare_times(seconds, name, base))
 
 # %% tags=["remove-cell"]
 assert bytes_kept["efficient"] < bytes_kept["plain"] / 2
@@ -537,13 +539,15 @@ assert bytes_kept.get("bf16", 0) < 0.53 * bytes_kept["plain"]
 
 # %% [markdown]
 # *Right: the bytes, the same on every machine. Left: this machine, when the notebook
-# ran.* Where the rounds are split, claim nothing. The bytes are certain: bf16 halves
-# them, channels-last changes none.
+# ran.* Where some rounds are faster and some slower, claim nothing. `efficient` alone
+# costs time on these small images, as in some rows above. The bytes are certain: bf16
+# halves them, channels-last changes none.
 #
 # ## Loading
 #
 # The usual `DataLoader` prepares images one at a time. `ResidentBatches` cuts batches
-# out of one tensor. **Predict** how many times faster, for 3,000 images.
+# out of one tensor. **Predict** what part of the loader's time that takes, for 3,000
+# images.
 
 # %% tags=["hide-output"]
 from torch.utils.data import DataLoader, Subset
@@ -564,16 +568,18 @@ print(f"the course's measurement, shuffled: {ratio:.0f} times as fast")
 assert min(seconds["loader"]) > 5 * max(seconds["resident"])
 
 # %% [markdown]
-# Per image the work is small and the overhead large. It matters as much as loading
-# does: beside a slow step, several workers hide it.
+# Per image the work is small and the overhead large. A faster loader helps only where
+# the step waits for it; beside a slow step, several workers hide the time that loading
+# takes.
 #
 # ## `torch.compile`
 #
 # `torch.compile` turns the model into compiled code of its own, with steps fused. On a
 # CPU it needs a C++ compiler. We start with an empty cache, as you do the first time.
 #
-# **Predict** for a block of 4 layers: seconds of the first step, gain in a later one,
-# and bytes kept.
+# **Predict** for a block of 4 layers: how many later steps must be saved on before the
+# first one, which compiles, has paid for itself? And are fewer bytes kept? (The cell
+# can take minutes.)
 
 # %% tags=["hide-output"]
 inputs = torch.randn(16, 24, 14, 14, device=device, requires_grad=True)
@@ -591,16 +597,18 @@ with cold_compile("torch.compile was not measured"):
     compiled = torch.compile(eager)
     start = time.perf_counter()
     stepper(compiled)()
-    print(f"first step, compiling included: {time.perf_counter() - start:.1f} s")
+    first = time.perf_counter() - start
+    print(f"first step, compiling included: {first:.1f} s")
     seconds = in_turns({"eager": stepper(eager), "compiled": stepper(compiled)})
     print("later steps:", compare_times(seconds, "compiled", "eager"))
+    gain = median(seconds["eager"]) - median(seconds["compiled"])
+    print(f"steps until it has paid: {first / gain:,.0f}" if gain > 0 else "no gain")
     share = saved_bytes(compiled, inputs) / saved_bytes(eager, inputs)
     print(f"bytes kept: {share:.0%}")
 
 # %% [markdown]
-# Compiling pays if the time saved over all later steps exceeds the time to compile:
-# divide one by the other before you wait for it. With a warm cache the first step takes
-# a part of that.
+# Thousands of steps, and no byte is saved. So divide one by the other before you wait
+# for it. With a warm cache the first step takes only part of that time.
 #
 # ## The numbers, held against the formulas
 #
