@@ -198,6 +198,17 @@ def try_all(kernels, calls, seed):
     return found, wrong
 
 
+def torch_libraries():
+    """Return how to link PyTorch's libraries."""
+    return [f"-L{path}" for path in cpp_extension.library_paths()] + ["-lc10", "-ltorch_cpu", "-ltorch"]
+
+
+def library_file(compiler, name):
+    """Ask the compiler where one of its libraries lies."""
+    command = [compiler, f"-print-file-name={name}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def sanitized(vectors, folder):
     """Compile with AddressSanitizer, run this script on it, and return its exit status."""
     library = Path(folder) / "kernels.so"
@@ -205,11 +216,12 @@ def sanitized(vectors, folder):
     include = [f"-I{path}" for path in (*cpp_extension.include_paths(), SOURCES[0].parent)]
     abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch._C._GLIBCXX_USE_CXX11_ABI)}"
     compiler = cpp_extension.get_cxx_compiler()
-    command = [compiler, "-std=c++20", "-shared", "-fPIC", "-g", "-fno-omit-frame-pointer", "-fsanitize=address", abi,
-               *flags, *include, *map(str, SOURCES), "-o", str(library)]
+    command = [compiler, "-std=c++20", "-shared", "-fPIC", "-fno-omit-frame-pointer", "-fsanitize=address", abi,
+               "-g1",  # lines only: where each variable lies takes the compiler hours
+               *flags, *include, *map(str, SOURCES), *torch_libraries(), "-o", str(library)]
     subprocess.run(command, check=True)
-    runtime = subprocess.run([compiler, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True)
-    settings = {"LD_PRELOAD": runtime.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"}
+    preloaded = " ".join(library_file(compiler, name) for name in ("libasan.so", "libstdc++.so.6"))  # it wraps throw
+    settings = {"LD_PRELOAD": preloaded, "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"}
     options = [option for option in sys.argv[1:] if option not in ("--sanitize", "--vectors")]
     return subprocess.run([sys.executable, __file__, *options, "--library", str(library)],
                           env=os.environ | settings).returncode

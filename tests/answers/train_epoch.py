@@ -741,25 +741,48 @@ class gradients_clipped_by_value:
     evaluate = measure
 
 
+@wrong("the gradients are clipped")
+class gradients_clipped_by_a_norm_that_few_reach:
+    train_one_epoch = clipping(lambda parameters: nn.utils.clip_grad_norm_(parameters, 5.0))
+    evaluate = measure
+
+
+@wrong("the gradients are clipped")
+class gradients_clipped_by_a_value_that_few_reach:
+    train_one_epoch = clipping(lambda parameters: nn.utils.clip_grad_value_(parameters, 5.0))
+    evaluate = measure
+
+
 @wrong("the labels are smoothed")
 class smoothed_labels:
     train_one_epoch = loop(usual, criterion=nn.CrossEntropyLoss(label_smoothing=0.1))
     evaluate = measure
 
 
-@wrong("runs under autocast")
-class under_autocast:
+def half_precision(kind):
+    """Build a training loop whose forward pass and loss run under autocast."""
+
     def train_one_epoch(model, batches, optimizer):
         model.train()
         total = count = 0
         for images, labels in batches:
-            with torch.autocast(device_type="cpu", dtype=torch.bfloat16):
+            with torch.autocast(device_type="cpu", dtype=kind):
                 loss = F.cross_entropy(model(images), labels)
             usual(optimizer, loss)
             total, count = total + loss.item() * len(labels), count + len(labels)
         return total / count
 
-    evaluate = measure
+    return train_one_epoch
+
+
+@wrong("runs under autocast")
+class under_autocast:
+    train_one_epoch, evaluate = half_precision(torch.bfloat16), measure
+
+
+@wrong("runs under autocast")
+class under_autocast_to_float16:
+    train_one_epoch, evaluate = half_precision(torch.float16), measure
 
 
 @wrong("Is there a scheduler inside?")

@@ -24,6 +24,7 @@ EXERCISE = Exercise(
     "train_epoch", names=["train_one_epoch", "evaluate"], title="Train and evaluate", lesson="07_train_fashion_mnist",
 )
 TRAINING, MEASURING = EXERCISE.names
+STEEPER, SHARED = 100.0, 2.0
 SAME = 1e-3  # of the largest movement; two orders of the same float32 sums differ by some 1e-6
 
 
@@ -66,6 +67,19 @@ def request(draw, **options):
     settings = {"lr": draw.integer(10, 20) / 100, "momentum": draw.integer(5, 8) / 10,
                 "weight_decay": draw.integer(1, 5) / 1000}
     return {"name": TRAINING, "start": start, "batches": batches, "settings": settings} | options
+
+
+def steep_request(draw, **options):
+    """Draw what ``train`` is asked for, such that gradients are longer than anybody clips them to.
+
+    Maps are a hundred times as large and the classifier's weights as much smaller, so logits and loss stay as they are,
+    and gradients grow a hundredfold. A number that all classes share cancels in the loss, and costs half precision its
+    digits.
+    """
+    asked = request(draw, **options)
+    start, settings = asked["start"], asked["settings"]
+    steep = {"conv.weight": start["conv.weight"] * STEEPER, "head.weight": start["head.weight"] / STEEPER + SHARED}
+    return asked | {"start": start | steep, "settings": settings | {"lr": settings["lr"] / STEEPER**2}}
 
 
 def moved(start, after):
@@ -136,6 +150,7 @@ def update(answer, draw):
     if moved(asked["start"], Explaining(answer, LOOP).ask(train, **still)["after"]).any():
         raise Wrong("weights", cause="they moved with learning rate 0. Use the optimizer that is given, and no other.")
     hold_weights(answer, draw, asked)
+    hold_weights(answer, draw, steep_request(draw, epochs=2))
 
 
 @EXERCISE.finding(OLD, points=1.5, of=TRAINING)
