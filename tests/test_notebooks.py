@@ -143,11 +143,6 @@ def test_links_lead_somewhere(lesson):
     assert problems == []
 
 
-def test_links_of_the_readme_lead_somewhere():
-    problems = rules.broken_links((ROOT / "README.md").read_text(encoding="utf-8"), ROOT)
-    assert problems == []
-
-
 @each_lesson
 def test_lesson_has_the_parts_of_the_house(lesson):
     problems = rules.house_parts(notebook_of(lesson), lesson[:2])

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import notebook_rules as rules
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 GUIDES = [page for page in PAGES if page != "docs/contributing.md"] + [".github/CONTRIBUTING.md"]
@@ -73,6 +75,12 @@ def test_commands_of_the_guides_exist(page):
     for path in re.findall(r"(?<![\w/.])((?:benchmarks|tests|notebooks|densenet_course|figures)/[\w/.-]+\w)", text):
         if not re.search(r"ID|NN|NAME", path):
             assert (ROOT / path).exists() or list(ROOT.glob(f"{path}*")), f"{page} names {path}"
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_links_lead_somewhere(page):
+    assert rules.broken_links(read(page), (ROOT / page).parent) == []
+    assert rules.broken_links("[x](gone.md)", ROOT) == ["gone.md does not exist"]
 
 
 def test_the_website_is_published_from_main_only():
