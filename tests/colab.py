@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, this finds the others only fro
 
 import address  # noqa: E402
 import bootstrap  # noqa: E402
-from tests import run_all  # noqa: E402
+from tests import checkout, run_all  # noqa: E402
 
 SNAPSHOT = ROOT / "tests" / "colab.txt"
 LESSONS = "notebooks/0[0-6]_*.ipynb"
@@ -86,11 +86,7 @@ def lend(packages):
 
 def publish(folder):
     """Make a repository of this checkout as it is, with the tag that the Colab cells install."""
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
+    checkout.copy(folder)
     for line in ("init --quiet", "add --all", "commit --quiet -m checkout", f"tag {address.tag()}"):
         subprocess.run([*GIT, *line.split()], cwd=folder, check=True)
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import address
 import bootstrap
 import densenet_course
 import lock
+from tests.checkout import tracked
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -146,17 +146,10 @@ def test_the_development_container_sets_the_course_up():
     assert PYTHONS.contains(container["image"].rpartition(":")[2].partition("-")[0])
 
 
-def tracked():
-    """Yield (path, text) of all text files of the repository."""
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for path in (ROOT / name for name in filter(None, names.split("\0"))):
-        if path.is_file() and path.suffix not in (".gz", ".pt", ".png"):
-            yield path, path.read_text(encoding="utf-8")
-
-
 def test_the_address_stands_in_one_line_and_in_what_is_made_from_it():
     ours = re.compile(rf"{re.escape(address.repository())}|{re.escape(address.site(address.repository()))}")
-    holding = {path for path, text in tracked() if ours.search(text)}
+    texts = {path: path.read_bytes().decode("utf-8", "replace") for path in tracked()}
+    holding = {path for path, text in texts.items() if ours.search(text)}
     assert holding - set(address.holders()) == {ROOT / "pyproject.toml"}
     assert len(holding) > 75
     assert len(ours.findall((ROOT / "pyproject.toml").read_text(encoding="utf-8"))) == 1

@@ -10,23 +10,23 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
 import bootstrap
 import lock
+from tests import checkout
+from tests.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LESSON = "09_memory_and_speed"  # reads measurements that only a clone has outside the package
 # Of the user's other work, or of this checkout.
-NOT_INHERITED = {"PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PIP_REQUIRE_VIRTUALENV"}
+NOT_INHERITED = {"VIRTUAL_ENV", "CONDA_PREFIX", "PIP_REQUIRE_VIRTUALENV", *bootstrap.NOT_FOR_UV}
 
 
-def run(command, folder, *, uses_uv=True):
+def run(command, folder):
     """Run a command in a folder; return what it printed, or fail with it."""
-    _, variables = bootstrap.find_uv() if uses_uv else (None, os.environ)
-    variables = {name: value for name, value in variables.items() if name not in NOT_INHERITED}
+    variables = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    variables["PYTHONPATH"] = str(ROOT / ".uv")  # where the set-up puts uv if it is not installed, and nothing else
     variables["DENSENET_COURSE_DATA"] = os.environ.get("DENSENET_COURSE_DATA", str(ROOT / "data"))
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -50,11 +50,7 @@ def versions():
 def clone(tmp_path_factory):
     """A copy of what git tracks, as a clone of the next commit would be."""
     folder = tmp_path_factory.mktemp("clone")
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
+    checkout.copy(folder)
     return folder
 
 
@@ -69,12 +65,19 @@ def pinned(clone, versions):
     return clone
 
 
+def asks_nobody_about_news(environment):
+    """JupyterLab's defaults for this environment are the course's."""
+    settings = environment / "share" / "jupyter" / "lab" / "settings" / "overrides.d" / "densenet-course.json"
+    assert "fetchNews" in settings.read_text(encoding="utf-8")
+
+
 def test_uv_run_starts_jupyterlab_in_a_clone_with_d2l_and_without_nbgrader(uv, pinned):
     start = [*uv, "run", "--quiet", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}"]
     assert run([*start, "jupyter", "lab", "--version"], pinned).startswith("4.")
     code = "import d2l.torch, importlib.util as u; print([u.find_spec(one) for one in ('nbgrader', 'pytest')])"
     assert run([*start, "python", "-c", code], pinned).strip() == "[None, None]"
     run([*start, "densenet-course", "doctor"], pinned)
+    asks_nobody_about_news(pinned / ".venv")
     shutil.rmtree(pinned / ".venv")
 
 
@@ -82,7 +85,7 @@ def test_pip_resolves_the_lab(tmp_path, clone):
     """pip itself, without uv's overrides and with today's versions; it asks for their metadata only."""
     report = tmp_path / "report.json"
     run([bootstrap.PYTHON, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", report,
-         f"{clone}[lab]"], tmp_path, uses_uv=False)
+         f"{clone}[lab]"], tmp_path)
     found = {one["metadata"]["name"].lower() for one in json.loads(report.read_text(encoding="utf-8"))["install"]}
     assert {"densenet-course", "torch", "jupyterlab", "jupytext"} <= found and "d2l" not in found
 
@@ -102,6 +105,7 @@ def installed(uv, versions, tmp_path_factory):
 
 
 def test_a_lesson_runs_from_the_package_alone(installed, tmp_path):
+    asks_nobody_about_news(installed.parents[1])
     shutil.copy(ROOT / "notebooks" / f"{LESSON}.ipynb", tmp_path)
     run([installed, "-m", "nbconvert", "--to", "notebook", "--execute", "--output", "done",
          "--ExecutePreprocessor.timeout=900", f"{LESSON}.ipynb"], tmp_path)
