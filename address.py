@@ -50,6 +50,7 @@ def rewrite(text, old, new, version):
     """Return a text with one "OWNER/NAME" in place of another, and the version in what Colab opens and installs."""
     for before, after in ((old, new), (site(old), site(new))):
         text = re.sub(rf"(?<![\w.-]){re.escape(before)}(?![\w-])", after, text)
+    text = re.sub(rf"(git clone https://github\.com/{re.escape(new)} && cd )[\w.-]+", rf"\g<1>{new.split('/')[1]}", text)
     text = re.sub(rf"(git\+https://github\.com/{re.escape(new)})(?:@[\w.+-]+)?", rf"\1@{version}", text)
     return re.sub(rf"(/github/{re.escape(new)}/blob/)[^/]+", rf"\g<1>{version}", text)  # what Colab opens
 

@@ -166,7 +166,7 @@ def test_what_is_made_from_the_address_agrees_with_it():
 
 
 @pytest.mark.parametrize(("text", "expected"), [
-    ("git clone https://github.com/a/course && cd course", "git clone https://github.com/b-c/fork && cd course"),
+    ("git clone https://github.com/a/course && cd course", "git clone https://github.com/b-c/fork && cd fork"),
     ("https://a.github.io/course/x.html", "https://b-c.github.io/fork/x.html"),
     ('"git+https://github.com/a/course"', '"git+https://github.com/b-c/fork@v2.0"'),
     ('"git+https://github.com/a/course@v1.0.0rc1"', '"git+https://github.com/b-c/fork@v2.0"'),
