@@ -50,9 +50,10 @@ def rewrite(text, old, new, version):
     """Return a text with one "OWNER/NAME" in place of another, and the version in what Colab opens and installs."""
     for before, after in ((old, new), (site(old), site(new))):
         text = re.sub(rf"(?<![\w.-]){re.escape(before)}(?![\w-])", after, text)
-    text = re.sub(rf"(git clone https://github\.com/{re.escape(new)} && cd )[\w.-]+", rf"\g<1>{new.split('/')[1]}", text)
-    text = re.sub(rf"(git\+https://github\.com/{re.escape(new)})(?:@[\w.+-]+)?", rf"\1@{version}", text)
-    return re.sub(rf"(/github/{re.escape(new)}/blob/)[^/]+", rf"\g<1>{version}", text)  # what Colab opens
+    here, name = re.escape(new), new.split("/")[1]
+    text = re.sub(rf"(git clone https://github\.com/{here} && cd )[\w.-]+", rf"\g<1>{name}", text)
+    text = re.sub(rf"(git\+https://github\.com/{here})(?:@[\w.+-]+)?", rf"\1@{version}", text)
+    return re.sub(rf"(/github/{here}/blob/)[^/]+", rf"\g<1>{version}", text)  # what Colab opens
 
 
 def site(repository):
