@@ -124,6 +124,14 @@ def test_lines_fit_the_page(lesson):
         assert problems == []
 
 
+@pytest.mark.parametrize("lesson", TEXTS)
+def test_a_lesson_reads_nothing_that_only_a_clone_has(lesson):
+    """On Colab, in a released folder and beside the installed package there is no ``../benchmarks``."""
+    text = (FOLDER / "source" / f"{lesson}.py").read_text(encoding="utf-8")
+    if lesson not in OLD_CODE:
+        assert "benchmarks/results" not in text, "results.read gives it anywhere"
+
+
 @each_lesson
 def test_alt_texts_reach_the_rendered_page(lesson):
     from nbconvert import HTMLExporter
