@@ -25,7 +25,7 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 GROUPS = {name: [text for text in group if isinstance(text, str) and not text.startswith("densenet-course[")]
           for name, group in PROJECT["dependency-groups"].items()}
 FOR_LEARNERS = [*PROJECT["project"]["dependencies"], *EXTRAS["lab"], *EXTRAS["keras"], *GROUPS["d2l"]]
-DIRECT = [Requirement(text) for text in [*FOR_LEARNERS, *EXTRAS["dev"], *GROUPS["site"]]]
+DIRECT = [Requirement(text) for text in [*FOR_LEARNERS, *EXTRAS["dev"], *EXTRAS["grading"], *GROUPS["site"]]]
 
 
 def locked():

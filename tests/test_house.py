@@ -24,8 +24,8 @@ MAY = {
     "studies": "layers models accounting",
     "figures": "files layers config models accounting measure training studies",
     "checks": "files terminal layers config models accounting measure training data figures",
-    "grading": "checks layers",
-    "cli": "recipe files terminal models training data doctor figures checks",
+    "grading": "files checks layers figures",
+    "cli": "recipe files terminal models training data doctor figures checks grading",
 }
 
 

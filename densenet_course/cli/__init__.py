@@ -1,11 +1,11 @@
-"""The command ``densenet-course``: doctor, data, train, figures, release, leaderboard."""
+"""The command ``densenet-course``: doctor, data, train, figures, release, grade, leaderboard."""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 
-from densenet_course.cli import train
+from densenet_course.cli import grade, train
 from densenet_course.terminal import print_anything
 
 
@@ -42,6 +42,10 @@ def _parser():
     release.add_argument("--exercise", action="append", metavar="ID", help="may be repeated (default: all)")
     release.add_argument("--assignment", metavar="NAME", help="nbgrader's (default: densenet)")
     release.set_defaults(run=_release)
+
+    grade.add_options(commands.add_parser(
+        "grade", help="grade a class's notebooks outside the students' processes",
+        description="Judge what a class handed in, each notebook in a sandbox; the same command goes on after any end."))
 
     board = commands.add_parser("leaderboard", help="merge a class's leaderboards of the capstone, and draw them")
     board.add_argument("files", type=Path, nargs="+", metavar="FILE", help="leaderboard.json of a learner")

@@ -4,4 +4,5 @@ import sys
 
 from densenet_course.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # the processes of grade read this file, too
+    sys.exit(main())

@@ -57,6 +57,6 @@ def class_report(room, ledger, releases):
     found, more = summary.mistakes(room)
     return _environment().get_template("class.html").render(
         room=room, spreads=summary.spreads(room), bins=bins, open_totals=open_totals, mistakes=found, more=more,
-        concerns=summary.concerns(room), pairs=summary.pairs(room, ledger, releases),
+        concerns=summary.concerns(room), alike=summary.alike(room, ledger, releases),
         claims=summary.claims(room), torch=ledger.torch_versions(room.settings["checks"]),
         strays=[(file, why) for file, why, student in room.strays if not student])

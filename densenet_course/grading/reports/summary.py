@@ -125,8 +125,8 @@ def _concerns(entry):
         yield "note", ". ".join(entry.work.notes)
 
 
-def pairs(room, ledger, releases):
-    """List answers that share what few others have, as (exercise's id, student, student, share)."""
+def alike(room, ledger, releases):
+    """List groups of answers that share what few others have, as (exercise's id, students, share), alike most first."""
     released = {name: notebook.read(path.read_bytes()) for name, path in releases.items()}
     students = {student.person.id: student for student in room.students}
     found = []
@@ -134,5 +134,15 @@ def pairs(room, ledger, releases):
         sources = {student.person.id: notebook.own_text(notebook.read(ledger.notebook(entry.work.sha)),
                                                         released[exercise.id])
                    for student, entry in room.entries(exercise.id) if entry.work and entry.work.sha}
-        found += [(exercise.id, students[a], students[b], share) for a, b, share in similar(sources)]
+        found += [(exercise.id, [students[one] for one in group], share) for group, share in groups(similar(sources))]
     return found
+
+
+def groups(pairs):
+    """Join pairs that share a student: a list of (sorted students, the least share among their pairs)."""
+    found = []
+    for one, other, share in pairs:  # the most alike first, so that the last share is the least
+        touched = [group for group in found if {one, other} & group[0]]
+        found = [group for group in found if group not in touched]
+        found.append((set().union({one, other}, *(group[0] for group in touched)), share))
+    return sorted(((sorted(group), share) for group, share in found), key=lambda one: (-one[1], one[0]))
