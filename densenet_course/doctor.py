@@ -23,12 +23,12 @@ class Finding:
 
 
 def examine():
-    """Look at Python, packages, device, precision and data, and change nothing.
+    """Look at Python, packages, device, precision, data and what grading needs, and change nothing.
 
     Returns:
         A list of ``Finding``.
     """
-    return [_python(), *_packages(), *_device(), _data()]
+    return [_python(), *_packages(), *_device(), _data(), _isolation()]
 
 
 def print_report():
@@ -139,3 +139,11 @@ def _nearby(folder):
     """Write a folder as seen from here, where it is near: a report is stored with its page and read elsewhere."""
     here = Path.cwd()
     return os.path.relpath(folder) if any(map(Path(folder).is_relative_to, (here, here.parent))) else folder
+
+
+def _isolation():
+    """Say whether a class could be graded here; nothing else needs it, so that nothing is missing where it cannot."""
+    from densenet_course.grading.box import isolation
+
+    level, reason = isolation()
+    return Finding("isolation", "full" if level == "full" else f"none, because {reason}; only grading needs it")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-from densenet_course.cli.release import MASTERS, STUB, STUDENT, read_master, stem
+from densenet_course.cli.masters import MASTERS, STUB, STUDENT, read_master, stem
 
 DUE = "2026-03-01"
 EXERCISES = ("connections", "conv_block")
@@ -22,8 +22,9 @@ MARKUP = "<img src=x onerror=\"document.title='owned'\"><script>document.title='
 RAISES = f"def count_connections(n):\n    raise ValueError({MARKUP + chr(27) + '[31m=1+1' + chr(0x202e)!r})\n"
 CHEAT = "import densenet_course.checks as checks\n\nchecks.finish = lambda *_: 10.0\n"
 NAMES = ("=cmd|' !A0", MARKUP.replace("/", "∕")[:120], "\u202egnp.exe", "@SUM(1+1)", "Žofie O'Neil, jr.", "con", "-2+3")
-POINTS = {"right": (10, 10), "half": (None, 9), "stub": (0, 0), "syntax": (0, 10), "raises": (None, 10),
-          "cheat": (0, 0), "edited": (10, 10), "damaged": (0, 10), "one": (10, 0), "renamed": (10, 10), "late": (10, 10)}
+POINTS = {"right": (10, 10), "half": (5, 9), "stub": (0, 0), "syntax": (0, 10), "raises": (4, 10),
+          "cheat": (0, 0), "edited": (10, 10), "damaged": (0, 10), "one": (10, 0), "renamed": (10, 10),
+          "late": (10, 10)}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def notebook(exercise, kind="right"):
         answers[0].source += "\n" + CHEAT
     if kind == "edited":
         book.cells[-1].source = "10.0"
-        del book.cells[-2]
+        book.cells = [cell for cell in book.cells if cell.metadata.get("nbgrader", {}).get("grade_id", "") !=
+                      f"{exercise}-check"]
     text = nbformat.writes(book)
     return (text[:len(text) // 2] if kind == "damaged" and first else text).encode()
 

@@ -18,7 +18,7 @@ MAY = {
     "fetching": "files",
     "training": "recipe files",
     "data": "fetching",
-    "doctor": "fetching training",
+    "doctor": "fetching training grading",
     "efficient": "layers",
     "models": "layers config efficient pretrained",
     "studies": "layers models accounting",

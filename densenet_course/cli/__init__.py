@@ -45,7 +45,8 @@ def _parser():
 
     grade.add_options(commands.add_parser(
         "grade", help="grade a class's notebooks outside the students' processes",
-        description="Judge what a class handed in, each notebook in a sandbox; the same command goes on after any end."))
+        description="Judge what a class handed in, each notebook in a sandbox; the same command goes on after any "
+                    "end."))
 
     board = commands.add_parser("leaderboard", help="merge a class's leaderboards of the capstone, and draw them")
     board.add_argument("files", type=Path, nargs="+", metavar="FILE", help="leaderboard.json of a learner")

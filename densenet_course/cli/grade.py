@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 
 EXPORTS = ("gradescope", "canvas", "moodle", "nbgrader")
-REMEDY = ("Grade on Linux with bubblewrap and libseccomp (Debian, Ubuntu: apt install bubblewrap libseccomp2; then "
-          "pip install 'densenet-course[grading]'), where user namespaces are allowed, or add --without-isolation: "
-          "students' code then runs as ordinary processes of your account, and every page says so")
+REMEDY = ("Mend that, grade on another machine, or add --without-isolation: students' code then runs as ordinary "
+          "processes of your account, and every page says so")
 
 
 def add_options(parser):
@@ -18,7 +17,7 @@ def add_options(parser):
     parser.add_argument("--exercise", action="append", metavar="ID", help="may be repeated (default: what came)")
     parser.add_argument("--roster", type=Path, metavar="FILE", help="class list as CSV, a platform's own or any")
     parser.add_argument("--due", default="", metavar="DATE",
-                        help="2026-12-01 (to the end of the day) or 2026-12-01T18:00; who is late is told, not punished")
+                        help="2026-12-01 (to the end of the day) or 2026-12-01T18:00; lateness is told, not punished")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, default=max(1, os.cpu_count() or 1), metavar="N",
                        help="processes that judge (default: one a core)")
@@ -31,7 +30,8 @@ def add_options(parser):
 
 def run(options):
     """Grade; return the exit status: 0 where every file that could be read has its grade, else 2."""
-    from densenet_course.cli.release import EXERCISES, STUDENT, stem
+    from densenet_course.checks import EXERCISES
+    from densenet_course.cli.masters import STUDENT, stem
 
     releases = {name: STUDENT / f"{stem(name)}.ipynb" for name in EXERCISES}
     _refuse(options, releases)
@@ -50,8 +50,8 @@ def run(options):
     print(f"{judged:,} notebooks judged now")
     print("\n".join(write(options.out, releases, options.export)))
     if infra:
-        print(f"{infra:,} could not be judged, which is no fault of the students and no 0; class.html says why. Run the "
-              "same command again", file=sys.stderr)
+        print(f"{infra:,} could not be judged, which is no fault of the students and no 0; class.html says why. Run "
+              "the same command again", file=sys.stderr)
     return 2 if infra else 0
 
 
@@ -64,10 +64,10 @@ def _refuse(options, releases):
         raise ValueError(f"workers: expected at least 1, got {options.workers}")
     missing = [path for path in releases.values() if not path.exists()]
     if missing:
-        raise FileNotFoundError(f"no notebooks in {missing[0].parent}; run this command in a clone of the course")
+        raise FileNotFoundError(f"no notebooks in {missing[0].parent}; they come with the course: install it anew")
     if not options.without_isolation and not options.scheduler:  # a cluster's machines look for themselves
-        from densenet_course.grading.judging import isolation
+        from densenet_course.grading.box import isolation
 
         level, reason = isolation()
         if level != "full":
-            raise ValueError(f"this system cannot isolate the notebooks: {reason}. {REMEDY}")
+            raise ValueError(f"the notebooks cannot be isolated here: {reason}. {REMEDY}")

@@ -6,6 +6,7 @@ import stat
 import zipfile
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 MB = 2**20
@@ -52,7 +53,11 @@ def files(source):
     elif not zipfile.is_zipfile(source):
         raise ValueError(f"{source}: expected a folder or a zip file of submissions; this is neither")
     else:
-        yield from _archive(source, (), outermost=True)
+        try:
+            with zipfile.ZipFile(source) as archive:  # the instructor's own: as large as it is
+                yield from _entries(archive, (), left=None, depth=1)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{source}: expected a zip file, found a damaged one ({error}); fetch it again") from None
 
 
 def _folder(folder, parts):
@@ -66,26 +71,27 @@ def _folder(folder, parts):
         elif entry.is_dir():
             yield from _folder(entry.path, here)
         elif entry.is_file():
-            yield from _readable(here, lambda limit, path=entry.path: _read(Path(path).open("rb"), limit))
+            yield from _readable(here, partial(_read, partial(open, entry.path, "rb")))
         else:
             yield File(here, problem="is neither file nor folder")
 
 
-def _archive(file, parts, *, outermost=False, depth=1):
-    """Yield the files of a zip file; a student's own is held to limits, the outermost one is the instructor's."""
+def _archive(data, parts, depth):
+    """Yield the files of a student's archive, which is held to limits."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            entries = sorted((info for info in archive.infolist() if not info.is_dir()), key=lambda info: info.filename)
-            if not outermost and len(entries) > MAX_ENTRIES:
-                yield File(parts, problem=f"is an archive of {len(entries):,} files; at most {MAX_ENTRIES:,} are read")
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            count = len(archive.infolist())
+            if count > MAX_ENTRIES:
+                yield File(parts, problem=f"is an archive of {count:,} files; at most {MAX_ENTRIES:,} are read")
                 return
-            yield from _entries(archive, entries, parts, None if outermost else [MAX_UNPACKED], depth)
+            yield from _entries(archive, (*parts[:-1], parts[-1][:-len(".zip")]), left=[MAX_UNPACKED], depth=depth)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         yield File(parts, problem=f"is no zip file that could be read ({error})")
 
 
-def _entries(archive, entries, parts, left, depth):
-    for info in entries:
+def _entries(archive, parts, *, left, depth):
+    """Yield the files of an open archive; ``left`` holds how many bytes it may still give, where there is a limit."""
+    for info in sorted((info for info in archive.infolist() if not info.is_dir()), key=lambda info: info.filename):
         names = tuple(_text(info).split("/"))
         if NOISE & set(names):
             continue
@@ -94,7 +100,7 @@ def _entries(archive, entries, parts, left, depth):
         if refused:
             yield File(here, problem=refused)
             continue
-        yield from _readable(here, lambda limit, info=info: _read(archive.open(info), limit, left), depth)
+        yield from _readable(here, partial(_read, partial(archive.open, info), left=left), depth)
 
 
 def _text(info):
@@ -136,16 +142,16 @@ def _readable(parts, read, depth=0):
         elif depth >= MAX_NESTING:
             yield File(parts, problem=f"is an archive in {depth} others; at most {MAX_NESTING} are opened")
         else:
-            yield from _archive(io.BytesIO(data), (*parts[:-1], parts[-1][:-len(".zip")]), depth=depth + 1)
+            yield from _archive(data, parts, depth + 1)
 
 
 class TooLarge(Exception):
     """There is more than may be read."""
 
 
-def _read(stream, limit, left=None):
-    """Read a stream to its end and close it; ``left`` holds how many bytes its archive may still give."""
-    with stream:
+def _read(opened, limit, left=None):
+    """Read what a function opens to its end; ``left`` holds how many bytes its archive may still give."""
+    with opened() as stream:
         data = stream.read(limit + 1)
     if len(data) > limit:
         raise TooLarge(f"is larger than {limit // MB} MB")

@@ -19,7 +19,13 @@ from densenet_course.grading.verdict import GRADED, INFRA, Order, Verdict
 WORKER = "densenet_course.grading.judging:Worker"
 TRIES = 3
 CHECKED_EVERY = 50  # orders of one worker
-RIGHT = "def count_connections(n):\n    return n * (n + 1) // 2\n\n\ndef channels_after(c, n, k):\n    return c + n * k\n"
+RIGHT = """\
+def count_connections(n):
+    return n * (n + 1) // 2
+
+def channels_after(c, n, k):
+    return c + n * k
+"""
 WRONG = RIGHT.replace("+ n * k", "+ n")
 _own = threading.local()  # the worker of this thread: a Dask worker may have several
 

@@ -1,6 +1,7 @@
 """A student's notebook: the cells to run, and a copy with the findings written into it."""
 
 import json
+import re
 import warnings
 from dataclasses import dataclass, field
 
@@ -149,12 +150,12 @@ def annotated(cells, released, text, errors):
     behind = max((place for place, cell in enumerate(cells) if cell.answer), default=len(cells) - 1)
     book = v4.new_notebook(metadata={"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python",
                                                     "name": "python3"}})
-    given = {cell.source for cell in released if cell.kind == "markdown"}
+    given = {_unlinked(cell.source): cell.source for cell in released if cell.kind == "markdown"}
     for place, cell in enumerate(cells):
         if cell.kind == "code":
             book.cells.append(v4.new_code_cell(cell.source))
         else:
-            book.cells.append(v4.new_markdown_cell(cell.source if cell.source in given else fenced(cell.source)))
+            book.cells.append(v4.new_markdown_cell(given.get(_unlinked(cell.source)) or fenced(cell.source)))
         if place in errors:
             book.cells.append(v4.new_markdown_cell("**This cell raised an error while grading.**\n\n"
                                                    + fenced(errors[place])))
@@ -163,6 +164,11 @@ def annotated(cells, released, text, errors):
     for count, cell in enumerate(book.cells):
         cell["id"] = f"cell-{count}"
     return (json.dumps(book, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+
+
+def _unlinked(text):
+    """Return a text without the targets of its links, which differ where a notebook is handed out alone."""
+    return re.sub(r"\]\([^)]*\)", "]()", text)
 
 
 def fenced(text):

@@ -1,7 +1,6 @@
 """Who handed a file in: read from the names that platforms give, and looked up in the roster."""
 
 import csv
-import os
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -82,7 +81,7 @@ def sender(parts, stems):
 
 def _by_file_name(name, stems):
     """Find the student in a lone file's name: what is left of it without the exercise."""
-    rest, ending = os.path.splitext(name)
+    rest, ending = Path(name).stem, Path(name).suffix
     for stem in stems:
         rest = rest.replace(stem, "")
     rest = rest.strip(" _-.")

@@ -50,7 +50,7 @@ def moment(text):
     rest, _, zone = text.rpartition(" ")
     try:
         return datetime.fromisoformat(rest).replace(tzinfo=UTC if zone == "UTC" else ZoneInfo(zone))
-    except (ValueError, OSError):  # ZoneInfo raises both where there is no such zone
+    except (ValueError, OSError, KeyError):  # ZoneInfo raises all three where there is no such zone
         return None
 
 

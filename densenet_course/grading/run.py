@@ -108,9 +108,9 @@ class Plan:
         self.ledger, self.released = ledger, released
         done = ledger.statuses(crew.checks_version(), "full" if wishes.isolated else "none")
         again = _ids(ledger, wishes.regrade)
-        self.works = {
-            (work.student, work.exercise): work for work in ledger.works()
-            if work.sha and (work.student in again or done.get((work.student, work.exercise, work.sha), INFRA) == INFRA)}
+        works = [work for work in ledger.works() if work.sha]
+        self.works = {(work.student, work.exercise): work for work in works if work.student in again
+                      or done.get((work.student, work.exercise, work.sha), INFRA) == INFRA}
 
     def __iter__(self):
         return iter(self.works)
