@@ -1,6 +1,6 @@
 """A class made by a script: right, half-right, wrong, broken, hostile and late notebooks, in the folders of nbgrader.
 
-``python -m tests.classroom FOLDER [STUDENTS]`` makes one; ``… grade SUBMISSIONS OUT`` grades one without torch.
+``python -m tests.classroom FOLDER [STUDENTS]`` makes one; ``tests.quick_run`` grades one.
 """
 
 import sys
@@ -101,17 +101,5 @@ def pack(target, entries):
     return target
 
 
-def main(arguments):
-    """Make a class, or grade one with the quick stand-in."""
-    if arguments[0] != "grade":
-        make(arguments[0], int(arguments[1]) if len(arguments) > 1 else 40)
-        return
-    from densenet_course.grading.run import Wishes, grade
-
-    workers = int(arguments[3]) if len(arguments) > 3 else 2
-    print(grade(arguments[1], arguments[2], RELEASES, Wishes(
-        due=DUE, workers=workers, isolated=False, worker="tests.stand_in:Quick")))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    make(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 40)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import stat
 import zipfile
 from pathlib import Path
@@ -185,8 +184,8 @@ def test_links_are_not_followed(take, tmp_path):
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr(entry, str(secret))
     (tmp_path / "class" / "max").mkdir(parents=True)
-    os.symlink(secret, tmp_path / "class" / "max" / "01_connections.ipynb")
-    os.symlink(tmp_path, tmp_path / "class" / "whole")
+    (tmp_path / "class" / "max" / "01_connections.ipynb").symlink_to(secret)
+    (tmp_path / "class" / "whole").symlink_to(tmp_path)
     found = take({"jane.zip": stream.getvalue()})
     assert {work.problem for work in found.works.values()} == {"is a link, which is not followed"}
     assert len(found.works) == 2 and not take.kept
