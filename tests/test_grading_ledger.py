@@ -9,7 +9,8 @@ from densenet_course.grading.ledger import Ledger, LedgerError
 from densenet_course.grading.people import Person
 from densenet_course.grading.verdict import GRADED, INFRA, LIMIT, Judged, Verdict
 
-WORK = HandedIn("=jane \u202e", "connections", "ab12", "", "jane/a.ipynb", "2026-01-01T00:00:00+00:00", "1 d", ("a", "b"))
+WORK = HandedIn("=jane \u202e", "connections", "ab12", "", "jane/a.ipynb", "2026-01-01T00:00:00+00:00", "1 d",
+                ("a", "b"))
 VERDICT = Verdict(LIMIT, (Judged("shape", 1.5, 2.0, "expected 3, got \ud800"), Judged("links", 1.0, 1.0, "", True)),
                   "20 s", ((0, "ValueError: \x1b[31m"), (3, "x")), "printed", "full", True, ("a note",))
 HOW = {"checks": "c1", "seed": 2**55, "torch": "2.9", "seconds": 0.5}

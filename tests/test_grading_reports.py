@@ -1,4 +1,4 @@
-"""What the ledger becomes: points as they are, text of students shown and never obeyed, and each platform's own form."""
+"""What the ledger becomes: points as they are, students' text shown and never obeyed, each platform's own form."""
 
 import csv
 import json
