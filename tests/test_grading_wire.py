@@ -38,7 +38,7 @@ def same(a, b):
 
 VALUES = [
     None, True, False, 0, -1, 1 << 4_000, 1.5, -0.0, math.inf, -math.inf, math.nan, "", "é\u202e\x00\U0001f600", [], (),
-    {}, [1, (2, [3])], {("parameter", (3, 4)): [None], 1: "a", None: 2.0, True: 3}, [{"f": 1}, {"x": [1]}],
+    {}, [1, (2, [3])], {("parameter", (3, 4)): [None], 7: "a", None: 2.0, True: 3}, [{"f": 1}, {"x": [1]}],
 ]
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy
 import torch
 
-from densenet_course.grading import wire
+from densenet_course.grading import player, tracing, wire
 
 MAX_ERROR, IDLE_SECONDS = 500, 5.0
+COMMITTING = tracing.build, tracing.settle, tracing.trace
 
 
 class Channel:
@@ -83,6 +84,8 @@ class Cell:
             sys.modules[name] = None
         for module in modules:
             importlib.import_module(module)
+        from densenet_course.checks.engine.answer import PROBES
+        PROBES.update({f"{probe.__module__}:{probe.__qualname__}": probe for probe in COMMITTING})
         random.seed(seed), numpy.random.seed(seed), torch.manual_seed(seed)  # noqa: NPY002 - the notebook may use it
         return {"value": None}
 
@@ -111,6 +114,21 @@ class Cell:
             return {"error": texts(error)}
         except Unjudged as error:
             return {"error": {"what": str(error)}}
+
+    def hold(self, names):
+        """Be a player: hold what the student's cell commits to, in place of a notebook's objects."""
+        self.objects = player.prepare(self.channel, names)
+        return {"value": None}
+
+    def perform(self, probe, request):
+        """Perform a probe beside what a student has committed to."""
+        from densenet_course.checks.engine.answer import PROBES, perform
+        from densenet_course.checks.engine.state import preserved
+
+        with preserved():
+            reply = perform(self.objects, PROBES[probe], request)
+        refused = next((source.refused for source in self.objects.values() if source.refused), "")
+        return {"refused": refused} if refused else reply
 
 
 def _unpack(files):

@@ -1,1 +1,141 @@
-"""A module as a list of operations."""
+"""Commit, then challenge: a module is turned into a list of operations before the judge draws a number.
+
+The cell runs a module's forward pass on decoys for a shape and a mode, and writes down ATen's operations, as plain
+values (``tracing``). The judge's *player*, a cell that never runs a student's code, plays that list with the judge's
+weights, images and autograd. So outputs, gradients, parameters, changes in place and statistics are measured, and
+claimed by nobody.
+
+A list says what happens for one shape and mode, whatever the numbers are. Each is made twice from other decoys: a
+module that keeps something between calls shows itself. What no list can say (autograd functions, saved-tensor hooks,
+choices that depend on numbers) is ``Refused``, and the judge goes back to asking the module itself.
+"""
+
+import operator
+
+import torch
+from torch import nn
+
+from densenet_course.grading.operations import ALLOWED, CHANGES, MAX_CONSTANT, Refused
+
+
+def play(program, inputs, constants):
+    """Play a list of operations.
+
+    Args:
+        program: from ``trace``; whatever it holds, nothing but allowed operations is done.
+        inputs: tensors: the images, the parameters, the buffers.
+        constants: a dict that keeps the program's constants from call to call.
+
+    Returns:
+        A tensor.
+
+    Raises:
+        Refused: this is no list that can be played.
+    """
+    try:
+        operations, result = program["operations"], program["result"]
+        if program["inputs"] != len(inputs):
+            raise Refused("it takes other tensors than the module has")
+        values, before = list(inputs), torch.is_grad_enabled()
+        try:
+            for name, arguments, named in operations:
+                values.append(_do(name, arguments, named, values, constants))
+        finally:
+            torch.set_grad_enabled(before)
+        output = _value(result, values)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise Refused(f"no list of operations: {type(error).__name__}: {error}") from None
+    if type(output) is not torch.Tensor:
+        raise Refused("its result is no tensor")
+    return output
+
+
+def _do(name, arguments, named, values, constants):
+    if name == "gradients":
+        return torch.set_grad_enabled(arguments[0] is True) and None
+    if name == "constant":
+        return _constant(*arguments, constants)
+    arguments = _value(arguments, values)
+    if name == "item":
+        return operator.getitem(*arguments)
+    space, operation, overload = name.split(".")
+    if space != "aten" or operation not in ALLOWED:
+        raise Refused(f"the operation {name[:60]} is not allowed")
+    named = {key: _value(value, values) for key, value in named.items() if value != {"kept": ""}}
+    return getattr(getattr(torch.ops.aten, CHANGES.get(operation, operation)), overload)(*arguments, **named)
+
+
+def _constant(kind, shape, numbers, constants):
+    if len(numbers) > MAX_CONSTANT:
+        raise Refused("a constant is too large")
+    key = repr((kind, shape, numbers))
+    if key not in constants:
+        constants[key] = torch.tensor(numbers, dtype=getattr(torch, kind)).reshape(shape)
+    return constants[key].clone()
+
+
+def _value(value, values):
+    if type(value) is list:
+        return [_value(item, values) for item in value]
+    if type(value) is not dict:
+        return value
+    (key, item), = value.items()
+    if key == "dtype":
+        return {str(kind)[6:]: kind for kind in (torch.float32, torch.float64, torch.bfloat16, torch.float16,
+                                                 torch.int64, torch.int32, torch.uint8, torch.bool)}[item]
+    return None if key == "kept" else values[item] if type(item) is int and item >= 0 else values["?"]
+
+
+class Committed(nn.Module):
+    """What the player holds in place of a student's module.
+
+    Args:
+        described: of the module, see ``_describe``.
+        source: asks the student's cell, see ``Source``.
+    """
+
+    def __init__(self, described, source):
+        super().__init__()
+        self.source, self.programs, self.constants = source, {}, {}
+        self.training = described["training"] is True
+        self.describe(described)
+
+    def describe(self, described):
+        """Take parameters and buffers over."""
+        self.number, self.lazy = described["number"], described["lazy"]
+        self._parameters.clear(), self._buffers.clear()
+        self.names, self.needless = {"parameters": [], "buffers": []}, described.get("needless", [])
+        if self.lazy:
+            self._parameters["unsettled"], self.names["parameters"] = nn.UninitializedParameter(), ["unsettled"]
+        for i, (name, value, trained, place) in enumerate(described["parameters"]):
+            self._parameters[f"p{i}"] = self.source.shared(place, lambda v=value, t=trained: nn.Parameter(
+                v.clone(), requires_grad=t is True))
+            self.names["parameters"].append(str(name))
+        for i, (name, value, _, place) in enumerate(described["buffers"]):
+            self._buffers[f"b{i}"] = self.source.shared(place, value.clone)
+            self.names["buffers"].append(str(name))
+
+    def named_parameters(self, *_, **__):
+        """Yield the student's names with the judge's parameters."""
+        yield from zip(self.names["parameters"], self._parameters.values(), strict=True)
+
+    def named_buffers(self, *_, **__):
+        """Yield the student's names with the judge's buffers."""
+        yield from zip(self.names["buffers"], self._buffers.values(), strict=True)
+
+    def named_modules(self, *_, **__):
+        """Yield itself, and a part for each bias that could be left out."""
+        yield "", self
+        for name in self.needless:
+            part = nn.Linear.__new__(nn.Linear)
+            nn.Module.__init__(part)
+            yield name.removesuffix("bias").removesuffix("."), part
+
+    def forward(self, images):
+        """Play the list for this shape and mode."""
+        if self.lazy:
+            self.describe(self.source.settle(self.number, tuple(images.shape)))
+        key = tuple(images.shape), self.training
+        if key not in self.programs:
+            self.programs[key] = self.source.program(self.number, *key)
+        return play(self.programs[key], [images, *self._parameters.values(), *self._buffers.values()], self.constants)

@@ -8,6 +8,7 @@ from densenet_course import checks
 from densenet_course.checks.engine.judge import judge
 from densenet_course.checks.engine.plain import cut
 from densenet_course.grading.box import isolation
+from densenet_course.grading.committing import COMMITTED, Committing
 from densenet_course.grading.sandbox import Limits
 from densenet_course.grading.server import Infra, Zygote
 from densenet_course.grading.student import Student
@@ -16,6 +17,7 @@ from densenet_course.grading.verdict import GRADED, INFRA, LIMIT, NOT_OWN_WORK, 
 __all__ = ["CLAIMS", "Infra", "Worker", "isolation"]
 TRIES = 3
 CLAIMS = {}  # exercise → names of findings that rest on what the student's process says
+UNCOMMITTED = CLAIMS | {}
 GATED = "only the notebook's own process can tell; it counts when all else is right"
 
 
@@ -61,14 +63,26 @@ class Worker:
 
     def _judge(self, order):
         exercise = checks.load(order.exercise)
+        note = ""
+        if exercise.name in COMMITTED:
+            with Student(self.zygote, exercise, order, self.limits) as student:
+                with Committing(student, self.limits) as answer:
+                    report = judge(exercise, answer, order.seed)
+                if not answer.refused or student.infra:
+                    return self._verdict(student, report, committed=True)
+            note = f"not committed: {answer.refused}"
         with Student(self.zygote, exercise, order, self.limits) as student:
             report = judge(exercise, student, order.seed)
+        return self._verdict(student, report, committed=False, note=note)
+
+    def _verdict(self, student, report, committed, note=""):
         if student.infra:
             raise student.infra
+        claims = CLAIMS.get(report.exercise, ()) if committed else UNCOMMITTED.get(report.exercise, ())
         errors = tuple((number, cut(text)) for number, text in sorted(student.errors.items()))
-        findings = gate(exercise.name, report.findings)
-        return Verdict(_status(student), findings, limit=student.limit, errors=errors, output=student.output,
-                       isolation=self._level)
+        return Verdict(_status(student), gate(report.findings, claims), limit=student.limit, errors=errors,
+                       output=student.output, isolation=self._level, committed=committed,
+                       notes=(cut(note),) * bool(note))
 
     def close(self):
         """End the fork server."""
@@ -89,17 +103,16 @@ def _status(student):
     return LIMIT if student.limit else GRADED
 
 
-def gate(exercise, findings):
+def gate(findings, claims):
     """Let claims earn points only where all other findings passed.
 
     Args:
-        exercise: its id.
         findings: of a report.
+        claims: the names of those that are claims.
 
     Returns:
         ``Judged`` for each of them.
     """
-    claims = CLAIMS.get(exercise, ())
     all_right = all(finding.passed for finding in findings if finding.name not in claims)
     judged = []
     for finding in findings:

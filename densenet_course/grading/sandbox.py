@@ -65,7 +65,7 @@ class Cell:
     """
 
     def __init__(self, zygote, limits):
-        self.zygote, self.limits, self.cpu = zygote, limits, 0.0
+        self.zygote, self.limits = zygote, limits
         self.place = None
         try:
             self.printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the cell

@@ -42,20 +42,11 @@ class Student:
         """Run the notebook in a fresh cell, as often as it takes and as there are cells left."""
         while self.cell is None and not self.dead:
             self.cell = Cell(self.zygote, self.limits)
-            self._begin()
+            begin(self.cell, self.exercise, self.order.seed)
             try:
                 self._run_notebook()
             except Ended as error:
                 self._bury(error)
-
-    def _begin(self):
-        files, modules = given.files(self.exercise.name)
-        hidden = [name for name in self.exercise.refused if name != given.COURSE]
-        try:
-            self.cell.talk(SETUP_SECONDS, do="begin", exercise=self.exercise.name, files=files, modules=modules,
-                           names=list(self.exercise.names), hidden=hidden, seed=self.order.seed)
-        except Ended as error:  # no code of the student's has run
-            raise Infra(f"a cell does not begin: {error}; {self.cell.output[-500:]}") from None
 
     def _run_notebook(self):
         self.errors, start = dict(self.skipped), time.monotonic()
@@ -101,6 +92,10 @@ class Student:
             found = copied(request["name"], self.order.cells)
             self.copied = self.copied or bool(found)
             return found
+        return self.ask_by_name(f"{probe.__module__}:{probe.__qualname__}", cpu_seconds, request)
+
+    def ask_by_name(self, probe, cpu_seconds, request):
+        """Ask for a probe by "module:function"; see ``ask``."""
         try:
             return self._ask(probe, cpu_seconds, request)
         except Infra as error:
@@ -113,7 +108,7 @@ class Student:
             raise AnswerError(self.withheld.get(name) or self.dead)
         try:
             reply = self._talk(self.limits.ask_seconds, do="ask", request=request, cpu_seconds=cpu_seconds,
-                               probe=f"{probe.__module__}:{probe.__qualname__}")
+                               probe=probe)
             return value_of(reply)
         except Ended as error:
             self.withheld[name] = f"{name}: {error}"
@@ -126,6 +121,21 @@ class Student:
 
     def __exit__(self, *_):
         self._close_cell()
+
+
+def begin(cell, exercise, seed):
+    """Give a cell its part of the course.
+
+    Raises:
+        Infra: it does not take it; no code of the student's has run yet.
+    """
+    files, modules = given.files(exercise.name)
+    hidden = [name for name in exercise.refused if name != given.COURSE]
+    try:
+        cell.talk(SETUP_SECONDS, do="begin", exercise=exercise.name, files=files, modules=modules,
+                  names=list(exercise.names), hidden=hidden, seed=seed)
+    except Ended as error:
+        raise Infra(f"a cell does not begin: {error}; {cell.output[-500:]}") from None
 
 
 def value_of(reply):

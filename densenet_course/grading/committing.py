@@ -1,0 +1,75 @@
+"""An answer that commits itself: where an exercise asks for modules, the player is asked in the student's place."""
+
+from dataclasses import replace
+
+from densenet_course.checks.engine.answer import AnswerError, Unjudged, texts
+from densenet_course.grading import given
+from densenet_course.grading.sandbox import Cell, Ended
+from densenet_course.grading.server import Infra
+from densenet_course.grading.student import begin, value_of
+
+COMMITTED = {  # exercise → the learner's names that make modules
+    "conv_block": ["conv_block"], "dense_block": ["DenseBlock"], "transition": ["transition"],
+    "bottleneck": ["BottleneckLayer"], "densenet": ["DenseNet"], "densenet121": ["densenet121"],
+    "capstone": ["build_model"],
+}
+STAGE = "densenet_course.grading.tracing"
+PLAYER_SECONDS = 1_800.0  # the capstone's training; all else takes seconds
+
+
+class Committing:
+    """An ``Answer`` whose modules are played by the judge's own cell; a context manager.
+
+    Args:
+        student: a ``Student``.
+        limits: ``sandbox.Limits``.
+
+    Attributes:
+        refused: why something cannot be committed, or "": then the student must be asked, from the start.
+    """
+
+    def __init__(self, student, limits):
+        self.student, self.names = student, COMMITTED[student.exercise.name]
+        resources = limits.resources | {"CPU": int(PLAYER_SECONDS)}
+        self.limits, self.player, self.refused = replace(limits, resources=resources), None, ""
+
+    def ask(self, probe, **request):
+        """See ``checks.engine.answer.Answer``."""
+        if request.get("name") not in self.names or probe.__name__ in ("status", *given.JUDGES):
+            return self.student.ask(probe, **request)
+        if self.refused:
+            raise Unjudged(self.refused)
+        request.pop("cpu_seconds", None)
+        try:
+            reply = self._perform(f"{probe.__module__}:{probe.__qualname__}", request)
+        except Infra as error:
+            self.student.infra = error
+            raise Unjudged(str(error)) from None
+        except Ended as error:  # a list made to break it, or one that is too much for it
+            reply = {"refused": f"the list of operations could not be played: {error}"}
+        if "refused" in reply:
+            self.refused = str(reply["refused"])
+            raise Unjudged(self.refused)
+        return value_of(reply)
+
+    def _perform(self, probe, request):
+        """Let the player perform a probe, and fetch what it needs from the student's cell."""
+        if self.player is None:
+            self.player = Cell(self.student.zygote, self.limits)
+            begin(self.player, self.student.exercise, self.student.order.seed)
+            self.player.talk(PLAYER_SECONDS, do="hold", names=self.names)
+        reply = self.player.talk(PLAYER_SECONDS, do="perform", probe=probe, request=request)
+        while "need" in reply:
+            try:
+                given_ = {"value": self.student.ask_by_name(f"{STAGE}:{reply['need']}", None, reply["request"])}
+            except AnswerError as error:
+                given_ = {"error": texts(error)}
+            reply = self.player.talk(PLAYER_SECONDS, do="give", **given_)
+        return reply
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.player is not None:
+            self.player.close()

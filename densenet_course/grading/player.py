@@ -1,0 +1,84 @@
+"""The player's side of a commitment: modules that a student's cell describes, built and played by the judge."""
+
+import sys
+
+from torch import nn
+
+from densenet_course.grading.committed import Committed
+from densenet_course.grading.operations import Refused
+
+
+class Source:
+    """What the student's cell is asked for, through the judge.
+
+    Args:
+        channel: to the judge.
+        name: which of the learner's names.
+    """
+
+    def __init__(self, channel, name):
+        self.channel, self.name = channel, name
+        self.places, self.programs, self.refused = {}, {}, ""
+
+    def __call__(self, *arguments, **keywords):
+        """Build a module as the learner's class or function would."""
+        described = self.need("build", arguments=list(arguments), keywords=keywords)
+        return Committed(described, _Instance(self, repr((arguments, keywords))))
+
+    def need(self, what, **request):
+        """Ask the student's cell, through the judge."""
+        from densenet_course.checks.engine.answer import AnswerError
+
+        self.channel.send(need=what, request={"name": self.name, **request})
+        given = self.channel.receive()
+        if "error" in given:
+            raise AnswerError(**given["error"])
+        return given["value"]
+
+
+class _Instance:
+    """Of one module: its programs are those of all modules that were built from the same arguments."""
+
+    def __init__(self, source, key):
+        self.source, self.key = source, key
+
+    def shared(self, place, make):
+        """Return the tensor of a place in the student's process; the same one for the same place."""
+        places = self.source.places
+        if place is None:
+            return make()
+        if place not in places:
+            places[place] = make()
+        return places[place]
+
+    def settle(self, number, shape, mend=False):
+        """Have a module's lazy parts take their shapes, or its biases mended."""
+        self.key = f"{self.key} mended" if mend else self.key
+        return self.source.need("settle", number=number, shape=shape, mend=mend)
+
+    def program(self, number, shape, train):
+        """Return the list of operations for a shape and a mode."""
+        key = self.key, shape, train
+        if key not in self.source.programs:
+            program = self.source.need("trace", number=number, shape=shape, train=train)
+            if "refused" in program:
+                self.source.refused = str(program["refused"])
+                raise Refused(self.source.refused)
+            self.source.programs[key] = program
+        return self.source.programs[key]
+
+
+def prepare(channel, names):
+    """Make the objects that probes find beside them: a ``Source`` for each name."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("densenet_course.")]:
+        if hasattr(module, "mend_biases"):
+            module.mend_biases = mend_biases
+    return {name: Source(channel, name) for name in names}
+
+
+def mend_biases(module):
+    """Mend the biases of a committed module, in the student's cell."""
+    if isinstance(module, Committed):
+        module.describe(module.source.settle(module.number, (), mend=True))
+    elif not isinstance(module, nn.Module):
+        raise TypeError("expected a module")

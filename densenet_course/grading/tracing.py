@@ -1,0 +1,170 @@
+"""The student's side of a commitment: build modules, describe them, and write their forward passes as lists."""
+
+import contextlib
+import operator
+
+import torch
+from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from densenet_course.grading.operations import MAX_CONSTANT, Refused
+
+MODULES, PLACES, CHANCE = "committed modules", "their places", "the seed of the next"  # beside the learner's objects; no names of theirs
+
+
+def build(objects, name, arguments, keywords=None):
+    """Build a module, keep it, and describe it, see ``_describe``."""
+    from densenet_course.checks.engine import probes
+
+    if CHANCE in objects:  # each question finds the seeds that the one before found; two modules must not start alike
+        torch.set_rng_state(objects[CHANCE])
+    kept = objects.setdefault(MODULES, [])
+    kept.append(probes.build(objects, name, arguments, keywords))
+    objects[CHANCE] = torch.get_rng_state()
+    return _describe(objects, len(kept) - 1)
+
+
+def settle(objects, name, number, shape, mend=False):
+    """Let a module's lazy parts take their shapes, or mend its biases, and describe it anew."""
+    module = objects[MODULES][number]
+    if mend:
+        from densenet_course.checks.kinds.networks import mend_biases
+
+        mend_biases(module)
+    else:
+        with torch.no_grad():
+            module.eval()(torch.randn(shape))
+    return _describe(objects, number)
+
+
+def _describe(objects, number):
+    """Describe a module: names, values, and which tensors are one and the same, also with those of earlier modules."""
+    places = objects.setdefault(PLACES, {})
+    module = objects[MODULES][number]
+    lazy = any(isinstance(p, nn.UninitializedParameter) for p in module.parameters())
+    described = {"number": number, "lazy": lazy, "training": module.training, "parameters": [], "buffers": []}
+    if lazy:
+        return described
+    described["needless"] = [f"{name}.bias".removeprefix(".") for name, part in module.named_modules()
+                             if isinstance(part, nn.modules.conv._ConvNd | nn.Linear)]
+    for kind in ("parameters", "buffers"):
+        described[kind] = [(name, tensor.detach(), tensor.requires_grad, _place(tensor, places))
+                           for name, tensor in getattr(module, f"named_{kind}")()]
+    return described
+
+
+def _place(tensor, places):
+    """Number a tensor by its address; it is kept, so that no other one takes the address."""
+    if not tensor.numel():
+        return None
+    return places.setdefault(tensor.data_ptr(), (len(places), tensor))[0]
+
+
+def trace(objects, name, number, shape, train):
+    """Return the operations of a forward pass, or {"refused": why}."""
+    module = objects[MODULES][number].train(train)
+    parameters = dict(module.named_parameters())
+    state = {**parameters, **dict(module.named_buffers())}
+    with torch.no_grad():  # what the module itself raises is raised here, in its own words
+        torch.func.functional_call(module, _decoys(state), (torch.randn(shape),))
+    try:
+        first, second = (_operations(module, _decoys(state), parameters, torch.randn(shape)) for _ in range(2))
+    except Exception as error:
+        return {"refused": f"{type(error).__name__}: {error}"[:300]}
+    if first != second:
+        return {"refused": "the same call gave two different lists of operations"}
+    return first
+
+
+def _decoys(state):
+    """Draw other numbers for every tensor, positive ones, for some are variances."""
+    return {name: torch.rand_like(value) + 0.5 if value.is_floating_point() else value.clone()
+            for name, value in state.items()}
+
+
+def _operations(module, state, parameters, images):
+    names = list(state)
+
+    def call(images, *values):
+        output = torch.func.functional_call(module, dict(zip(names, values, strict=True)), (images,))
+        if type(output) is not torch.Tensor:
+            raise Refused("no tensor came out")
+        return output
+
+    for name, value in state.items():
+        value.requires_grad_(name in parameters and parameters[name].requires_grad)
+    leaves = [images.requires_grad_() * 1, *(value * 1 for value in state.values())]
+    with _nothing_hidden():
+        graph = make_fx(call, pre_dispatch=True)(*leaves).graph
+    return _Writer(graph).written
+
+
+@contextlib.contextmanager
+def _nothing_hidden():
+    """Refuse what a list would not show: what happens in the backward pass only."""
+
+    def refuse(*_, **__):
+        raise Refused("it uses an autograd function or saved-tensor hooks")
+
+    function, hooks = torch.autograd.Function, torch.autograd.graph.saved_tensors_hooks
+    kept = function.__dict__["apply"], hooks.__init__
+    function.apply, hooks.__init__ = classmethod(refuse), refuse
+    try:
+        yield
+    finally:
+        function.apply, hooks.__init__ = kept
+
+
+class _Writer:
+    """Write a graph of operations as plain values.
+
+    Args:
+        graph: of ``make_fx``.
+    """
+
+    def __init__(self, graph):
+        self.places, self.operations, self.inputs, self.result = {}, [], 0, None
+        for node in graph.nodes:
+            if node.op == "output":
+                self.result = self._plain(node.args[0])
+                continue
+            self._node(node, graph.owning_module)
+            self.places[node] = len(self.places)
+        self.written = {"operations": self.operations, "result": self.result, "inputs": self.inputs}
+
+    def _node(self, node, owner):
+        if node.op == "placeholder":
+            self.inputs += 1
+        elif node.op == "get_attr":
+            value = getattr(owner, node.target)
+            if not isinstance(value, torch.Tensor) or value.numel() > MAX_CONSTANT:
+                raise Refused(f"it holds more than {MAX_CONSTANT} numbers outside its parameters and buffers")
+            self.operations.append(["constant", [str(value.dtype)[6:], list(value.shape),
+                                                 value.detach().flatten().tolist()], {}])
+        else:
+            arguments = [self._plain(value) for value in node.args]
+            named = {key: self._plain(value) for key, value in node.kwargs.items()}
+            self.operations.append([_name(node.target), arguments, named])
+
+    def _plain(self, value):
+        if isinstance(value, torch.fx.Node):
+            return {"#": self.places[value]}
+        if isinstance(value, list | tuple):
+            return [self._plain(item) for item in value]
+        if isinstance(value, torch.dtype):
+            return {"dtype": str(value)[6:]}
+        if isinstance(value, torch.device | torch.layout | torch.memory_format):
+            return {"kept": ""}  # everything is on the CPU, and dense
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        raise Refused(f"an argument of kind {type(value).__name__}")
+
+
+def _name(target):
+    if "_set_grad_enabled" in str(target):
+        return "gradients"
+    if isinstance(target, torch._ops.OpOverload):
+        return str(target)
+    if target is operator.getitem:
+        return "item"
+    raise Refused(f"it uses {target}, which is none of ATen's operations")
