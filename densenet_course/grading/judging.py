@@ -4,6 +4,8 @@ A *claim* is a finding that only the student's process can speak about. It earns
 of its exercise has passed; ``CLAIMS`` says which findings are claims.
 """
 
+import torch
+
 from densenet_course import checks
 from densenet_course.checks.engine.judge import judge
 from densenet_course.checks.engine.plain import cut
@@ -46,15 +48,17 @@ class Worker:
             A ``Verdict``; its status is INFRA where our side failed each time.
         """
         for _ in range(TRIES):
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)  # small networks; and the workers beside this one have the other cores
             try:
                 if self.zygote is None:
                     self.zygote = Zygote(self.isolated)
                 return self._judge(order)
-            except KeyboardInterrupt:
-                raise
             except Exception as error:  # a fault of ours, of whatever kind: it says nothing about the student
                 reason = f"{type(error).__name__}: {error}"
                 self.close()
+            finally:
+                torch.set_num_threads(threads)
         return Verdict(INFRA, isolation=self._level, notes=(cut(reason),))
 
     @property
