@@ -149,9 +149,11 @@ def _unpack(files):
 
 def _interpreter():
     from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
 
     InteractiveShell.enable_gui = lambda self, gui=None: None  # "%matplotlib inline" asks for it
-    return InteractiveShell.instance(colors="NoColor")
+    settings = Config(HistoryManager={"enabled": False}, InteractiveShell={"colors": "NoColor"})
+    return InteractiveShell.instance(config=settings)
 
 
 def _told(error):

@@ -18,6 +18,11 @@ from densenet_course.grading.verdict import GRADED, INFRA, LIMIT, NOT_OWN_WORK, 
 
 __all__ = ["CLAIMS", "Infra", "Worker", "isolation"]
 TRIES = 3
+MORE = {  # limits that an exercise raises
+    "densenet": {"ask_seconds": 60.0, "exercise_seconds": 300.0},
+    "densenet121": {"ask_seconds": 60.0, "exercise_seconds": 300.0},
+    "capstone": {"ask_seconds": 60.0, "exercise_seconds": 300.0},
+}
 CLAIMS = {}  # exercise → names of findings that rest on what the student's process says
 UNCOMMITTED = CLAIMS | {}
 GATED = "only the notebook's own process can tell; it counts when all else is right"
@@ -28,14 +33,14 @@ class Worker:
 
     Args:
         isolated: whether students' code runs in boxes; otherwise in plain processes.
-        limits: ``sandbox.Limits``.
+        limits: ``sandbox.Limits`` for every exercise; by default each exercise's own.
 
     Raises:
         Infra: no box can be started.
     """
 
     def __init__(self, isolated=True, limits=None):
-        self.isolated, self.limits, self.zygote = isolated, limits or Limits(), None
+        self.isolated, self.limits, self.zygote = isolated, limits, None
         self.zygote = Zygote(isolated)
 
     def judge(self, order):
@@ -66,16 +71,16 @@ class Worker:
         return "full" if self.isolated else "none"
 
     def _judge(self, order):
-        exercise = checks.load(order.exercise)
-        note = ""
+        exercise, note = checks.load(order.exercise), ""
+        limits = self.limits or Limits(**MORE.get(order.exercise, {}))
         if exercise.name in COMMITTED:
-            with Student(self.zygote, exercise, order, self.limits) as student:
-                with Committing(student, self.limits) as answer:
+            with Student(self.zygote, exercise, order, limits) as student:
+                with Committing(student, limits) as answer:
                     report = judge(exercise, answer, order.seed)
                 if not answer.refused or student.infra:
                     return self._verdict(student, report, committed=True)
             note = f"not committed: {answer.refused}"
-        with Student(self.zygote, exercise, order, self.limits) as student:
+        with Student(self.zygote, exercise, order, limits) as student:
             report = judge(exercise, student, order.seed)
         return self._verdict(student, report, committed=False, note=note)
 

@@ -55,7 +55,7 @@ class Zygote:
                 self.process = _start_in_a_lasting_thread(command, env=environment, cwd="/", stderr=complaints,
                                                           stdout=complaints, pass_fds=[theirs.fileno()])
         self._reply()
-        self.known, self.own = set(_family(self.process.pid)), 0
+        self.known, self.own = set(family(self.process.pid)), 0
         self.own = max((_memory(pid) for pid in self.known), default=0)
 
     def order(self, descriptors=(), **order):
@@ -90,7 +90,7 @@ class Zygote:
 
     def memory(self):
         """Return the bytes that its cells have beyond its own."""
-        return sum(max(0, _memory(pid) - self.own) for pid in _family(self.process.pid) if pid not in self.known)
+        return sum(max(0, _memory(pid) - self.own) for pid in family(self.process.pid) if pid not in self.known)
 
     def close(self):
         """End it, and all that it has started."""
@@ -128,13 +128,13 @@ def _start_in_a_lasting_thread(command, **options):
     return outcome[0]
 
 
-def _family(pid):
+def family(pid):
     """List a process and all that descend from it, as this system numbers them."""
     found = [pid]
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
-                found += _family(int(child))
+                found += family(int(child))
     return found
 
 

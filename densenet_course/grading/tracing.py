@@ -19,12 +19,19 @@ def build(objects, name, arguments, keywords=None):
     """Build a module, keep it, and describe it, see ``_describe``."""
     from densenet_course.checks.engine import probes
 
-    if CHANCE in objects:  # each question finds the seeds that the one before found; two modules must not start alike
-        torch.set_rng_state(objects[CHANCE])
     kept = objects.setdefault(MODULES, [])
-    kept.append(probes.build(objects, name, arguments, keywords))
-    objects[CHANCE] = torch.get_rng_state()
+    with _other_chance(objects):
+        kept.append(probes.build(objects, name, arguments, keywords))
     return _describe(objects, len(kept) - 1)
+
+
+@contextlib.contextmanager
+def _other_chance(objects):
+    """Go on with random numbers: each question finds the same seed otherwise, and two modules would start alike."""
+    if CHANCE in objects:
+        torch.set_rng_state(objects[CHANCE])
+    yield
+    objects[CHANCE] = torch.get_rng_state()
 
 
 def settle(objects, name, number, shape, mend=False):
@@ -35,7 +42,7 @@ def settle(objects, name, number, shape, mend=False):
 
         mend_biases(module)
     else:
-        with torch.no_grad():
+        with torch.no_grad(), _other_chance(objects):
             module.eval()(torch.randn(shape))
     return _describe(objects, number)
 
