@@ -30,7 +30,7 @@ STYLE = {
     "svg.fonttype": "path",
 }
 MAX_WIDTH = 6.4  # inches; 640 px in a notebook
-FRAME = "background: white; border-radius: 8px;"  # a card on a dark page, unseen on a white one
+FRAME = "background: white; border-radius: 8px; padding: 6px; box-sizing: border-box;"  # a card on a dark page
 
 
 def new_figure(*, width=MAX_WIDTH, height=3.2, **subplots):
