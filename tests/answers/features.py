@@ -624,3 +624,42 @@ class parameters_frozen:
         with eval_mode(model), hooks(chosen(model, layers), lambda n, i, o: features.update({n: o.clone()})):
             model(images)
         return features
+
+
+@wrong("inplace of features.relu0 is False, before it was True")
+class ReLU_modules_left_without_in_place:
+    def extract_features(model, images, layers):
+        features, modules = {}, chosen(model, layers)
+        for module in model.modules():
+            if isinstance(module, nn.ReLU):
+                module.inplace = False
+        with eval_mode(model), torch.no_grad(), hooks(modules, lambda n, i, o: features.update({n: o.clone()})):
+            model(images)
+        return features
+
+
+@wrong("none are recorded any more, so training would fail")
+class gradients_switched_off_for_good:
+    def extract_features(model, images, layers):
+        features, modules = {}, chosen(model, layers)
+        torch.set_grad_enabled(False)
+        with eval_mode(model), hooks(modules, lambda n, i, o: features.update({n: o.clone()})):
+            model(images)
+        return features
+
+
+@right
+class a_stack_of_what_is_to_be_put_back:
+    def extract_features(model, images, layers):
+        features = {}
+        with contextlib.ExitStack() as stack:
+            for module in model.modules():
+                stack.callback(setattr, module, "training", module.training)
+            for name in dict.fromkeys(layers):
+                handle = model.get_submodule(name).register_forward_hook(
+                    lambda module, inputs, output, name=name: features.__setitem__(name, output.clone()))
+                stack.callback(handle.remove)
+            model.eval()
+            with torch.inference_mode():
+                model(images)
+        return features

@@ -418,3 +418,64 @@ class a_network_of_its_own:
         from torchvision.models import DenseNet
 
         return Frozen(DenseNet(4, (2, 2), 8, num_classes=num_classes), num_classes)
+
+
+def on_top(*more):
+    """Build an answer that is right but for what comes after or before its new classifier."""
+
+    def prepare_for_transfer(model, num_classes):
+        prepared = Frozen(model, num_classes)
+        prepared.classifier = nn.Sequential(*(prepared.classifier if part is None else part for part in more))
+        return prepared
+
+    return prepare_for_transfer
+
+
+@wrong("Is there a Dropout?")
+class a_Dropout_before_the_classifier:
+    prepare_for_transfer = on_top(nn.Dropout(0.5), None)
+
+
+@wrong("there is a softmax at the end")
+class probabilities_in_place_of_logits:
+    prepare_for_transfer = on_top(None, nn.Softmax(1))
+
+
+@right
+class a_lazy_classifier_and_a_class_made_on_the_spot:
+    def prepare_for_transfer(model, num_classes):
+        class Tuned(type(model)):
+            def train(self, mode=True):
+                super().train(mode)
+                for norm in norms(self):
+                    norm.eval()
+                return self
+
+        model.__class__ = Tuned
+        model.requires_grad_(False)
+        model.classifier = nn.LazyLinear(num_classes)
+        return model.train()
+
+
+@right
+class norms_folded_into_scale_and_shift:
+    class Affine(nn.Module):
+        def __init__(self, norm):
+            super().__init__()
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            self.register_buffer("scale", scale.detach())
+            self.register_buffer("shift", (norm.bias - norm.running_mean * scale).detach())
+            for name, value in norm.state_dict().items():
+                self.register_buffer(name, value)
+
+        def forward(self, x):
+            return x * self.scale[:, None, None] + self.shift[:, None, None]
+
+    def prepare_for_transfer(model, num_classes, Affine=Affine):
+        model.requires_grad_(False)
+        for name, module in list(model.named_modules()):
+            if isinstance(module, nn.BatchNorm2d):
+                place, _, last = name.rpartition(".")
+                setattr(model.get_submodule(place), last, Affine(module))
+        model.classifier = head(model, num_classes)
+        return model

@@ -6,7 +6,8 @@
 # **Task.** In a dense block every layer reads the block's input and the maps of all earlier layers.
 # `count_connections(num_layers)` counts these links; where the output goes is not counted. Each layer adds
 # `growth_rate` maps: `channels_after(in_channels, num_layers, growth_rate)` counts the channels that leave the block.
-# Both return an `int`. Write them yourself: what the package has of them is refused.
+# Both return an `int`. Write them yourself: the package's counts are refused. A block of `densenet_course.layers` may be
+# asked.
 
 # %% tags=["remove-cell"]
 import sys

@@ -114,7 +114,8 @@ def _reported(result):
 
 
 def _picture(model):
-    """Tell what a call should leave alone: modes, hooks (all modules' and torch's global ones), class, names, state."""
+    """Tell what a call should leave alone: modes, hooks (all modules' and torch's global ones), class, names, settings,
+    state, and whether gradients are recorded."""
     modules = list(model.named_modules())
     hooks = {key: sum(len(getattr(module, kind)) for kind in HOOKS) for key, module in modules}
     hooks["all networks (a global hook)"] = sum(map(len, _global_hooks()))
@@ -124,6 +125,14 @@ def _picture(model):
         "kinds": {key: type(module).__name__ + " with another forward" * ("forward" in vars(module))
                   for key, module in modules},
         "names": {key: sorted(vars(module)) for key, module in modules},
+        "settings": {key: _settings(module) for key, module in modules},
+        "records": torch.is_grad_enabled(),
         "state": {key: value.clone() for key, value in model.state_dict().items()},
         "trained": {key: parameter.requires_grad for key, parameter in model.named_parameters()},
     }
+
+
+def _settings(module):
+    """Return a module's own plain values, such as ``inplace``; its mode is told apart."""
+    return {key: value for key, value in vars(module).items() if type(value) in (bool, int, float, str)
+            and key != "training"}

@@ -1,4 +1,4 @@
-"""Whether a call left the caller's network as it was: modes, hooks, classes, names, state."""
+"""Whether a call left the caller's network as it was: modes, hooks, classes, names, settings, state."""
 
 import torch
 
@@ -18,6 +18,9 @@ def hold_state(reply, what):
                     cause=f"{what} changed {short(changed)}.{hint * any('running' in key for key in changed)}")
     if reply["before"]["trained"] != reply["after"]["trained"]:
         raise Wrong("network", cause=f"{what} froze its parameters (requires_grad). {LEAVE}")
+    if reply["before"]["records"] and not reply["after"]["records"]:
+        raise Wrong("gradients", cause=f"after {what} none are recorded any more, so training would fail. Use `with "
+                    "torch.no_grad():`, which ends by itself.")
 
 
 def hold_modes(reply, given_as):
@@ -42,7 +45,7 @@ def hold_hooks(reply, when):
 
 
 def hold_modules(reply, when):
-    """Raise ``Wrong`` if a module is of another class, has another ``forward``, or bears a new name."""
+    """Raise ``Wrong`` if a module is of another class, has another ``forward`` or setting, or bears a new name."""
     (kinds, names), (kinds_after, names_after) = (
         (reply[when]["kinds"], reply[when]["names"]) for when in ("before", "after"))
     for key in (*kinds, *kinds_after):
@@ -54,3 +57,11 @@ def hold_modules(reply, when):
             raise Wrong("network",
                         cause=f"{when} {key or 'the network'} has an attribute {short(new)}, before it had none "
                               f"of this name. {LEAVE}")
+        _hold_settings(key, *(reply[side]["settings"][key] for side in ("before", "after")), when)
+
+
+def _hold_settings(key, before, after, when):
+    for name, value in before.items():
+        if after.get(name) != value:
+            raise Wrong("network", cause=f"{when} {name} of {key or 'the network'} is {after.get(name)}, before it was "
+                        f"{value}. {LEAVE}")

@@ -94,7 +94,7 @@ def apart(expected, got):
     """Say how far weights ended from where they should."""
     where = "some are NaN or infinite"
     if torch.isfinite(got).all():
-        where = f"they end {(got - expected).norm() / expected.norm():.0%} of their way from where they should"
+        where = f"they end {100 * (got - expected).norm() / expected.norm():.2g} % of their way from where they should"
     return Wrong("weights", cause=f"{where}. Is it cross-entropy of the logits, one zero_grad(), backward() and step() "
                                   "for every batch, and nothing else?")
 

@@ -59,6 +59,8 @@ def values(answer, draw):
             (old_logits, "The old classifier is still at work; in a DenseNet it is called classifier, not fc."),
         ]
         expected = trial.classify(F.relu(maps).mean((2, 3)))
+        suspects += [(expected.softmax(1), "there is a softmax at the end; expected logits."),
+                     (expected.log_softmax(1), "there is a log-softmax at the end; expected logits.")]
         lost = trial.lost(tensors)
         if lost and not any(same(value, got) for value, _ in [(expected, ""), *suspects]):
             raise Wrong("output in eval mode",
@@ -124,10 +126,12 @@ def batch_statistics(answer, draw):
     for library in LIBRARIES:
         trial = Trial(draw, library)
         run, one = ("run", trial.images), ("run", trial.images[:1])
-        _, _, wanted, _, _, trained, tensors = trial.ask(
-            answer, trial.load(), ("mode", False), run, ("mode", True), ("mode", True), run, ("tensors",)
+        _, _, wanted, _, _, trained, again, tensors = trial.ask(
+            answer, trial.load(), ("mode", False), run, ("mode", True), ("mode", True), run, run, ("tensors",)
         )
         trial.expect_logits(wanted)
+        if not same(trained, again):
+            raise Wrong("train mode", cause="the same images gave two different outputs. Is there a Dropout?")
         _, at_once, _, alone = trial.ask(answer, trial.load(), run, ("mode", True), one, train=True)
         _hold_modes(wanted, trained, at_once, tensors, trial)
         if not same(wanted[:1], alone):
