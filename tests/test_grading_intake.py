@@ -63,6 +63,7 @@ def who(found):
     ({"x/submission_1/a.ipynb": WORK, "x/submission_metadata.yml": METADATA.encode()}, "77", "Jane Doe"),
     ({"jane_01_connections.ipynb": WORK}, "jane", ""),
     ({"connections-jane.ipynb": WORK}, "jane", ""),
+    ({"jane_2026_01_connections.ipynb": WORK}, "jane_2026", ""),
 ])
 def test_each_platforms_tree_names_the_student(take, entries, student, name):
     found = take(entries)
@@ -173,6 +174,11 @@ def test_a_path_that_leads_out_is_refused(take, tmp_path, name):
     found = take({"jane.zip": pack(io.BytesIO(), {name: WORK}).getvalue()})
     problems = [work.problem for work in found.works.values()] + [why for _, why, _ in found.strays]
     assert problems == ["has a path that leads out of its archive"]
+
+
+def test_a_whole_course_of_nbgrader_is_no_folder_of_submissions(take):
+    with pytest.raises(ValueError, match=r"give its folder of submissions, .*submitted"):
+        take({"source/densenet/01_connections.ipynb": WORK, "submitted/jane/densenet/01_connections.ipynb": WORK})
 
 
 def test_links_are_not_followed(take, tmp_path):

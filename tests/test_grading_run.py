@@ -205,6 +205,23 @@ def test_a_dask_cluster_judges_the_same(submissions, undisturbed, tmp_path):
     assert pages(out) == pages(undisturbed)
 
 
+def test_the_grader_itself_judges_as_the_notebook_does(submissions, tmp_path):
+    """No stand-in: the real workers, isolated where this system can; CI demands that Linux can."""
+    level, _ = box.isolation()
+    assert level == "full" or not (os.environ.get("CI") and sys.platform == "linux")
+    few = tmp_path / "few"
+    for number in (1, 2, 5, 7):
+        pupil = classroom.pupils()[number]
+        shutil.copytree(submissions / pupil.name, few / pupil.name)
+    out = tmp_path / "out"
+    assert grade(few, out, RELEASES, Wishes(workers=1, isolated=level == "full", exercises=("connections",))) == (4, 0)
+    with Ledger(out / "ledger.sqlite") as ledger:
+        found = ledger.verdicts(crew.checks_version(), level)
+    kinds = {pupil.name: pupil.kind for pupil in classroom.pupils()}
+    assert {student: verdict.points for (student, _, _), verdict in found.items()} == {
+        name.name: classroom.POINTS[kinds[name.name]][0] for name in few.iterdir()}
+
+
 def test_the_command_goes_from_submissions_to_grades(submissions, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Wishes, "__init__", _with_stand_in(Wishes.__init__))
     command = ["grade", str(submissions), "--out", str(tmp_path), "--due", DUE, "--workers", "2", "--export",

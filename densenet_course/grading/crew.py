@@ -185,9 +185,12 @@ def _in_one_pool(queue, orders, task, pool_of, size):
     running, broken = {}, False
     with pool_of(size) as pool:
         while (queue or running) and not broken:
-            while queue and len(running) < (2 * size if size > 1 else 1):
-                key = queue.popleft()
-                running[pool.submit(task, orders[key])] = key
+            try:
+                while queue and len(running) < (2 * size if size > 1 else 1):
+                    running[pool.submit(task, orders[queue[0]])] = queue[0]
+                    queue.popleft()
+            except BrokenExecutor:  # by one of those that are running; the one at hand has not begun
+                broken = True
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 error = future.exception()

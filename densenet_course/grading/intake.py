@@ -2,6 +2,8 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
 
 from densenet_course.grading import notebook
 from densenet_course.grading.archives import TABLES, files
@@ -102,6 +104,9 @@ def _survey(source):
             tables |= gradescope(file.data)
         elif file.data is not None and file.parts[-1] == TABLES[1]:
             times[file.parts[:-1]] = nbgrader_time(file.data)
+    if {"submitted", "source"} <= {path[0] for path in paths}:
+        raise ValueError(f"{source}: this is a whole course of nbgrader; give its folder of submissions, "
+                         f"{Path(source) / 'submitted'}")
     return _shared(paths), tables, times
 
 
@@ -168,7 +173,5 @@ def _add(works, work):
 
 def _age(work):
     """Order files by what can be read, when it came, and what it is called."""
-    from datetime import datetime
-
     when = datetime.fromisoformat(work.received).timestamp() if work.received else float("-inf")
     return not work.problem, when, work.turn, work.file

@@ -68,7 +68,8 @@ def sender(parts, stems):
         A ``Sender``, or None where no student is named.
     """
     for part in parts:
-        if found := CANVAS.fullmatch(part):
+        found = CANVAS.fullmatch(part)
+        if found and not f"{found['turn']}_{found['file']}".startswith(tuple(stems)):  # jane_2026_01_connections.ipynb
             person = Person(found["id"], found["name"], (found["id"], found["name"]))
             return Sender(person, bool(found["late"]), int(found["turn"]), parts[-1])
         if found := MOODLE.fullmatch(part):

@@ -51,12 +51,12 @@ def annotated(cells, released, verdict, work):
     return notebook.annotated(cells, released, findings_as_text(verdict) if verdict else "not graded yet", shown)
 
 
-def class_report(room, ledger, releases):
-    """Write the class report as HTML text."""
+def class_report(room, ledger, released):
+    """Write the class report as HTML text; ``released`` maps an exercise's id to the cells that were handed out."""
     bins, open_totals = summary.histogram(room)
     found, more = summary.mistakes(room)
     return _environment().get_template("class.html").render(
         room=room, spreads=summary.spreads(room), bins=bins, open_totals=open_totals, mistakes=found, more=more,
-        concerns=summary.concerns(room), alike=summary.alike(room, ledger, releases),
+        concerns=summary.concerns(room), alike=summary.alike(room, ledger, released),
         claims=summary.claims(room), torch=ledger.torch_versions(room.settings["checks"]),
         strays=[(file, why) for file, why, student in room.strays if not student])

@@ -125,9 +125,8 @@ def _concerns(entry):
         yield "note", ". ".join(entry.work.notes)
 
 
-def alike(room, ledger, releases):
+def alike(room, ledger, released):
     """List groups of answers that share what few others have, as (exercise's id, students, share), alike most first."""
-    released = {name: notebook.read(path.read_bytes()) for name, path in releases.items()}
     students = {student.person.id: student for student in room.students}
     found = []
     for exercise in room.exercises:

@@ -28,10 +28,11 @@ def write(out, releases, export=""):
     out = Path(out)
     with Ledger(out / "ledger.sqlite") as ledger:
         room = classroom.read(ledger, releases)
+        released = {exercise.id: notebook.read(releases[exercise.id].read_bytes()) for exercise in room.exercises}
         _put(out / "gradebook.csv", gradebook(room))
         for student in room.students:
-            _feedback(out / "feedback" / file_name(student.person.id), room, student, ledger, releases)
-        _put(out / "class.html", pages.class_report(room, ledger, releases))
+            _feedback(out / "feedback" / file_name(student.person.id), room, student, ledger, released)
+        _put(out / "class.html", pages.class_report(room, ledger, released))
         lines = [f"{len(room.students)} students: {out / 'gradebook.csv'}, {out / 'class.html'} and {out / 'feedback'}"]
         if not room.isolated:
             lines.append("NOT ISOLATED: the students' code ran as ordinary processes of this account")
@@ -40,16 +41,15 @@ def write(out, releases, export=""):
     return lines
 
 
-def _feedback(folder, room, student, ledger, releases):
+def _feedback(folder, room, student, ledger, released):
     """Write a student's page and annotated notebooks."""
     works = {}
     for name, entry in student.entries.items():
         if entry.work is None or not entry.work.sha:
             continue
-        released = notebook.read(releases[name].read_bytes())
         cells = notebook.read(ledger.notebook(entry.work.sha))
-        works[name] = notebook.to_run(cells, released)
-        _put(folder / f"{name}.ipynb", pages.annotated(cells, released, entry.verdict, works[name]))
+        works[name] = notebook.to_run(cells, released[name])
+        _put(folder / f"{name}.ipynb", pages.annotated(cells, released[name], entry.verdict, works[name]))
     _put(folder / "index.html", pages.feedback(room, student, works))
 
 
