@@ -5,6 +5,7 @@ from urllib.parse import unquote, urldefrag
 
 from axe_playwright_python.sync_playwright import Axe
 
+PATIENCE = 400_000  # ms; a busy machine is not at fault
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 LINKS = "[...document.querySelectorAll('a[href], img[src]')].map(e => e.href || e.src)"
@@ -42,6 +43,13 @@ class Look:
     rules: dict = field(default_factory=dict)  # axe's rules that are broken, and where
 
 
+def open_page(browser, **options):
+    """Open an empty page that waits for a busy machine; the options are Playwright's."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(PATIENCE)
+    return page
+
+
 def look(browser, url, *, colours="light", everything=True):
     """Open a page and look at it.
 
@@ -55,7 +63,7 @@ def look(browser, url, *, colours="light", everything=True):
         A ``Look``.
     """
     found = Look()
-    page = browser.new_page(viewport=DESK, color_scheme=colours)
+    page = open_page(browser, viewport=DESK, color_scheme=colours)
     page.on("console", lambda said: said.type == "error" and found.errors.append(f"{said.text} {said.location['url']}"))
     page.on("pageerror", lambda error: found.errors.append(str(error)))
     page.on("requestfailed", lambda request: found.errors.append(f"no answer from {request.url}"))

@@ -11,12 +11,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from looks import PATIENCE, open_page
 from test_site import tagged
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSON = "03_dense_block.ipynb"
 SCREEN = {"width": 1280, "height": 900}
-PATIENCE = 400_000  # ms; the lesson's cells take half a minute on two quiet cores, and a busy machine is not at fault
 
 ERROR = '[data-mime-type$="error"], [data-mime-type$="stderr"]'
 # One entry for each code cell, in order. A cell whose source is folded away has no prompt.
@@ -72,16 +72,16 @@ def wait_for(url, server, log, seconds=PATIENCE / 1000):
 @pytest.fixture(scope="module")
 def runs(browser, lab, code):
     """The page of lesson 03, and its cells before and after a run."""
-    page = browser.new_page(viewport=SCREEN)
+    page = open_page(browser, viewport=SCREEN)
     page.goto(f"{lab}lab/tree/{LESSON}")
-    page.wait_for_function(ALL_THERE, arg=len(code["cells"]), timeout=PATIENCE)
+    page.wait_for_function(ALL_THERE, arg=len(code["cells"]))
     page.locator('[data-status="idle"]').first.wait_for(timeout=PATIENCE)
     before = page.evaluate(CELLS, ERROR)
     page.locator(".jp-Notebook").first.click()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.locator('[data-status="busy"]').first.wait_for(timeout=PATIENCE)
-    page.wait_for_function(ALL_RUN, timeout=PATIENCE)
+    page.wait_for_function(ALL_RUN)
     page.wait_for_timeout(1000)  # the last output is drawn
     yield page, before, page.evaluate(CELLS, ERROR)
     page.close()

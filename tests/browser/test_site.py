@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from looks import broken_links, look
+from looks import broken_links, look, open_page
 
 FIRST, LESSON, EXERCISE, TABLES = (
     "index.html", "notebooks/03_dense_block.html", "notebooks/exercises/03_dense_block.html", "measured.html",
@@ -87,7 +87,7 @@ def test_answers_are_hidden_until_asked_for(browser, looks, site, base):
     assert {name: len(folds) for name, folds in answers.items()} == stored
     assert not [name for name, folds in answers.items() if any(folds)]
     assert sum(stored.values()) > 75  # about eight predictions a lesson
-    page = browser.new_page()
+    page = open_page(browser)
     page.goto(base + LESSON)
     answer = page.locator("details.hide").first
     assert answer.locator("summary").inner_text().strip() == "Show the answer"
@@ -129,7 +129,7 @@ def test_lessons_and_exercises_start_on_colab_and_binder(looks, site):
 @pytest.mark.parametrize(("words", "page"), [("bottleneck", "05_bottleneck"), ("growth rate", "03_dense_block"),
                                              ("DenseBlock", "densenet_course.layers")])
 def test_search_finds(browser, base, words, page):
-    tab = browser.new_page()
+    tab = open_page(browser)
     tab.goto(f"{base}search.html?q={words.replace(' ', '+')}")
     tab.wait_for_function("() => document.querySelectorAll('ul.search li a').length > 3")
     found = [link.get_attribute("href") for link in tab.locator("ul.search li a").all()]
