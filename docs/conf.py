@@ -32,7 +32,7 @@ nb_ipywidgets_js = {}  # a stored page has no kernel that a slider could ask; no
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-suppress_warnings = ["mystnb.unknown_mime_type"]  # the widget of lesson 05; its picture is shown
+suppress_warnings = ["mystnb.unknown_mime_type"]  # the widget of lesson 14; its picture is shown
 mathjax_path = MATHJAX.name  # from _static, where it is copied to: the site asks no other server
 
 autodoc_typehints = "none"  # they stand in the signature
@@ -87,7 +87,16 @@ def lead_somewhere(app, docname, source):
         source[0] = re.sub(r"\]\(\.\./", f"]({REPOSITORY}/blob/main/", near)
 
 
+def write_explorer(app, error):
+    """Put the explorer's script beside the pages; ``_static/course.js`` asks for it where a page has an explorer."""
+    if error is None and app.builder.format == "html":
+        from densenet_course.explorer import page_script
+
+        (Path(app.outdir) / "_static" / "explorer.js").write_text(page_script(), encoding="utf-8")
+
+
 def setup(app):
-    """Tell Sphinx about the two steps above."""
+    """Tell Sphinx about the three steps above."""
     gather()
     app.connect("source-read", lead_somewhere)
+    app.connect("build-finished", write_explorer)

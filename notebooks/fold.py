@@ -9,6 +9,7 @@ import sys
 import nbformat
 from nbformat import v4
 
+VIEW = "application/vnd.jupyter.widget-view+json"
 OUTPUT, SOURCE = "hide-output", "remove-cell"  # the site reads the same two tags
 FOLDED = {
     OUTPUT: {"collapsed": True, "jupyter": {"outputs_hidden": True}},
@@ -42,10 +43,23 @@ def fold(notebook):
                 cell.outputs.insert(0, v4.new_output("display_data"))
 
 
+def still(notebook):
+    """Keep of a widget that brings a picture the picture only: without its kernel the widget is an empty place.
+
+    With its view goes its state, for the explorer half a megabyte.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/html" in data and data.pop(VIEW, None):
+                notebook.metadata.pop("widgets", None)
+
+
 def main(path):
     """Fold a file."""
     book = nbformat.read(path, as_version=4)
     fold(book)
+    still(book)
     nbformat.write(book, path)
 
 

@@ -1,5 +1,9 @@
 // What the theme leaves out for people who do not see the page.
+const here = document.currentScript.src;
 document.addEventListener("DOMContentLoaded", () => {
+  if (document.querySelector(".densenet-explorer")) { // half a megabyte: for the pages that show it
+    document.head.append(Object.assign(document.createElement("script"), { src: new URL("explorer.js", here) }));
+  }
   const sidebar = document.querySelector("#pst-primary-sidebar");
   sidebar?.setAttribute("role", "navigation");
   sidebar?.setAttribute("aria-label", "Course");

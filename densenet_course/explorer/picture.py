@@ -1,0 +1,104 @@
+"""What stands in the explorer's place where no script runs: a still picture, drawn from the live network."""
+
+import torch
+import torch.nn.functional as F
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path as Curve
+
+from densenet_course.data import CLASS_NAMES, normalise
+from densenet_course.explorer.bundle import packaged_images, parts
+from densenet_course.figures.channels import channels_by_depth
+from densenet_course.figures.style import COLOURS, as_image, describe, new_figure
+from densenet_course.models import cifar_config, class_densenet
+
+SIGNED = LinearSegmentedColormap.from_list("signed", [COLOURS["bottleneck"], "#f2f2f2", COLOURS["new"]])
+ROLES = {"stem": "input", "layer": "new", "transition": "transition", "head": "ink"}
+COLUMNS = 16
+TILE, GAP = 42, 3  # pixels: 14, 7, 3 and 1 divide the side of a tile
+
+
+def fallback(view, step):
+    """Return a view's picture as a bundle for a notebook's output; the website's script mounts the explorer in it.
+
+    Args:
+        view: "network" or "design".
+        step: the question that the explorer begins with.
+    """
+    still = as_image(network() if view == "network" else design())
+    bundle = still._repr_mimebundle_()
+    place = f'<div class="densenet-explorer" data-view="{view}" data-step="{step}">'
+    return {**bundle, "text/html": f"{place}{bundle['text/html']}</div>"}
+
+
+def design():
+    """Draw the channels of the network that the second view starts from."""
+    return channels_by_depth({"L = 100, k = 12": cifar_config(depth=100, growth_rate=12)})
+
+
+@torch.no_grad()
+def outputs(model, image):
+    """Compute what every part puts out, in the order of ``bundle.parts``.
+
+    Args:
+        model: the class network, in evaluation mode.
+        image: normalised (1, 1, 28, 28).
+
+    Returns:
+        A list of maps (C, H, W); the last are the scores (10, 1, 1).
+    """
+    maps, found = image, []
+    for name, part in model.features.named_children():
+        if name.startswith("denseblock"):
+            for layer in part.children():
+                found.append(layer(maps))
+                maps = torch.cat([maps, found[-1]], dim=1)  # (N, C + k, H, W)
+        elif name != "norm5":
+            maps = part(maps)
+            found.append(maps)
+    return [out[0] for out in [*found, model(image)[..., None, None]]]
+
+
+def network():
+    """Draw one T-shirt on its way through the class network, every map a tile, every link an arc."""
+    model = class_densenet(weights="DEFAULT").eval()
+    images, labels = packaged_images()
+    first = int(labels.argmin())
+    found = outputs(model, normalise(images[first:first + 1]))
+    figure, axes = new_figure(height=6.4)
+    middles, top = [], 0.0
+    for part, maps in zip(parts(model), found, strict=True):
+        height = -(-len(maps) // COLUMNS)
+        draw_tiles(axes, maps, top)
+        axes.add_patch(Rectangle((-0.35, top), 0.12, height, color=COLOURS[ROLES[part["kind"]]]))
+        middles.append(top + height / 2)
+        axes.text(-0.6, middles[-1], part["name"], ha="right", va="center", fontsize=10)
+        for source in part["sources"]:
+            draw_arc(axes, middles[source], middles[-1])
+        top += height + 0.35
+    axes.set(xlim=(-8.5, COLUMNS), ylim=(top, -0.2), aspect="equal")
+    axes.axis("off")
+    label, said = (CLASS_NAMES[int(place)] for place in (labels[first], found[-1].argmax()))
+    return describe(figure, f"An image of class {label} on its way through the class network, "
+                    "every map a tile: stem, blocks of 2, 4 and 4 layers, two transitions, classifier. Arcs lead from "
+                    f"each part of a block to all its readers, 36 in all. The network says {said}.")
+
+
+def draw_tiles(axes, maps, top):
+    """Draw maps (C, H, W) as tiles of side 1 below a height, sixteen in a row; each has its own range of colour."""
+    largest = maps.abs().amax(dim=(1, 2), keepdim=True) if maps.shape[1] > 1 else maps.abs().max()
+    tiles = F.interpolate((maps / largest.clamp(min=1e-6))[None], size=TILE, mode="nearest")[0]
+    tiles = F.pad(tiles, (0, GAP, 0, GAP), value=float("nan"))  # (C, side, side)
+    rows, side = -(-len(tiles) // COLUMNS), TILE + GAP
+    sheet = torch.full((rows * COLUMNS, side, side), float("nan"))
+    sheet[:len(tiles)] = tiles
+    sheet = sheet.view(rows, COLUMNS, side, side).transpose(1, 2).reshape(rows * side, COLUMNS * side)
+    axes.imshow(sheet, cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest", extent=(0, COLUMNS, top + rows, top))
+
+
+def draw_arc(axes, start, end):
+    """Draw a link as an arc that leaves the column of names to its left."""
+    edge, bow = -3.8, -3.8 - 0.45 * (end - start) - 0.4
+    corners = [(edge, start), (bow, start), (bow, end), (edge, end)]
+    curve = Curve(corners, [Curve.MOVETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4])
+    axes.add_patch(PathPatch(curve, facecolor="none", edgecolor=COLOURS["input"], linewidth=0.8))
