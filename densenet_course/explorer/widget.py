@@ -3,9 +3,9 @@
 import anywidget
 from traitlets import Bytes, Int, Unicode
 
-from densenet_course.explorer import module, style
 from densenet_course.explorer.bundle import pack
 from densenet_course.explorer.picture import fallback
+from densenet_course.explorer.source import module, style
 
 
 class Explorer(anywidget.AnyWidget):
