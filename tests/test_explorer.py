@@ -62,7 +62,7 @@ def test_ten_images_are_right_and_ten_wrong_and_of_the_first_kind_one_of_each_cl
 
 def test_too_few_images_are_refused(model):
     images, _ = bundle.packaged_images()
-    with pytest.raises(ValueError, match="ten that the network gets right and ten it gets wrong, found 1"):
+    with pytest.raises(ValueError, match="ten that the network gets right and ten it gets wrong, found 3"):
         bundle.choose(model, images[:10], torch.zeros(10).long())
 
 
@@ -109,6 +109,17 @@ def test_explore_displays_a_widget(monkeypatch):
     explorer.explore(step=3)
     (widget,) = shown
     assert (widget.view, widget.step, widget.network) == ("network", 3, bundle.pack())
+
+
+def test_where_anywidget_is_not_installed_the_output_brings_its_script(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    monkeypatch.delitem(sys.modules, "densenet_course.explorer.widget")
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    explorer.explore("design")
+    (data,) = shown
+    assert data["text/html"].startswith('<div class="densenet-explorer" data-view="design" data-step="0"><img')
+    assert data["text/html"].endswith("}</script>") and "densenetExplorer.mount" in data["text/html"]
 
 
 def test_on_colab_the_manager_of_foreign_widgets_is_switched_on(monkeypatch):

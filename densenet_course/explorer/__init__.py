@@ -9,7 +9,7 @@ from densenet_course.explorer.source import PARTS, STATIC, module, page_script, 
 VIEWS = ("network", "design")
 STEPS = 5
 
-__all__ = ["PARTS", "STATIC", "explore", "module", "page_script", "style"]
+__all__ = ["PARTS", "STATIC", "explore", "module", "page_script", "style", "without_widget"]
 
 
 def explore(view="network", *, step=0):
@@ -29,6 +29,24 @@ def explore(view="network", *, step=0):
         raise ValueError(f"step: expected 0 to {STEPS}, got {step!r}")
     from IPython.display import display
 
-    from densenet_course.explorer.widget import Explorer
+    try:
+        from densenet_course.explorer.widget import Explorer
+    except ModuleNotFoundError as error:
+        if error.name != "anywidget":
+            raise
+        display(without_widget(view, step), raw=True)  # on Colab, which has packages of its own
+    else:
+        display(Explorer(view=view, step=step))
 
-    display(Explorer(view=view, step=step))
+
+def without_widget(view, step):
+    """Return the picture as an output whose script puts the explorer in its place; it needs no widget, and no kernel.
+
+    Args:
+        view: as for ``explore``.
+        step: as for ``explore``.
+    """
+    from densenet_course.explorer.picture import fallback
+
+    bundle = fallback(view, step)
+    return bundle | {"text/html": f"{bundle['text/html']}<script>{{{page_script()}}}</script>"}

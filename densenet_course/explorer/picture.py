@@ -93,7 +93,8 @@ def draw_tiles(axes, maps, top):
     sheet = torch.full((rows * COLUMNS, side, side), float("nan"))
     sheet[:len(tiles)] = tiles
     sheet = sheet.view(rows, COLUMNS, side, side).transpose(1, 2).reshape(rows * side, COLUMNS * side)
-    axes.imshow(sheet, cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest", extent=(0, COLUMNS, top + rows, top))
+    extent = (0, COLUMNS, top + rows, top)
+    axes.imshow(sheet.numpy(), cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest", extent=extent)
 
 
 def draw_arc(axes, start, end):

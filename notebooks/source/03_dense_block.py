@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from densenet_course.accounting import channels_after, connections, layer_inputs
+from densenet_course.explorer import explore
 from densenet_course.figures import show
 from densenet_course.figures.blocks import (
     channel_ledger,
@@ -190,6 +191,14 @@ show(reader_matrix(chain, images, title="Plain chain: who reads whose maps"))
 # *Five ticks: each layer reads its neighbour, and the output is the last layer's maps.*
 # What layer 4 needs from the input, layers 1 to 3 must pass on.
 #
+# Now a whole network, trained on FashionMNIST in lesson 07. Point at a part to see whom
+# it reads; choose one, and cut its links. The first two of the five questions are about
+# this lesson.
+
+# %%
+explore(step=2)
+
+# %% [markdown]
 # ## Narrow layers
 #
 # The paper argues: since no map is lost, a layer need not make many. On CIFAR-10 it

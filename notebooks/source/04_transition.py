@@ -30,6 +30,7 @@ import torch
 from torch import nn
 
 from densenet_course import accounting
+from densenet_course.explorer import explore
 from densenet_course.figures import show
 from densenet_course.figures.channels import channels_by_depth, transition_steps
 from densenet_course.layers import DenseBlock
@@ -157,6 +158,13 @@ print(pixels.grad[0, 0])
 # partner and are never read. This really happens on 28×28 images, as you will see
 # below.
 #
+# It happens in the trained network of lesson 07, too. Its transition 2 is chosen here;
+# at the end stands what each of its four steps makes of the maps.
+
+# %%
+explore(step=3)
+
+# %% [markdown]
 # ## Why an average, and why not the maximum?
 #
 # Max pooling gives the same shapes. **Predict** what flows back: what share of 8×8

@@ -35,8 +35,8 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck
 
 from densenet_course import accounting
+from densenet_course.explorer import explore
 from densenet_course.figures import channels, show
-from densenet_course.figures.explorer import explorer
 from densenet_course.layers import DenseBlock, conv_block
 from densenet_course.measure import count_parameters, in_turns
 from densenet_course.models import DenseNet, cifar_config, densenet121
@@ -342,7 +342,7 @@ print(f"{total:,} parameters, {extra:+,}, L = {depth}")
 # start in view.
 
 # %%
-controls = explorer()
+explore("design")
 
 # %% [markdown]
 # **Predict**, then try: which adds more parameters, doubling k to 24 or doubling the

@@ -57,10 +57,10 @@ class Design {
   draw() {
     for (const output of this.element.querySelectorAll("output")) {
       const value = this.choice[output.dataset.key];
-      output.textContent = value === true ? "on" : value === false ? "off" : value;
+      output.textContent = { true: "on", false: "off" }[value] ?? value;
     }
     const [now, start] = [countNetwork(this.choice), countNetwork(START)], { growth, theta } = this.choice;
-    const times = (key) => `${(now[key] / start[key]).toFixed(2)} of the start`;
+    const times = (key) => `${(now[key] / start[key]).toFixed(2)} × the start`;
     this.output.replaceChildren(
       h("p", { role: "status" }, h("b", {}, `${now.name}, L = ${now.depth}, k = ${growth}, θ = ${theta}`), h("br"),
         `${grouped(now.parameters)} parameters (${times("parameters")}), ${(now.work / 1e6).toFixed(1)} million `

@@ -1,5 +1,4 @@
 // The whole: two views under two tabs. The parts before this file are joined with it into one module.
-
 let explorers = 0;
 function mount(element, bytes, { view = "network", step = 0 } = {}) {
   const id = `dnx-${++explorers}`, inside = new Inside(new Network(bytes), id), guide = new Guide(inside, step);

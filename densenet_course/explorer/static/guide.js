@@ -74,11 +74,11 @@ class Guide {
 
   go(place) {
     const { title, part, image, question, answer } = STEPS[place], { inside } = this;
+    const shown = h("p", { role: "status" });
     inside.restore();
     inside.images.choose(inside.network.images[image]);
     inside.choose(inside.network.parts.findIndex(({ name }) => name === part));
     this.buttons.forEach((button, i) => button.setAttribute("aria-pressed", i === place));
-    const shown = h("p", { role: "status" });
     this.text.replaceChildren(h("h3", {}, title), h("p", {}, question(inside)),
       button("Show the answer", () => shown.replaceChildren(answer(inside))), shown);
   }

@@ -43,7 +43,6 @@ class Images {
   }
 
   clear() { this.pixels.fill(0); this.drawn(); this.canvas.focus(); }
-
   drawn() {
     for (const { input } of this.network.images) input.checked = false;
     this.caption.textContent = "Your drawing. Fill the frame, as the garments do.";

@@ -107,8 +107,7 @@ class Inside {
         class: `${isLit ? "dnx-lit" : ""} ${isCut ? "dnx-cut" : ""}`,
         "stroke-width": isLit ? 4 * lit.get(source).strength - 2 : 1 });
     });
-    // What is plain lies below.
-    this.arcs.replaceChildren(...arcs.sort((a, b) => a.classList.length - b.classList.length));
+    this.arcs.replaceChildren(...arcs.sort((a, b) => a.classList.length - b.classList.length)); // plain ones below
     parts.forEach((part, place) => {
       const link = lit.get(place);
       part.row.classList.toggle("dnx-active", place === this.active);
@@ -175,8 +174,7 @@ class Inside {
         + `${signed(Math.max(...pixels))}`;
       drawMaps(this.zoom.firstChild, maps, ranges, 1, place);
       this.zoom.lastChild.textContent = text;
-      canvas.setAttribute("aria-valuenow", place + 1);
-      canvas.setAttribute("aria-valuetext", text);
+      Object.assign(canvas, { ariaValueNow: place + 1, ariaValueText: text });
     };
     canvas.addEventListener("pointermove", (event) => {
       const scale = canvas.width / canvas.clientWidth / (TILE + GAP);
@@ -185,7 +183,7 @@ class Inside {
     });
     canvas.addEventListener("keydown", (event) => {
       const step = keyStep(event, { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 16, ArrowUp: -16 });
-      const next = Number(canvas.getAttribute("aria-valuenow")) + step; // no number where the key is another
+      const next = Number(canvas.getAttribute("aria-valuenow")) + step;
       if (next > 0 && next <= maps.channels) show(next - 1);
     });
     drawMaps(canvas, maps, ranges, 16);

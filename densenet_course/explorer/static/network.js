@@ -31,7 +31,7 @@ function batchNorm(scale, shift) {
 
 const relu = (maps) => ({ ...maps, data: maps.data.map((value) => Math.max(0, value)) });
 
-// A 1×1 convolution: every new map is a weighted sum of all maps, but of those that are cut.
+// A 1×1 convolution: every new map is a weighted sum of all maps but those that are cut.
 function pointwise(weight, channels, bias) {
   return (maps, isCut) => {
     const out = newMaps(channels, maps.size), pixels = maps.size ** 2;

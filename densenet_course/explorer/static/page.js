@@ -31,8 +31,7 @@ function table(caption, heads, rows, className = "") {
       h("tr", {}, h("th", { scope: "row" }, first), cells.map((cell) => h("td", {}, cell))))));
 }
 
-const POSITIVE = [30, 130, 205], NEGATIVE = [230, 159, 0]; // blue and orange that are seen on white and on black
-const NOTHING = [128, 128, 128, 30];
+const POSITIVE = [30, 130, 205], NEGATIVE = [230, 159, 0], NOTHING = [128, 128, 128, 30]; // on white and on black
 const TILE = 42, GAP = 3; // pixels of the canvas; the style sheet shows fewer
 
 // The largest absolute value of every map; against it the map's colours are measured. Single pixels share one range.
