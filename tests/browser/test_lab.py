@@ -126,3 +126,15 @@ def test_nobody_asks_about_news_or_shows_instructors_tools(runs):
     assert page.get_by_text("Would you like to get notified about official Jupyter news?").count() == 0
     assert page.get_by_role("menuitem", name="Nbgrader").count() == 0
     assert page.get_by_role("button", name="Validate").count() == 0
+
+
+def test_the_explorer_computes_in_the_notebook(runs):
+    page, _, _ = runs
+    explorer = page.locator(".jp-OutputArea-output .dnx")
+    explorer.get_by_text("How many links are there?").wait_for()
+    explorer.get_by_label("cut the link from layer 2.1 to transition 2").check()
+    assert "1 of 36 links cut" in explorer.locator(".dnx-sticky").inner_text()
+    explorer.get_by_role("button", name="Put all back").click()
+    explorer.locator(".dnx-image canvas").focus()
+    page.keyboard.press("ArrowDown")  # moves the pen, and not to the notebook's next cell
+    assert page.evaluate("document.activeElement.matches('.dnx-image canvas')")
