@@ -117,6 +117,6 @@ def test_exercises_are_released_from_the_package_alone(installed, tmp_path):
     command = [installed, "-m", "densenet_course.cli", "release"]
     run([*command, "out"], tmp_path)
     run([*command, "--nbgrader", "course"], tmp_path)
-    assert len(list((tmp_path / "out").glob("*.ipynb"))) == 15
-    assert len(list((tmp_path / "course" / "source" / "densenet").glob("*.ipynb"))) == 15
+    assert len(list((tmp_path / "out").glob("*.ipynb"))) == 17
+    assert len(list((tmp_path / "course" / "source" / "densenet").glob("*.ipynb"))) == 17
     assert (tmp_path / "course" / "nbgrader_config.py").exists()
