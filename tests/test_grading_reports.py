@@ -252,10 +252,12 @@ def a_room(*verdicts):
 
 
 def test_mistakes_are_counted_by_their_words_and_not_by_their_numbers():
-    room = a_room(verdict(("shape", 0, 5, "got 7 maps")), verdict(("shape", 0, 5, "got 12 maps")),
-                  verdict(("shape", 5, 5)), verdict(("shape", 0, 5, "not attempted yet")))
+    room = a_room(verdict(("shape", 0, 5, "got 7 maps"), ("order", 0, 5, "got 3 maps")),
+                  verdict(("shape", 0, 5, "got 12 maps")), verdict(("shape", 5, 5)),
+                  verdict(("shape", 0, 5, "not attempted yet")))
     (mistake,), more = summary.mistakes(room)
-    assert (mistake.count, mistake.judged, mistake.message, more) == (2, 3, "got 7 maps", 0)
+    assert (mistake.count, mistake.judged, mistake.name, mistake.message) == (2, 3, "shape, order", "got 7 maps")
+    assert more == 0
 
 
 def test_what_has_no_verdict_is_no_zero():

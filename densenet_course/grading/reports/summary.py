@@ -32,7 +32,15 @@ class Spread:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A finding that failed in the same words, numbers aside: how often, and one of its messages."""
+    """Findings that failed in the same words, numbers aside.
+
+    Args:
+        exercise: its id.
+        name: the findings' names.
+        count: students who made it.
+        judged: students who attempted the exercise.
+        message: one of the messages.
+    """
 
     exercise: str
     name: str
@@ -72,20 +80,23 @@ def histogram(room):
 
 def mistakes(room):
     """Return the ``Mistake``s of the class, the most frequent first, and how many more kinds there are."""
-    counts, examples, judged = Counter(), {}, Counter()
+    counts, judged, names, examples = Counter(), Counter(), {}, {}
     for exercise in room.exercises:
         for _, entry in room.entries(exercise.id):
-            for finding in entry.verdict.findings if entry.verdict else ():
-                if finding.message == NOT_ATTEMPTED:
-                    continue
-                judged[exercise.id, finding.name] += 1
+            findings = entry.verdict.findings if entry.verdict else ()
+            attempted = [finding for finding in findings if finding.message != NOT_ATTEMPTED]
+            judged[exercise.id] += bool(attempted)
+            met = {}
+            for finding in attempted:
                 if finding.points < finding.max_points:
-                    key = exercise.id, finding.name, re.sub(r"\d[\d.,]*", "#", finding.message)
-                    counts[key] += 1
+                    key = exercise.id, re.sub(r"\d[\d.,]*", "#", finding.message)
+                    names.setdefault(key, {}).setdefault(finding.name)
                     examples.setdefault(key, finding.message)
+                    met[key] = 1
+            counts.update(met)
     order = sorted(counts, key=lambda key: (-counts[key], key))
-    return [Mistake(*key[:2], counts[key], judged[key[:2]], examples[key]) for key in order[:MOST_MISTAKES]], \
-        max(0, len(order) - MOST_MISTAKES)
+    found = [Mistake(key[0], ", ".join(names[key]), counts[key], judged[key[0]], examples[key]) for key in order]
+    return found[:MOST_MISTAKES], max(0, len(found) - MOST_MISTAKES)
 
 
 def claims(room):
