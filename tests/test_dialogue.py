@@ -324,10 +324,11 @@ def test_check_prints_the_report_and_raises(capsys, tmp_path, monkeypatch):
     assert "conv_block: 10 of 10 points" in capsys.readouterr().out
 
 
-def test_a_report_fits_a_notebook():
-    text = str(run("conv_block", {"conv_block": lambda c, k: nn.Conv2d(c, k, 3, padding=1, bias=False)}))
+def test_a_report_of_several_mistakes_names_each_and_fits_a_notebook():
+    text = str(run("conv_block", {"conv_block": lambda c, k: nn.Conv2d(c, k, 3, padding=1)}))
     assert max(map(len, text.splitlines())) <= 104
-    assert "missing." in " ".join(text.split())
+    assert "the convolution has a bias" in " ".join(text.split()).lower()
+    assert "BatchNorm and ReLU are missing." in " ".join(text.split())
 
 
 def test_each_check_draws_fresh_inputs():

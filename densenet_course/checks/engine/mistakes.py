@@ -31,6 +31,7 @@ What happens
   finding and of later ones are tried, one more than before (a finding that was passed is never excused later).
 - Every set of mistakes with which the solution does all that the answer has done so far is kept, and the next finding
   compares with those: a mistake costs its own finding, and no other.
+- Where no single mistake explains a difference, two and three at once are tried, if it says so (``several=True``).
 - What no set explains is told as "expected …, got …", costs its finding, and puts the sets found so far in doubt:
   a finding that differed then fails whatever they say, and is given their cause only where all of them agree.
 - Of several sets that explain all, the first in the list's order is told: put the likeliest first, and the general
@@ -45,6 +46,7 @@ finding of its own kind, by raising ``Wrong``.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import combinations, islice
 
 from densenet_course.checks.engine.answer import AnswerError, perform
 from densenet_course.checks.engine.expect import TOLERANCE, alike, told
@@ -52,6 +54,7 @@ from densenet_course.checks.engine.wrong import Complaint, Wrong
 
 KEPT = "the same call gave two different things. Is something kept between calls, or left to chance?"
 MOST = 30  # sets of mistakes that are kept
+MOST_BASES, MOST_GROUPS = 3, 800  # sets to which several mistakes are added at once, and how many such are tried
 
 
 class Mistake:
@@ -90,15 +93,18 @@ class Solution:
             if old not in text:
                 return None
             text = text.replace(old, new)
+        code = _compiled(text)
+        if code is None:
+            return None
         names = dict(self.names)
-        exec(_compiled(text), names)
+        exec(code, names)
         return {name: value for name, value in names.items() if name not in self.names and name != "__builtins__"}
 
     def builder(self, name, *chosen):
         """Return a function that calls the one of this name, newly defined: an oracle, or one with some mistakes."""
         return lambda *arguments: self.objects(chosen)[name](*arguments)
 
-    def hold(self, answer, draw, probe, *requests, view=None, told=told, tolerance=TOLERANCE):
+    def hold(self, answer, draw, probe, *requests, view=None, told=told, tolerance=TOLERANCE, several=False):
         """Hold an answer against the solution in what the present finding looks at.
 
         Args:
@@ -109,31 +115,36 @@ class Solution:
             view: (reply) → {label: plain value}, what is compared; by default the whole reply.
             told: (expected, got) → ``Wrong``, how a difference between two views is told.
             tolerance: largest difference of numbers, in parts of the largest expected one.
+            several: whether two or three new mistakes at once may explain a difference; only where it is no mere
+                coincidence that they do, and where a reply costs little.
 
         Raises:
             Wrong: the answer differs, and no known mistake explains it.
             AnswerError: the answer raised, and no known mistake does the same.
         """
         inquiry = draw.inquiries.setdefault(self, Inquiry(self, draw.findings))
-        comparison = Comparison(answer, probe, requests, view or (lambda reply: reply), told, tolerance)
+        comparison = Comparison(answer, probe, requests, view or (lambda reply: reply), told, tolerance, several)
         inquiry.hold(draw.finding, comparison)
 
 
 @lru_cache(maxsize=2000)
 def _compiled(text):
-    return compile(text, "<solution>", "exec")
+    try:
+        return compile(text, "<solution>", "exec")
+    except SyntaxError:  # two edits of one line, such as the same argument twice
+        return None
 
 
 class Comparison:
     """What an answer did on some requests, to be compared with what a solution does.
 
     Args:
-        answer, probe, requests, view, told, tolerance: see ``Solution.hold``.
+        answer, probe, requests, view, told, tolerance, several: see ``Solution.hold``.
     """
 
-    def __init__(self, answer, probe, requests, view, told, tolerance):
+    def __init__(self, answer, probe, requests, view, told, tolerance, several):
         self.answer, self.probe, self.requests = answer, probe, requests
-        self.view, self.told, self.tolerance = view, told, tolerance
+        self.view, self.told, self.tolerance, self.several = view, told, tolerance, several
         self.got = self.ask()
 
     def ask(self):
@@ -167,6 +178,11 @@ class Comparison:
         if isinstance(expected, AnswerError) or isinstance(got, AnswerError):
             return type(expected) is type(got) and expected.raised == got.raised
         return alike(expected, got, tolerance=self.tolerance)
+
+    def differ(self, objects, others):
+        """Tell whether two solutions, given by their objects, do something else."""
+        return not all(self.same(self._reply(objects, request), self._reply(others, request))
+                       for request in self.requests)
 
     def complaint(self, objects):
         """Return in what the answer differs from a solution; None where it does not."""
@@ -229,13 +245,32 @@ class Inquiry:
         return objects is not None and comparison.fits(objects)
 
     def _extended(self, finding, comparison):
-        """List the sets that explain this and all earlier comparisons by one mistake more, of this finding first."""
+        """List the sets that explain this and all earlier comparisons by one mistake more, of this finding first.
+
+        Where there is none, list those that do by several more, if the comparison is one for that. An answer that
+        held something unknown before is not worth the time.
+        """
         later = self.findings[self.findings.index(finding):]
         more = sorted((mistake for mistake in self.solution.mistakes if mistake.finding in later),
                       key=lambda mistake: mistake.finding != finding)
         longer = ((*chosen, mistake) for chosen in self.sets for mistake in more if mistake not in chosen)
-        fitting = (chosen for chosen in longer if self._fits(chosen, comparison))
+        fitting = self._explaining(longer, comparison)
+        if fitting or self.doubtful or not comparison.several:
+            return fitting
+        several = ((*chosen, *group) for chosen in self.sets[:MOST_BASES]
+                   for count in (2, 3) for group in combinations(self._seen(chosen, more, comparison), count))
+        possible = (chosen for chosen in several if self.solution.objects(chosen))
+        return self._explaining(islice(possible, MOST_GROUPS), comparison)
+
+    def _explaining(self, candidates, comparison):
+        fitting = (chosen for chosen in candidates if self._fits(chosen, comparison))
         return [chosen for chosen in fitting if all(self._fits(chosen, earlier) for earlier in self.past)]
+
+    def _seen(self, chosen, more, comparison):
+        """List the mistakes that a comparison shows, beside those that are made already."""
+        before = self.solution.objects(chosen)
+        made = ((mistake, self.solution.objects((*chosen, mistake))) for mistake in more if mistake not in chosen)
+        return [mistake for mistake, objects in made if objects and comparison.differ(before, objects)]
 
     def verdict(self, finding):
         """Return what is wrong in a finding as a ``Complaint``, or None; when all findings have been looked for."""
@@ -251,7 +286,8 @@ class Inquiry:
 
     @staticmethod
     def _cause(chosen, finding):
-        return " ".join(dict.fromkeys(mistake.message for mistake in chosen if mistake.finding == finding))
+        first, *more = dict.fromkeys(mistake.message for mistake in chosen if mistake.finding == finding) or [""]
+        return " ".join([first, *(message[0].upper() + message[1:] for message in more)])
 
 
 def _named(difference: Complaint, cause):

@@ -72,7 +72,7 @@ class SolvedModule(ModuleCase):
             return look(replies[2:-1])
 
         self.solution.hold(answer, draw, probes.play, request, view=view, told=told,
-                           tolerance=tolerance or self.tolerance)
+                           tolerance=tolerance or self.tolerance, several=weighs)
 
     def parameters(self, answer, draw):
         """The parameters are those it should have, by shape: none missing, none too many, none tied, none frozen."""
@@ -88,7 +88,8 @@ class SolvedModule(ModuleCase):
             return Wrong("parameters", cause="some are frozen (requires_grad=False); expected all to be trained.")
 
         self.solution.hold(answer, draw, probes.play, {"name": self.name, "arguments": arguments, "script": script},
-                           view=lambda replies: {"parameters": sorted(item[1:] for item in replies[1])}, told=told)
+                           view=lambda replies: {"parameters": sorted(item[1:] for item in replies[1])}, told=told,
+                           several=True)
 
     def shape(self, answer, draw):
         """The output has the right shape."""
