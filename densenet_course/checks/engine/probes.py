@@ -74,8 +74,8 @@ def perform_script(module, script):
         "warm up": let lazy modules take their shapes from "images"; other modules are left alone.
         "parameters": reply [(name, shape, requires_grad)], tied ones once.
         "buffers": reply [(name, shape, is_floating_point)].
-        "load": write "values" by kind and shape, as made by ``values_for``; where the value is None the tensor stays,
-            and parameters of a shape that is not there become 0. Reply (name, shape) of these.
+        "load": write "values" by kind and shape, as made by ``values_for``; where the value is None the tensor stays.
+            Parameters of a shape that is not there, and the biases of convolutions, become 0. Reply None.
         "run": "images", "train" (bool), "upstream" (a gradient for the output, or absent), "may_move" (whether the
             backward pass may move the statistics). Reply {"output",
             "requires_grad", "input_changed", "training"} and, with upstream, {"input_gradient", "gradients": by shape}.
@@ -116,27 +116,24 @@ def _warm_up(module, images):
 
 @torch.no_grad()
 def _load(module, values):
-    unknown, needless = [], _needless(module)
+    biases = _biases(module)
     for kind, tensors in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
         for name, tensor in tensors:
-            shape = tuple(tensor.shape)
             if not tensor.is_floating_point():
                 continue
-            if (kind, shape) not in values:
-                unknown.append((name, shape))
-                if kind == "parameter":  # a needless bias then changes nothing else, and is told once
-                    tensor.zero_()
-            elif values[kind, shape] is not None:
-                tensor.copy_(values[kind, shape])
-            elif name in needless:  # its start values are left to chance
-                tensor.zero_()
-    return unknown
+            value = values.get((kind, tuple(tensor.shape)))
+            needless = kind == "parameter" and (kind, tuple(tensor.shape)) not in values
+            if needless or biases.get(name) is nn.Conv2d or (name in biases and value is None):
+                tensor.zero_()  # a needless bias then changes nothing else, and is told once
+            elif value is not None:
+                tensor.copy_(value)
 
 
-def _needless(module):
-    """List the names of biases of convolutions and linear layers."""
-    layers = nn.modules.conv._ConvNd, nn.Linear
-    return [f"{name}.bias".removeprefix(".") for name, part in module.named_modules() if isinstance(part, layers)]
+def _biases(module):
+    """Map the names of biases of convolutions and linear layers to ``nn.Conv2d`` or ``nn.Linear``."""
+    kinds = nn.Conv2d, nn.Linear
+    return {f"{name}.bias".removeprefix("."): kind for name, part in module.named_modules() for kind in kinds
+            if isinstance(part, kind)}
 
 
 def _run(module, images, train=False, upstream=None, may_move=False):

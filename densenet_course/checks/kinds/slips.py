@@ -5,11 +5,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from densenet_course.checks.engine.mistakes import Mistake
-from densenet_course.checks.kinds.solved import BATCHNORM
+from densenet_course.checks.kinds.solved import BATCHNORM, SMALL
 
 RUNNING = "BatchNorm uses the running statistics in train mode too; expected the batch's."
 BATCH = "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."
 ONE_IMAGE = "one image alone loses its batch axis. Is there a squeeze()? Return (N, C, H, W) for N = 1 too."
+ONE_ROW = "one image alone loses its batch axis. Is there a squeeze()? Return (N, classes) for N = 1 too."
 SHORTCUT = "the input is added where the shapes agree, as in a residual block. Return the new maps alone."
 JOINED = "the input is joined to the new maps. Return only the new maps; the block joins."
 NORM, RELU, MODULE = "nn.BatchNorm2d(", "nn.ReLU()", "nn.Sequential("  # as solutions write them
@@ -81,11 +82,12 @@ def activations(finding):
             for expression, what in ACTIVATIONS]
 
 
-def norms(values, training):
+def norms(values, training, *, small=True):
     """List the mistakes of another normalisation, in every place.
 
     Args:
         values, training: the findings that they cost, in eval mode and in train mode.
+        small: whether a wrong eps shows that is smaller than 1e-3.
     """
     return [
         Mistake(values, "this is LayerNorm over the channels; expected BatchNorm.", NORM, "nn.GroupNorm(1, "),
@@ -95,5 +97,6 @@ def norms(values, training):
                 NORM, "nn.InstanceNorm2d(affine=True, track_running_stats=True, num_features="),
         Mistake(training, RUNNING, NORM, "Stuck("),
         Mistake(training, BATCH, NORM, "BatchOnly("),
-        *(Mistake(training, message, NORM, f"{NORM}{option}, num_features=") for option, message in BATCHNORM),
+        *(Mistake(training, message, NORM, f"{NORM}{option}, num_features=") for option, message in BATCHNORM
+          if small or option not in SMALL),
     ]

@@ -24,6 +24,7 @@ BATCHNORM = (  # options of nn.BatchNorm2d, and what to say of them
                       "momentum, 0.1."),
     ("track_running_stats=False", "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."),
 )
+SMALL = ("eps=1e-4", "eps=1e-6")  # these show only where contrasts are small
 
 
 def batchnorm_mistakes(finding, norm, *others):
@@ -45,9 +46,11 @@ class SolvedModule(ModuleCase):
 
     Args:
         solution: what it is held against; it defines ``name``. ``oracle`` is ``solution.builder(name)``.
+        is_small: whether a call costs so little that several mistakes at once are looked for in its values, too.
     """
 
     solution: Solution = None
+    is_small: bool = True
 
     def hold(self, answer, draw, *steps, look, load=True, weighs=True, tolerance=None, told=told):
         """Play a script with a fresh case on both sides, after giving both the same weights by shape.
@@ -72,7 +75,7 @@ class SolvedModule(ModuleCase):
             return look(replies[2:-1])
 
         self.solution.hold(answer, draw, probes.play, request, view=view, told=told,
-                           tolerance=tolerance or self.tolerance, several=weighs)
+                           tolerance=tolerance or self.tolerance, several=weighs and self.is_small)
 
     def parameters(self, answer, draw):
         """The parameters are those it should have, by shape: none missing, none too many, none tied, none frozen."""

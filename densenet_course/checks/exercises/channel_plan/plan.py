@@ -1,6 +1,7 @@
 """The dialogue of exercise channel_plan: ask for a plan, and tell which of its numbers stands for what."""
 
 import itertools
+import math
 import operator
 
 import torch
@@ -96,49 +97,40 @@ def truth(blocks, rest):
     return accounting.channel_plan(blocks, growth_rate=growth_rate, init_channels=init_channels, **options)
 
 
-def places(count):
-    """List the places of a plan with ``count`` blocks: ("stem", 0), ("block", 1), ("transition", 1), …"""
-    between = [(part, number) for number in range(1, count + 1) for part in ("block", "transition")]
-    return [("stem", 0), *between[:-1]]
+def off(items, blocks, rest, first):
+    """Tell by how much each block (``first`` = 1) or transition (2) of a plan is off, by the numbers before it.
 
-
-def layouts(count):
-    """List what a plan with ``count`` blocks may hold: pairs (places, what is wrong with them, or "")."""
-    full, last = places(count), ("transition", count)
-    return (
-        (full, ""),
-        (full[1:], "The stem's channels are missing at the beginning."),
-        ([*full, last], "The last block has no transition after it."),
-        ([*full[1:], last], "The stem is missing at the beginning, and the last block has no transition after it."),
-        ([p for p in full if p[0] != "transition"], "The transitions' channels are missing."),
-        ([p for p in full if p[0] == "block"], "The channels of stem and transitions are missing."),
-        ([p for p in full if p[0] != "block"], "The blocks' channels are missing; these are what each block reads."),
-    )
-
-
-def read(items, blocks, rest):
-    """Tell which number stands for which part, in a list that may lack some.
-
-    Returns:
-        ({place: number}, what is wrong with the order, or "")
-
-    Raises:
-        Wrong: the list has a length that no known mistake explains.
+    A list that is too long or too short is returned as it is.
     """
-    right, full = truth(blocks, rest), places(len(blocks))
-    if len(items) == len(right) and items != right and sorted(items) == sorted(right):
-        return dict(zip(full, right, strict=True)), "The numbers are right, but in another order."
-    fitting = [(layout, message) for layout, message in layouts(len(blocks)) if len(layout) == len(items)]
-    if not fitting:
-        every_layer = 0 <= len(items) - sum(blocks) <= len(blocks) + 1
-        cause = " Is there a number for every layer? One for the whole block is asked." if every_layer else ""
-        raise Wrong(f"{written(blocks, rest)}", cause=f"expected {len(right)} numbers, {listed(right)}, "
-                    f"got {len(items)}, {listed(items)}.{cause}")
-    known = dict(zip(full, right, strict=True))
-    layout, message = max(
-        fitting, key=lambda it: sum(known.get(p) == v for p, v in zip(it[0], items, strict=True))
-    )
-    found = dict(zip(layout, items, strict=True))
-    if ("transition", 1) not in found:  # what the next block must have started from
-        found |= {("transition", i): found["block", i + 1] - blocks[i] * rest[0] for i in range(1, len(blocks))}
-    return found, message
+    theta = rest[2] if len(rest) > 2 else 0.5
+    if len(items) != 2 * len(blocks):
+        return items
+    right = [items[i - 1] + blocks[i // 2] * rest[0] if i % 2 else math.floor(theta * items[i - 1] + 1e-9)
+             for i in range(1, len(items))]
+    return [float(got - wanted) for got, wanted in zip(items[1:], right, strict=True)][first - 1::2]
+
+
+def told(items, blocks, rest):
+    """Return a ``Wrong`` that says where a plan is wrong: the first number that is, from the one before it."""
+    call, right = written(blocks, rest), truth(blocks, rest)
+    if len(items) != len(right):
+        cause = f"expected {len(right)} numbers, {listed(right)}, got {len(items)}, {listed(items)}."
+        if len(set(blocks)) < len(blocks):
+            cause += " Two blocks have equally many layers here. Tell blocks apart by their place, not by their layers."
+        elif len(items) >= sum(blocks):
+            cause += " Is there a number for every layer? One for the whole block is asked."
+        return Wrong(call, cause=cause)
+    if sorted(items) == sorted(right):
+        both = f"expected {listed(right)}, got {listed(items)}."
+        return Wrong(call, cause=f"{both} The numbers are right, but in another order.")
+    i = next(i for i, number in enumerate(items) if number != right[i])
+    theta = rest[2] if len(rest) > 2 else 0.5
+    if i == 0:
+        part, reason = "stem", "= init_channels"
+    elif i % 2:
+        part, reason = f"block {i // 2 + 1}", f"= {right[i - 1]} + {blocks[i // 2]}·{rest[0]}"
+    else:
+        part, reason = f"transition {i // 2}", f"= {theta}·{right[i - 1]}"
+        if theta * right[i - 1] != right[i]:
+            reason = f"= ⌊{theta}·{right[i - 1]}⌋"
+    return Wrong(f"{call}: {part}", f"{right[i]} {reason}", shown(items[i]))

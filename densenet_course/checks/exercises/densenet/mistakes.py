@@ -1,142 +1,180 @@
-"""The judge's network of exercise densenet, and known wrong forms of it."""
+"""Known mistakes in a whole DenseNet, as edits of the solution, and what to say."""
+
+import math
 
 import torch
-from torch import nn
 
-from densenet_course.checks.kinds.networks import BATCH, MISFIT, RUNNING, always
-from densenet_course.config import DenseNetConfig
-from densenet_course.models import DenseNet
+from densenet_course import accounting
+from densenet_course.checks.engine.mistakes import Mistake, Solution
+from densenet_course.checks.kinds import slips
 
-
-def config(block_layers, growth_rate, init_channels, num_classes, in_channels=1, compression=0.5, **options):
-    """Describe the network that the learner's arguments ask for."""
-    return DenseNetConfig(
-        block_layers=block_layers, growth_rate=growth_rate, init_channels=init_channels, num_classes=num_classes,
-        in_channels=in_channels, compression=compression, **{"stem": "cifar"} | options
-    )
+SHAPE, PARAMETERS, SIZES, VALUES, TRAINING = "shape", "parameters", "sizes", "values", "training"
+SOURCE = """
+def layer(c, k):
+    norm1, relu1, conv1 = nn.BatchNorm2d(c), nn.ReLU(), nn.Conv2d(c, 4 * k, kernel_size=1, bias=False)
+    norm2, relu2, conv2 = nn.BatchNorm2d(4 * k), nn.ReLU(), nn.Conv2d(4 * k, k, 3, padding=1, bias=False)
+    return nn.Sequential(norm1, relu1, conv1, norm2, relu2, conv2)
 
 
-def network(*arguments, **options):
-    """Build the judge's network."""
-    return DenseNet(config(*arguments, **options))
+def transition(c, kept):
+    norm, relu, conv, pool = nn.BatchNorm2d(c), nn.ReLU(), nn.Conv2d(c, kept, 1, bias=False), nn.AvgPool2d(2)
+    return nn.Sequential(norm, relu, conv, pool)
 
 
-class Headed(nn.Module):
-    """The judge's network with a body changed by ``change``, and a head of its own: a suspect."""
-
-    def __init__(self, *arguments, change=lambda features: None, head=None):
-        super().__init__()
-        self.model = network(*arguments)
-        change(self.model.features)
-        self.head = head
-
-    def forward(self, images):
-        return self.head(self.model, images) if self.head else self.model(images)
-
-
-def body(change):
-    """Make a builder of networks whose features are changed."""
-    return lambda *arguments: Headed(*arguments, change=change)
-
-
-def head(forward):
-    """Make a builder of networks with another head: (model, images) → logits."""
-    return lambda *arguments: Headed(*arguments, head=forward)
-
-
-def each(name, make):
-    """Change the part of this name in every layer or transition."""
-
-    def change(features):
-        for module in list(features.modules()):
-            if hasattr(module, name):
-                setattr(module, name, make(getattr(module, name)))
-
-    return change
-
-
-def attributes(kind, **values):
-    """Change attributes of all modules of a kind."""
-
-    def change(features):
-        for module in features.modules():
-            if isinstance(module, kind):
-                vars(module).update(values)
-
-    return change
-
-
-def _stem_norm(features):
-    features.conv0 = nn.Sequential(features.conv0, nn.BatchNorm2d(features.conv0.out_channels), nn.ReLU())
-
-
-def _joined_in_front(features):
-    def forward(block, maps):
-        for layer in block.children():
-            maps = torch.cat([layer(maps), maps], dim=1)
+class Block(nn.Sequential):
+    def forward(self, maps):
+        start = maps.shape[1]
+        for layer in self:
+            maps = torch.cat([maps, layer(maps)], dim=1)
         return maps
 
-    for name, block in features.named_children():
-        if name.startswith("denseblock"):
-            block.forward = lambda maps, block=block: forward(block, maps)
 
+class DenseNet(nn.Module):
+    def __init__(self, block_layers, growth_rate, init_channels, num_classes, in_channels=1, compression=0.5):
+        super().__init__()
+        k, c = growth_rate, init_channels
+        parts = [nn.Conv2d(in_channels, c, 3, padding=1, bias=False)]
+        for number, num_layers in enumerate(block_layers, start=1):
+            block = Block(*[layer(c + i * k, k) for i in range(num_layers)])
+            parts.append(block)
+            c = c + num_layers * k
+            if number < len(block_layers):
+                kept = int(compression * c)
+                parts.append(transition(c, kept))
+                c = kept
+        self.features = nn.Sequential(*parts)
+        self.norm, self.relu = nn.BatchNorm2d(c), nn.ReLU()
+        self.classifier = nn.Linear(c, num_classes)
 
-def _pooled(model, images):
-    return model.features(images).relu().mean((2, 3))
+    def forward(self, images):
+        maps = self.relu(self.norm(self.features(images)))
+        logits = self.classifier(maps.mean((2, 3)))
+        return logits
+"""
+LAYER, STEP = "(norm1, relu1, conv1, norm2, relu2, conv2)", "(norm, relu, conv, pool)"
+CONV1, CONV2 = "kernel_size=1, bias=False", "nn.Conv2d(4 * k, k, 3, padding=1, bias=False)"
+STEM, START, POOL = "nn.Conv2d(in_channels, c, 3, padding=1, bias=False)", "k, c = growth_rate, ", "nn.AvgPool2d(2)"
+ADD, KEPT, LAST = "parts.append(block)", "kept = int(compression * c)", "number < len(block_layers)"
+NORM, FEATURES = "self.norm, self.relu = nn.BatchNorm2d(c), ", "self.relu(self.norm(self.features(images)))"
+CLASSIFIER, AVERAGE, RETURN = "nn.Linear(c, num_classes)", "self.classifier(maps.mean((2, 3)))", "return logits"
+PLAIN_LIST = """class Block(nn.Module):
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = layers
 
-
-NO_LAST_RELU = "the ReLU after the last BatchNorm is missing."
-LATE_LAST_RELU = "the last ReLU stands after the average; expected BN → ReLU → average."
-SLIPS = (
-    (head(lambda model, images: model(images) * 0), MISFIT),
-    (always(network, training=False), RUNNING),
-    (always(network, training=True), BATCH),
-    (body(each("pool", lambda pool: nn.MaxPool2d(2))),
-     "the transitions take the maximum; expected 2×2 average pooling."),
-    (head(lambda model, images: model(images).softmax(1)), "there is a softmax at the end; expected logits."),
-    (head(lambda model, images: model(images).log_softmax(1)), "there is a log-softmax at the end; expected logits."),
-    (head(lambda model, images: model(images).sigmoid()), "there is a sigmoid at the end; expected logits."),
-    (head(lambda model, images: model(images).relu()), "there is a ReLU after the classifier; expected logits."),
-    (head(lambda model, images: model.classifier(model.features(images).mean((2, 3)))), NO_LAST_RELU),
-    (head(lambda model, images: model.classifier(model.features[:-1](images).relu().mean((2, 3)))),
-     "the last BatchNorm is missing."),
-    (head(lambda model, images: model.classifier(model.features[:-1](images).mean((2, 3)))),
-     "BN and ReLU after the last block are missing."),
-    (head(lambda model, images: model.classifier(model.features[-1](model.features[:-1](images).relu()).mean((2, 3)))),
-     "after the last block the ReLU stands before BatchNorm; expected BN → ReLU."),
-    (head(lambda model, images: model.classifier(model.features(images).mean((2, 3)).relu())), LATE_LAST_RELU),
-    (head(lambda model, images: model.classifier(model.features(images).relu().amax((2, 3)))),
-     "the head takes the maximum of each map; expected the average."),
-    (head(lambda model, images: model.classifier(model.features(images).relu().sum((2, 3)))),
-     "the head takes the sum of each map; expected the average."),
-    (head(lambda model, images: _pooled(model, images)), "The classifier is missing: these are the averaged maps."),
-    (head(lambda model, images: model.features(images).relu()), "Average and classifier are missing: these are maps."),
-    (head(lambda model, images: model(images)[..., None, None]), "Flatten the logits to (N, num_classes)."),
-    (body(_stem_norm), "BN and ReLU stand in the stem; expected a bare convolution."),
-    (body(lambda features: setattr(features, "conv0", nn.Sequential(features.conv0, nn.ReLU()))),
-     "a ReLU stands in the stem; expected a bare convolution."),
-    (body(lambda features: setattr(features.conv0, "stride", (2, 2))), "the stem has stride 2; expected 1."),
-    (body(lambda features: setattr(features.conv0, "padding", (0, 0))), "the stem has no padding; expected padding=1."),
-    (body(lambda features: setattr(features, "conv0", nn.Sequential(features.conv0, nn.MaxPool2d(3, 2, 1)))),
-     "the stem pools; expected a bare convolution."),
-    (body(each("relu", lambda relu: nn.Identity())), "the ReLU in the transitions is missing."),
-    (body(each("norm", lambda norm: nn.Identity())), "BatchNorm in the transitions is missing."),
-    (body(each("relu1", lambda relu: nn.Identity())), "the ReLU before the layers' 1×1 convolution is missing."),
-    (body(each("relu2", lambda relu: nn.Identity())), "the ReLU before the layers' 3×3 convolution is missing."),
-    (body(each("norm2", lambda norm: nn.Identity())), "BatchNorm in the layers' waist is missing."),
-    (body(_joined_in_front), "the new maps are joined in front; expected behind: cat([features, new_maps], dim=1)."),
-    (body(attributes(nn.BatchNorm2d, eps=1e-3)), "BatchNorm's eps is 1e-3 (Keras's); expected PyTorch's, 1e-5."),
-    (body(attributes(nn.BatchNorm2d, momentum=0.01)),
-     "BatchNorm's momentum is 0.01 (Keras's 0.99 the other way round); expected PyTorch's, 0.1."),
-    (body(attributes(nn.BatchNorm2d, momentum=0.99)),
-     "BatchNorm's momentum is 0.99, as Keras counts it; expected PyTorch's, 0.1."),
-    (body(attributes(nn.BatchNorm2d, momentum=0.9)), "BatchNorm's momentum is 0.9; expected PyTorch's, 0.1."),
-    (body(attributes(nn.BatchNorm2d, momentum=None)),
-     "BatchNorm's running statistics are a mean over all batches (momentum=None); expected PyTorch's momentum, 0.1."),
-)
+    def __iter__(self):
+        return iter(self.layers)
+"""
+ALL_THERE = "Are all layers registered (a plain list hides them, use nn.ModuleList), none used twice?"
+BARE = "The stem is a bare convolution: no bias (set bias=False), no BatchNorm."
+LAYER_BEGINS = "Every layer begins with BN over all it reads: BN → ReLU → 1×1 → BN → ReLU → 3×3."
+STEP_BEGINS = "A transition begins with BN over all it reads: BN → ReLU → 1×1 → average pooling."
+LAST_NORM = "BN → ReLU stands after the last block, before the average."
+ROUNDED = "⌊compression·C⌋ is rounded down."
 # In train mode the average of a map behind BatchNorm is its β, here above 0: with a ReLU behind the average or with
 # none, the logits are the same.
 EITHER = "the ReLU after the last BatchNorm is missing, or stands after the average; expected BN → ReLU → average."
-TRAINING_SLIPS = tuple(
-    (build, EITHER if message in (NO_LAST_RELU, LATE_LAST_RELU) else message) for build, message in SLIPS
-)
+
+
+def edits(finding, old, *rows):
+    """List mistakes that stand in one place: rows (message, what stands there instead)."""
+    return [Mistake(finding, message, old, new) for message, new in rows]
+
+
+MISTAKES = [
+    *edits(SHAPE, RETURN, (slips.ONE_ROW, "return logits.squeeze()"),
+           ("Flatten the logits to (N, num_classes).", "return logits[..., None, None]")),
+    *edits(SHAPE, AVERAGE, ("The classifier is missing: these are the averaged maps.", "maps.mean((2, 3))"),
+           ("Average and classifier are missing: these are maps.", "maps")),
+    *edits(SHAPE, CLASSIFIER, *(("num_classes is not used.", f"nn.Linear(c, {count})") for count in (10, 1000))),
+    *edits(PARAMETERS, CLASSIFIER, ("The classifier has a bias.", "nn.Linear(c, num_classes, bias=False)")),
+    *edits(PARAMETERS, LAYER,
+           ("Layers without 1×1: expected bottleneck layers, BN → ReLU → 1×1 to 4k → BN → ReLU → 3×3 to k.",
+            "(norm1, relu1, nn.Conv2d(c, k, 3, padding=1, bias=False))"),
+           (LAYER_BEGINS, "(conv1, norm2, relu1, conv2, nn.BatchNorm2d(k), nn.ReLU())"),
+           (LAYER_BEGINS, "(relu1, conv1, norm2, relu2, conv2)"), (LAYER_BEGINS, "(conv1, norm2, relu2, conv2)"),
+           ("BatchNorm in the layers' waist is missing.", "(norm1, relu1, conv1, relu2, conv2)"),
+           ("BN → ReLU in the layers' waist is missing.", "(norm1, relu1, conv1, conv2)")),
+    *edits(PARAMETERS, "4 * k", ("The waist is k wide; expected 4k.", "k"),
+           ("The waist is 2k wide; expected 4k.", "2 * k")),
+    *edits(PARAMETERS, STEP, (STEP_BEGINS, "(relu, conv, pool)"), (STEP_BEGINS, "(conv, pool)")),
+    *edits(PARAMETERS, LAST, ("Is there a transition after the last block? They stand between blocks.", "number")),
+    *edits(PARAMETERS, KEPT, ("A transition keeps all channels; expected ⌊compression·C⌋.", "kept = c"),
+           ("A transition keeps half; compression is not used.", "kept = c // 2"),
+           (ROUNDED, "kept = math.ceil(compression * c)"), (ROUNDED, "kept = round(compression * c)")),
+    *(Mistake(PARAMETERS, LAST_NORM, NORM, "self.norm, self.relu = nn.Identity(), ", *more)
+      for more in ((), (FEATURES, "self.features(images)"))),
+    *edits(PARAMETERS, STEM, (BARE, STEM.replace("False", "True")), (BARE, f"{STEM}, nn.BatchNorm2d(c), nn.ReLU()"),
+           (BARE, f"{STEM}, nn.BatchNorm2d(c)"),
+           *((f"The stem's kernel is {side}×{side}; expected 3×3.", STEM.replace("3, padding=1", f"{side}, {options}"))
+             for side, options in ((1, "padding=0"), (5, "padding=2"), (7, "padding=3"), (7, "stride=2, padding=3"))),
+           ("This is the stem for ImageNet. The stem's kernel is 7×7; expected a bare 3×3 convolution with stride 1.",
+            "nn.Conv2d(in_channels, c, 7, 2, 3, bias=False), nn.BatchNorm2d(c), nn.ReLU(), nn.MaxPool2d(3, 2, 1)"),
+           *(("in_channels is not used in the stem.", STEM.replace("in_channels", f"{count}")) for count in (1, 3))),
+    *edits(PARAMETERS, f"{START}init_channels", *(("The stem makes init_channels.", f"{START}{count}")
+                                                  for count in ("2 * growth_rate", 16, 64))),
+    Mistake(PARAMETERS, "The last block gives only its new maps; expected its input too, in front of them.",
+            "return maps", "return maps[:, start:]", "c = c + num_layers * k", "c = num_layers * k"),
+    *edits(PARAMETERS, "class Block(nn.Sequential):\n", (ALL_THERE, PLAIN_LIST)),
+    *edits(PARAMETERS, ADD, (ALL_THERE, f"{ADD}\n            for one in block:\n                one[5] = block[0][5]")),
+    *edits(PARAMETERS, "bias=False", ("The convolutions have no bias: set bias=False in all of them.", "bias=True")),
+    *edits(PARAMETERS, CONV1, ("The 1×1 convolutions have no bias: set bias=False.", "kernel_size=1, bias=True")),
+    *edits(PARAMETERS, CONV2, ("The 3×3 convolutions have no bias: set bias=False.", CONV2.replace("False", "True"))),
+    *edits(PARAMETERS, "kept, 1, bias=False", ("A transition's convolution has no bias: set bias=False.", "kept, 1")),
+    *edits(VALUES, POOL, ("the transitions take the maximum; expected 2×2 average pooling.", "nn.MaxPool2d(2)")),
+    *edits(VALUES, RETURN, *((f"there is {what}; expected logits.", f"return logits.{call}") for what, call in (
+        ("a softmax at the end", "softmax(1)"), ("a log-softmax at the end", "log_softmax(1)"),
+        ("a sigmoid at the end", "sigmoid()"), ("a ReLU after the classifier", "relu()")))),
+    *edits(VALUES, FEATURES, ("the ReLU after the last BatchNorm is missing.", "self.norm(self.features(images))"),
+           ("the last BatchNorm is missing.", "self.relu(self.features(images))"),
+           ("BN and ReLU after the last block are missing.", "self.features(images)"),
+           ("after the last block the ReLU stands before BatchNorm; expected BN → ReLU.",
+            "self.norm(self.relu(self.features(images)))")),
+    Mistake(VALUES, "the last ReLU stands after the average; expected BN → ReLU → average.", FEATURES,
+            "self.norm(self.features(images))", AVERAGE, "self.classifier(self.relu(maps.mean((2, 3))))"),
+    *edits(VALUES, AVERAGE, ("the head takes the maximum of each map; expected the average.",
+                             "self.classifier(maps.amax((2, 3)))"),
+           ("the head takes the sum of each map; expected the average.", "self.classifier(maps.sum((2, 3)))")),
+    *edits(VALUES, STEM, ("a ReLU stands in the stem; expected a bare convolution.", f"{STEM}, nn.ReLU()"),
+           ("the stem has stride 2; expected 1.", STEM.replace("padding", "stride=2, padding")),
+           ("the stem has no padding; expected padding=1.", STEM.replace("padding=1", "padding=0")),
+           ("the stem pools; expected a bare convolution.", f"{STEM}, nn.MaxPool2d(3, 2, 1)")),
+    *edits(VALUES, STEP, ("the ReLU in the transitions is missing.", "(norm, conv, pool)")),
+    *edits(VALUES, LAYER,
+           ("the ReLU before the layers' 1×1 convolution is missing.", "(norm1, conv1, norm2, relu2, conv2)"),
+           ("the ReLU before the layers' 3×3 convolution is missing.", "(norm1, relu1, conv1, norm2, conv2)")),
+    *edits(VALUES, "[maps, layer(maps)]", ("the new maps are joined in front; expected behind: "
+                                           "cat([features, new_maps], dim=1).", "[layer(maps), maps]")),
+    *slips.activations(VALUES),
+    *slips.norms(VALUES, TRAINING, small=False),
+    *edits(TRAINING, FEATURES, (EITHER, "self.norm(self.features(images))\n"
+                                        "        maps = maps if self.training else self.relu(maps)")),
+]
+SOLUTION = Solution(SOURCE, MISTAKES, torch=torch, math=math, **slips.NAMES)
+
+
+def reads(block_layers, growth_rate, init_channels, num_classes, in_channels=1, compression=0.5):
+    """List the channels that every BatchNorm of layers, transitions and head reads, without those in the waist."""
+    plan = accounting.channel_plan(
+        block_layers, growth_rate=growth_rate, init_channels=init_channels, compression=compression
+    )
+    inputs = [accounting.layer_inputs(channels, num_layers=number, growth_rate=growth_rate)
+              for channels, number in zip(plan[::2], block_layers, strict=True)]
+    return [*(c for block in inputs for c in block), *plan[1::2]]
+
+
+def notes(block_layers, growth_rate, init_channels, num_classes, in_channels=1, compression=0.5):
+    """Say what parameters are for, by shape, the most telling first: for mistakes that are not known."""
+    k = growth_rate
+    reading = reads(block_layers, k, init_channels, num_classes, in_channels, compression)
+    last, before = reading[-1], reading[sum(block_layers):-1]  # channels of the last block, of the transitions
+    kept = [int(compression * c) for c in before]
+    return {(k, 4 * k, 3, 3): ALL_THERE} | {
+        (c,): LAYER_BEGINS for c in reading if c not in {init_channels, last, *before, *kept}
+    } | {
+        (last,): LAST_NORM, (num_classes,): "The classifier has a bias.",
+        (k,): "The 3×3 convolutions have no bias: set bias=False.",
+        (4 * k,): "The 1×1 convolutions have no bias (set bias=False), and one BatchNorm stands in each waist.",
+        (init_channels,): BARE,
+    } | {(c,): "A transition's convolution has no bias: set bias=False." for c in kept} | {
+        (c,): STEP_BEGINS for c in before}
