@@ -133,8 +133,9 @@ def _finding(part, complaint, trial):
     name, points, *_ = part
     if isinstance(complaint, Unjudged):
         return Finding(name, False, 0.0, points, str(complaint), judged=False)
-    verdicts = (inquiry.verdict(name) for inquiry in trial.inquiries.values())
-    complaint = complaint or next(filter(None, verdicts), None)
+    verdicts = list(filter(None, (inquiry.verdict(name) for inquiry in trial.inquiries.values())))
+    named = (verdict for verdict in verdicts if verdict.cause)  # came first, and what came after may follow from it
+    complaint = next(named, complaint) or next(iter(verdicts), None)
     if complaint is None:
         return Finding(name, True, points, points, "")
     return Finding(name, False, 0.0, points, str(complaint), complaint.cause or complaint.statement)

@@ -100,10 +100,6 @@ class Solution:
         exec(code, names)
         return {name: value for name, value in names.items() if name not in self.names and name != "__builtins__"}
 
-    def builder(self, name, *chosen):
-        """Return a function that calls the one of this name, newly defined: an oracle, or one with some mistakes."""
-        return lambda *arguments: self.objects(chosen)[name](*arguments)
-
     def hold(self, answer, draw, probe, *requests, view=None, told=told, tolerance=TOLERANCE, several=False):
         """Hold an answer against the solution in what the present finding looks at.
 

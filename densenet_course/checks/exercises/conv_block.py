@@ -5,7 +5,7 @@ from dataclasses import replace
 from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.engine.mistakes import Mistake, Solution
 from densenet_course.checks.kinds import slips
-from densenet_course.checks.kinds.solved import SolvedModule
+from densenet_course.checks.kinds.modules import ModuleCase
 
 EXERCISE = Exercise("conv_block", names=["conv_block"], title="The composite function", lesson="02_conv_block")
 SHAPE, PARAMETERS, VALUES, TRAINING, START = "shape", "parameters", "values", "training", "start values"
@@ -81,10 +81,7 @@ def notes(in_channels, out_channels):
     }
 
 
-CASE = SolvedModule(
-    "conv_block", SOLUTION.builder("conv_block"), lambda draw: tuple(draw.sample(3, 17, 2)), images, notes=notes,
-    solution=SOLUTION,
-)
+CASE = ModuleCase("conv_block", SOLUTION, lambda draw: tuple(draw.sample(3, 17, 2)), images, notes=notes)
 EVEN = replace(CASE, arguments=lambda draw: tuple(2 * n for n in draw.sample(2, 8, 2)))  # groups=2 would fit
 EQUAL = replace(CASE, arguments=lambda draw: (draw.integer(4, 12),) * 2)  # a shortcut would fit
 ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1, contrast=4.0))
@@ -93,7 +90,7 @@ ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1, co
 @EXERCISE.finding(SHAPE, points=2)
 def shape(answer, draw):
     """The output has the right shape, for several images and for one."""
-    for case in (CASE, EQUAL, ONE):
+    for case in (CASE, EQUAL):
         case.shape(answer, draw)
 
 

@@ -1,16 +1,20 @@
-"""Judge an answer that builds modules: the findings that all such exercises share."""
+"""Judge an answer that builds modules against a solution: the findings that all such exercises share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 
 from densenet_course.checks.engine import probes
-from densenet_course.checks.engine.answer import AnswerError, probe
-from densenet_course.checks.engine.expect import TOLERANCE, close, expect, expect_close, expect_parameters, rehearse
+from densenet_course.checks.engine.answer import probe
+from densenet_course.checks.engine.expect import TOLERANCE, alike, close, expect_parameters, rehearse, told
+from densenet_course.checks.engine.mistakes import Mistake, Solution
 from densenet_course.checks.engine.wrong import Wrong
 
-SQUEEZED = "One image alone loses its batch axis. Is there a squeeze()? Keep (N, …) for N = 1, too."
+MISFIT = "the check's weights do not fit into your parameters. Mend “parameters” first."
+REACHED = "parameters that a gradient reaches, by shape"
+DROPOUT = "the same images gave two different outputs. Is a Dropout left in?"
 
 
 def _no_notes(*arguments):
@@ -19,49 +23,45 @@ def _no_notes(*arguments):
 
 @dataclass(frozen=True)
 class ModuleCase:
-    """How one of the learner's modules is tried. Each method after ``play`` is a finding, to be used by an exercise.
+    """How one of the learner's modules is tried. Each method after ``hold`` is a finding, to be used by an exercise.
 
     Args:
         name: the learner's class or function.
-        oracle: builds the judge's own network from the same arguments.
+        solution: what it is held against, a ``Solution`` that defines ``name``; or a builder of the right module.
         arguments: (draw) → fresh arguments; pick them so that the roles differ in shape.
         images: (draw, arguments) → a fresh input; call after call of another size.
-        suspects: pairs (builder of a wrong network, message that names the mistake).
+        suspects: where ``solution`` is a builder: pairs (builder of a wrong module, message that names the mistake).
         notes: (*arguments) → {parameter shape: message} for wrong shapes whose cause is known.
-        tolerance: see ``expect_close``.
+        tolerance: of values, see ``Solution.hold``.
+        is_small: whether a call costs so little that several mistakes at once are looked for in its values, too.
     """
 
     name: str
-    oracle: Callable
+    solution: Solution | Callable
     arguments: Callable
     images: Callable
     suspects: tuple = ()
     notes: Callable = _no_notes
     tolerance: float = TOLERANCE
+    is_small: bool = True
 
-    def play(self, answer, draw, *steps, load=True):
-        """Play a script with a fresh case on both sides, after giving both the same weights by shape.
-
-        Args:
-            answer: the answer.
-            draw: fresh numbers.
-            steps: dicts of keywords for ``probes.perform_script``; a "run" without "images" gets fresh ones, and
-                "upstream": True a fresh gradient.
-            load: False leaves BatchNorm as it was made, and loads the rest.
-
-        Returns:
-            (expected replies, the answer's replies, suspects' replies as pairs (replies, message))
-        """
-        request = self.request(draw, *steps, load=load)
-        arguments, script = request["arguments"], request["script"]
-        got = answer.ask(probes.play, **request)
-        expected = rehearse(self.oracle(*arguments), script)
-        return expected[2:], got[2:], [(replies[2:], message) for replies, message in self._wrong(arguments, script)]
+    def solution_for(self, draw):
+        """Return the ``Solution`` for the present finding."""
+        if isinstance(self.solution, Solution):
+            return self.solution
+        return _swapped(self.name, self.solution, self.suspects, draw.finding)
 
     def request(self, draw, *steps, load=True):
-        """Draw a case and make the request for ``probes.play``, see ``play``; its first two steps warm up and load."""
+        """Draw a case and make the request for ``probes.play``; its first two steps warm up, and load weights by shape.
+
+        Args:
+            draw: fresh numbers.
+            steps: dicts for ``probes.perform_script``; a "run" without "images" gets fresh ones, and "upstream": True
+                a fresh gradient.
+            load: False leaves BatchNorm as it was made, and loads the rest.
+        """
         arguments = self.arguments(draw)
-        oracle = self.oracle(*arguments)
+        oracle = self.solution_for(draw).objects()[self.name](*arguments)
         values = probes.values_for(oracle, draw.generator)
         if not load:
             values = {key: value if len(key[1]) > 1 else None for key, value in values.items()}
@@ -78,71 +78,89 @@ class ModuleCase:
             step = step | {"upstream": draw.normal(*shape)}
         return step | {"images": images}
 
-    def _wrong(self, arguments, script):
-        for builder, message in self.suspects:
-            try:
-                yield rehearse(builder(*arguments), script), message
-            except (RuntimeError, ValueError, AnswerError):  # for these sizes the mistake raises
-                continue
+    def hold(self, answer, draw, *steps, look, load=True, weighs=True, tolerance=None, told=told):
+        """Play a script with a fresh case on both sides, after giving both the same weights by shape.
+
+        Args:
+            answer: the answer.
+            draw: fresh numbers.
+            steps: see ``request``.
+            look: (replies to the steps) → {label: what is compared}.
+            load: see ``request``.
+            weighs: whether what is compared depends on the weights, which then must fit.
+            tolerance: of values; by default the case's.
+            told: see ``Solution.hold``.
+        """
+
+        request = self.request(draw, *steps, {"do": "parameters"}, load=load)
+        weights = {shape for _, shape in request["script"][1]["values"] if len(shape) > 1}
+
+        def view(replies):
+            if weighs and weights != {shape for _, shape, _ in replies[-1] if len(shape) > 1}:
+                raise Wrong(cause=MISFIT)
+            return look(replies[2:-1])
+
+        self.solution_for(draw).hold(answer, draw, probes.play, request, view=view, told=told,
+                                     tolerance=tolerance or self.tolerance, several=weighs and self.is_small)
 
     def parameters(self, answer, draw):
         """The parameters are those it should have, by shape: none missing, none too many, none tied, none frozen."""
         arguments = self.arguments(draw)
         script = [{"do": "warm up", "images": self.images(draw, arguments)}, {"do": "parameters"}]
-        got = answer.ask(probes.play, name=self.name, arguments=arguments, script=script)[1]
-        expected = rehearse(self.oracle(*arguments), script)[1]
-        expect_parameters(expected, got, notes=self.notes(*arguments))
-        frozen = [name for name, _, trained in got if not trained]
-        if frozen:
-            raise Wrong("parameters",
-                        cause=f"expected all of them to be trained, but {', '.join(frozen[:3])} are frozen.")
+
+        def told(expected, got):
+            expected, got = ([("", *item) for item in value["parameters"]] for value in (expected, got))
+            try:
+                expect_parameters(expected, got, notes=self.notes(*arguments))
+            except Wrong as wrong:
+                return wrong
+            return Wrong("parameters", cause="some are frozen (requires_grad=False); expected all to be trained.")
+
+        request = {"name": self.name, "arguments": arguments, "script": script}
+        self.solution_for(draw).hold(answer, draw, probes.play, request, told=told, several=True, view=lambda replies: {
+            "parameters": sorted(item[1:] for item in replies[1])})
 
     def shape(self, answer, draw):
-        """The output has the right shape, for three sizes of batch and image, and for one image alone."""
+        """The output has the right shape, for several images and for one alone."""
         alone = replace(self, images=lambda draw, arguments: self.images(draw, arguments)[:1])
-        for case in (self, self, self, alone):
-            (expected,), (got,), wrong = case.play(answer, draw, {"do": "run"})
-            right = tuple(expected["output"].shape)
-            shapes = [(right[1:], SQUEEZED), *((tuple(w[0]["output"].shape), message) for w, message in wrong)]
-            expect("output shape", right, tuple(got["output"].shape), suspects=shapes)
+        for case in (self, alone):
+            case.hold(answer, draw, {"do": "run"}, weighs=False,
+                      look=lambda replies: {"output shape": tuple(replies[0]["output"].shape)})
 
     def values_in_eval(self, answer, draw):
-        """The output has the right values in evaluation mode, for two sizes."""
-        for _ in range(2):
-            (expected,), (got,), wrong = self.play(answer, draw, {"do": "run"})
-            self._hold("output in eval mode", expected, got, [(w[0], message) for w, message in wrong])
+        """The output has the right values in evaluation mode."""
+        self.hold(answer, draw, {"do": "run"}, look=lambda replies: {"output in eval mode": replies[0]["output"]})
 
     def values_in_training(self, answer, draw):
         """BatchNorm uses the batch's statistics in training, remembers them, and uses them in evaluation mode."""
+        self.repeatable(answer, draw)
         training = {"do": "run", "train": True}
-        expected, got, wrong = self.play(answer, draw, training, training, {"do": "run"})
-        for i, what in ((0, "output in train mode"), (2, "output in eval mode after two training steps")):
-            self._hold(what, expected[i], got[i], [(w[i], message) for w, message in wrong])
+        self.hold(answer, draw, training, training, {"do": "run"}, look=lambda replies: {
+            "output in train mode": replies[0]["output"],
+            "output in eval mode after two training steps": replies[2]["output"],
+        })
+
+    def repeatable(self, answer, draw):
+        """In train mode too the output depends on the images alone."""
+        arguments = self.arguments(draw)
+        run = {"do": "run", "images": self.images(draw, arguments), "train": True}
+        script = [{"do": "warm up", "images": run["images"]}, run, run]
+        replies = answer.ask(probes.play, name=self.name, arguments=arguments, script=script)[1:]
+        first, second = (reply["output"] for reply in replies)
+        if first.shape == second.shape and torch.isfinite(first).all() and not torch.equal(first, second):
+            raise Wrong("output in train mode", cause=DROPOUT)
 
     def start_values(self, answer, draw):
         """A fresh module's BatchNorm starts as PyTorch makes it: γ = 1, β = 0, running mean 0 and variance 1."""
-        expected, got, wrong = self.play(answer, draw, {"do": "run"}, {"do": "run", "train": True}, load=False)
-        for i, mode in enumerate(("eval", "train")):
-            self._hold(f"output of a fresh module in {mode} mode (BatchNorm untouched)", expected[i], got[i],
-                       [(w[i], message) for w, message in wrong])
+        self.hold(answer, draw, {"do": "run"}, {"do": "run", "train": True}, load=False, look=lambda replies: {
+            "output of a fresh module in eval mode (BatchNorm untouched)": replies[0]["output"],
+            "output of a fresh module in train mode (BatchNorm untouched)": replies[1]["output"],
+        })
 
     def gradients(self, answer, draw, **options):
         """The gradients reach the input and every parameter, with the right values; ``options`` are the step's."""
-        step = {"do": "run", "train": True, "upstream": True} | options
-        (expected,), (got,), wrong = self.play(answer, draw, step)
-        if not got["requires_grad"] or got["input_gradient"] is None:
-            raise Wrong("gradients",
-                        cause="no gradient comes back to the input. Is there a detach(), no_grad() or .data on "
-                              "the way?")
-        self._hold("output in train mode", expected, got, [(w[0], message) for w, message in wrong])
-        for shape, value in expected["gradients"].items():
-            if shape not in got["gradients"]:
-                raise Wrong("gradients",
-                            cause=f"none reaches the parameter of shape {shape}. Is it used, and not detached?")
-            expect_close(f"gradient of the parameters of shape {shape}", value, got["gradients"][shape],
-                         tolerance=10 * self.tolerance)
-        expect_close("gradient of the input", expected["input_gradient"], got["input_gradient"],
-                     tolerance=10 * self.tolerance)
+        self.hold(answer, draw, {"do": "run", "train": True, "upstream": True} | options, look=_gradients,
+                  told=_told_gradients, tolerance=10 * self.tolerance)
 
     def side_effects(self, answer, draw):
         """A call leaves the input as it was, and the next call does not feel it."""
@@ -171,9 +189,30 @@ class ModuleCase:
             raise Wrong(f"two fresh modules start with equal weights in {equal}. Leave the start values to PyTorch, "
                         "and set no seed inside.")
 
-    def _hold(self, what, expected, got, wrong):
-        suspects = [(reply["output"], message) for reply, message in wrong]
-        expect_close(what, expected["output"], got["output"], suspects=suspects, tolerance=self.tolerance)
+
+@lru_cache
+def _swapped(name, builder, suspects, finding):
+    """Make a solution of a builder; a mistake puts another builder in its place."""
+    wrong = {f"wrong{i}": other for i, (other, _) in enumerate(suspects)}
+    mistakes = [Mistake(finding, message, "right(", f"wrong{i}(") for i, (_, message) in enumerate(suspects)]
+    return Solution(f"def {name}(*arguments):\n    return right(*arguments)\n", mistakes, right=builder, **wrong)
+
+
+def _gradients(replies):
+    reply = replies[0]
+    if not reply["requires_grad"] or reply["input_gradient"] is None:
+        raise Wrong("gradients",
+                    cause="no gradient comes back to the input. Is there a detach(), no_grad() or .data on the way?")
+    return {"output in train mode": reply["output"], "gradient of the input": reply["input_gradient"],
+            REACHED: sorted(reply["gradients"]),
+            "gradient of the parameters of shape ": reply["gradients"]}
+
+
+def _told_gradients(expected, got):
+    lost = [shape for shape in expected[REACHED] if shape not in got[REACHED]]
+    if lost and alike(expected["output in train mode"], got["output in train mode"]):
+        return Wrong("gradients", cause=f"none reaches the parameter of shape {lost[0]}. Is it used, and not detached?")
+    return told(expected, got)
 
 
 @probe

@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from densenet_course.checks.engine.mistakes import Mistake
-from densenet_course.checks.kinds.solved import BATCHNORM, SMALL
 
 RUNNING = "BatchNorm uses the running statistics in train mode too; expected the batch's."
 BATCH = "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."
@@ -20,6 +19,19 @@ ACTIVATIONS = (
     ("nn.SiLU()", "SiLU"), ("nn.ELU()", "ELU"), ("nn.Sigmoid()", "a sigmoid"), ("nn.Tanh()", "tanh"),
     ("nn.Softplus()", "softplus"),
 )
+
+BATCHNORM = (  # options of nn.BatchNorm2d, and what to say of them
+    ("eps=1e-3", "BatchNorm's eps is 1e-3 (Keras's default); expected PyTorch's, 1e-5."),
+    ("eps=1e-4", "BatchNorm's eps is 1e-4; expected PyTorch's, 1e-5."),
+    ("eps=1e-6", "BatchNorm's eps is 1e-6; expected PyTorch's, 1e-5."),
+    ("momentum=0.01", "BatchNorm's momentum is 0.01 (Keras's 0.99 the other way round); expected PyTorch's, 0.1."),
+    ("momentum=0.99", "BatchNorm's momentum is 0.99, as Keras counts it; expected PyTorch's, 0.1."),
+    ("momentum=0.9", "BatchNorm's momentum is 0.9; expected PyTorch's, 0.1."),
+    ("momentum=None", "BatchNorm's running statistics are a mean over all batches (momentum=None); expected PyTorch's "
+                      "momentum, 0.1."),
+    ("track_running_stats=False", "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."),
+)
+SMALL = ("eps=1e-4", "eps=1e-6")  # these show only where contrasts are small
 
 
 class Stuck(nn.BatchNorm2d):
@@ -100,3 +112,16 @@ def norms(values, training, *, small=True):
         *(Mistake(training, message, NORM, f"{NORM}{option}, num_features=") for option, message in BATCHNORM
           if small or option not in SMALL),
     ]
+
+
+def batchnorm_mistakes(finding, norm, *others):
+    """Make a mistake of each option of BATCHNORM.
+
+    Args:
+        finding: the finding that they cost.
+        norm: the call in the solution's text, for instance "nn.BatchNorm2d(in_channels)".
+        others: further calls that get the same option.
+    """
+    return [Mistake(finding, message, *(piece for call in (norm, *others)
+                                        for piece in (call, f"{call[:-1]}, {option})")))
+            for option, message in BATCHNORM]

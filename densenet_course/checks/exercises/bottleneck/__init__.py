@@ -16,7 +16,7 @@ from densenet_course.checks.exercises.bottleneck.mistakes import (
     VALUES,
     notes,
 )
-from densenet_course.checks.kinds.solved import SolvedModule
+from densenet_course.checks.kinds.modules import ModuleCase
 
 EXERCISE = Exercise(
     "bottleneck", names=["BottleneckLayer", "layer_cost"], title="The bottleneck layer", lesson="05_bottleneck"
@@ -53,8 +53,7 @@ def images(draw, arguments, count=None, contrast=0.05):
     return draw.maps(*shape, contrast=contrast)
 
 
-CASE = SolvedModule("BottleneckLayer", SOLUTION.builder("BottleneckLayer"), arguments, images, notes=notes,
-                    solution=SOLUTION)
+CASE = ModuleCase("BottleneckLayer", SOLUTION, arguments, images, notes=notes)
 DEFAULT, EVEN, EQUAL = (replace(CASE, arguments=drawn) for drawn in (two_arguments, even_arguments, equal_arguments))
 ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1, contrast=4.0))
 LAYER = {"of": "BottleneckLayer"}
@@ -65,7 +64,7 @@ EXPLAINED = explained(NETWORK)
 @EXPLAINED
 def shape(answer, draw):
     """The k new maps come out, whatever the sizes, for one image too; bottleneck_factor may be named."""
-    for case in (CASE, DEFAULT, EQUAL, ONE):
+    for case in (CASE, DEFAULT, EQUAL):
         case.shape(answer, draw)
     in_channels, growth_rate = draw.integer(5, 9), draw.integer(3, 4)
     request = {"name": "BottleneckLayer", "arguments": [in_channels],

@@ -2,7 +2,6 @@
 
 from densenet_course.checks.engine.mistakes import Mistake, Solution
 from densenet_course.checks.kinds import slips
-from densenet_course.checks.kinds.solved import batchnorm_mistakes
 
 SHAPE, PARAMETERS, VALUES, TRAINING = "shape", "parameters", "values", "training"
 
@@ -78,8 +77,8 @@ MISTAKES = [
     Mistake(VALUES, slips.SHORTCUT, slips.MODULE, "Residual("),
     *slips.activations(VALUES),
     *slips.norms(VALUES, TRAINING),
-    *batchnorm_mistakes(TRAINING, f"{slips.NORM}in_channels)"),
-    *(mistake for mistake in batchnorm_mistakes(TRAINING, f"{slips.NORM}width)")
+    *slips.batchnorm_mistakes(TRAINING, f"{slips.NORM}in_channels)"),
+    *(mistake for mistake in slips.batchnorm_mistakes(TRAINING, f"{slips.NORM}width)")
       if "1e-4" not in mistake.message and "1e-6" not in mistake.message),  # too small to show behind a convolution
 ]
 SOLUTION = Solution(SOURCE, MISTAKES, **slips.NAMES)

@@ -19,7 +19,7 @@ from densenet_course.checks.exercises.dense_block.mistakes import (
     VALUES,
     notes,
 )
-from densenet_course.checks.kinds.solved import SolvedModule
+from densenet_course.checks.kinds.modules import ModuleCase
 
 EXERCISE = Exercise("dense_block", names=["DenseBlock"], title="The dense block", lesson="03_dense_block",
                     given=["densenet_course.layers.conv_block"])
@@ -40,7 +40,7 @@ def images(draw, arguments, count=None, **options):
     return conv_block.images(draw, arguments[1:], count, **options)
 
 
-CASE = SolvedModule("DenseBlock", SOLUTION.builder("DenseBlock"), arguments, images, notes=notes, solution=SOLUTION)
+CASE = ModuleCase("DenseBlock", SOLUTION, arguments, images, notes=notes)
 SHORT = replace(CASE, arguments=lambda draw: arguments(draw, draw.integer(1, 2)))
 EVEN = replace(CASE, arguments=lambda draw: (2, 2 * draw.integer(2, 3), 8))  # groups=2 would fit
 EQUAL = replace(CASE, arguments=lambda draw: (2, *[draw.integer(3, 6)] * 2))  # a shortcut would fit

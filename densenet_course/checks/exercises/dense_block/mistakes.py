@@ -37,8 +37,8 @@ class DenseBlock(nn.Module):
             made.append(conv(torch.cat(read, dim=1)))
         return torch.cat(made, dim=1)
 '''
-WIDTHS, RANGE, READ, CALL, APPEND, RETURN = (
-    "in_channels + i * growth_rate", "range(num_layers)", "read = torch.cat(made, dim=1)", "layer(read)",
+RANGE, READ, CALL, APPEND, RETURN = (
+    "range(num_layers)", "read = torch.cat(made, dim=1)", "layer(read)",
     "made.append(new)", "return torch.cat(made, dim=1)",
 )
 TEXTS = {conv_block.SHAPE: SHAPE, conv_block.PARAMETERS: PARAMETERS, conv_block.VALUES: VALUES,

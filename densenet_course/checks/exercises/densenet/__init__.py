@@ -19,7 +19,7 @@ from densenet_course.checks.exercises.densenet.mistakes import (
     notes,
     reads,
 )
-from densenet_course.checks.kinds.solved import SolvedModule
+from densenet_course.checks.kinds.modules import ModuleCase
 
 EXERCISE = Exercise("densenet", names=["DenseNet"], title="A whole DenseNet", lesson="06_small_densenet",
                     given=["densenet_course.layers"])
@@ -59,8 +59,7 @@ def images(draw, arguments, side=None):
     return draw.normal(draw.integer(3, 4), (arguments[4:] or (1,))[0], side, side)
 
 
-CASE = SolvedModule("DenseNet", SOLUTION.builder("DenseNet"), arguments, images, notes=notes, solution=SOLUTION,
-                    is_small=False)
+CASE = ModuleCase("DenseNet", SOLUTION, arguments, images, notes=notes, is_small=False)
 DEFAULT = replace(CASE, arguments=four_arguments)
 
 

@@ -13,7 +13,7 @@ from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.densenet121.mistakes import SLIPS, cause, count
 from densenet_course.checks.exercises.densenet121.probe import play
 from densenet_course.checks.kinds import modules
-from densenet_course.checks.kinds.networks import DROPOUT, MISFIT
+from densenet_course.checks.kinds.modules import DROPOUT, MISFIT
 
 EXERCISE = Exercise("densenet121", names=["densenet121"], title="DenseNet-121", lesson="08_densenet121",
                     refused=["densenet_course", "torchvision", "timm", "keras", "torch.jit", "torch.fx"])

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from densenet_course.accounting import parameters
-from densenet_course.checks.kinds.networks import BATCH, RUNNING
+from densenet_course.checks.kinds.slips import BATCH, RUNNING
 from densenet_course.config import DenseNetConfig
 
 PLAN = {"block_layers": (6, 12, 24, 16), "growth_rate": 32, "init_channels": 64}

@@ -3,10 +3,10 @@
 from collections import deque
 
 import torch
+from torch import nn
 
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import probe
-from densenet_course.checks.kinds.networks import mend_biases
 
 
 @probe
@@ -52,3 +52,12 @@ def load_in_order(tensors, values):
         else:
             alone += 1
     return alone + sum(map(len, waiting.values()))
+
+
+def mend_biases(module):
+    """Take the convolutions' biases away and give every linear layer one, so that they cost parameters, not values."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            part.bias = None
+        elif isinstance(part, nn.Linear) and part.bias is None:
+            part.bias = nn.Parameter(torch.zeros(part.out_features))

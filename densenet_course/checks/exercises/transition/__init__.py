@@ -18,7 +18,7 @@ from densenet_course.checks.exercises.transition.mistakes import (
     channels_after,
     notes,
 )
-from densenet_course.checks.kinds.solved import MISFIT, SolvedModule
+from densenet_course.checks.kinds.modules import MISFIT, ModuleCase
 
 EXERCISE = Exercise("transition", names=["transition"], title="The transition", lesson="04_transition")
 EXPLAINED = explained(TRANSITION)
@@ -52,7 +52,7 @@ def images(draw, arguments, even=True, count=None, contrast=0.05):
     return draw.maps(count or draw.integer(2, 4), arguments[0], height, width, contrast=contrast)
 
 
-CASE = SolvedModule("transition", SOLUTION.builder("transition"), halved, images, notes=notes, solution=SOLUTION)
+CASE = ModuleCase("transition", SOLUTION, halved, images, notes=notes)
 WHOLE = replace(CASE, arguments=kept_whole)
 CASES = (
     CASE,
@@ -147,9 +147,9 @@ def training(case, answer, draw):
     case.start_values(answer, draw)
 
 
-EXERCISE.finding(VALUES, points=2)(fitting(SolvedModule.values_in_eval))
+EXERCISE.finding(VALUES, points=2)(fitting(ModuleCase.values_in_eval))
 EXERCISE.finding(TRAINING, points=1)(fitting(training))
-EXERCISE.finding("gradients", points=1)(fitting(SolvedModule.gradients))
+EXERCISE.finding("gradients", points=1)(fitting(ModuleCase.gradients))
 
 
 @EXERCISE.finding("side effects", points=1)
