@@ -67,6 +67,17 @@ class Mistake:
         return f"{self.finding}: {self.message}"
 
 
+def mistakes_at(finding, old, *rows):
+    """List mistakes that stand in one place of a solution's text.
+
+    Args:
+        finding: the finding that they cost.
+        old: the piece of text.
+        rows: tuples (message, what stands there instead, and any further edits).
+    """
+    return [Mistake(finding, message, old, *edits) for message, *edits in rows]
+
+
 class Solution:
     """The judge's solution, right or with some of the known mistakes.
 

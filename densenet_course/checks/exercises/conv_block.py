@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from densenet_course.checks.engine.judge import Exercise
-from densenet_course.checks.engine.mistakes import Mistake, Solution
+from densenet_course.checks.engine.mistakes import Solution, mistakes_at
 from densenet_course.checks.kinds import slips
 from densenet_course.checks.kinds.modules import ModuleCase
 
@@ -21,45 +21,38 @@ NORM, RELU, PARTS, PADDING, KERNEL = (
     "nn.BatchNorm2d(in_channels)", "nn.ReLU()", "(norm, relu, conv)", "padding=1", "kernel_size=3",
 )
 
+GROUPS = "the convolution works in groups. Each new map reads all channels: leave groups at 1."
+LEFT = "start values as PyTorch makes them."
 MISTAKES = [
-    Mistake(SHAPE, slips.ONE_IMAGE, slips.MODULE, "Squeezed("),
-    Mistake(SHAPE, "without padding a 3×3 convolution takes a pixel from each side. Use padding=1.", PADDING,
-            "padding=0"),
-    Mistake(SHAPE, "padding 2 adds a pixel on each side. Use padding=1.", PADDING, "padding=2"),
-    Mistake(SHAPE, "a stride of 2 halves the maps. Height and width stay as they are.", PADDING,
-            "padding=1, stride=2"),
-    Mistake(SHAPE, slips.JOINED, slips.MODULE, "Joining("),
-    Mistake(SHAPE, slips.JOINED, slips.MODULE, "JoiningBehind("),
-    Mistake(PARAMETERS, "the convolution has a bias. The next BatchNorm would subtract it: set bias=False.",
-            "bias=False", "bias=True"),
-    Mistake(PARAMETERS, "the kernel is 1×1; expected 3×3.", KERNEL, "kernel_size=1", PADDING, "padding=0"),
-    Mistake(PARAMETERS, "the kernel is 5×5; expected 3×3.", KERNEL, "kernel_size=5", PADDING, "padding=2"),
-    Mistake(PARAMETERS, "BatchNorm has a γ and a β for each of the input's channels: not affine=False.", NORM,
-            "nn.BatchNorm2d(in_channels, affine=False)"),
-    Mistake(PARAMETERS, "the convolution works in groups. Each new map reads all channels: leave groups at 1.", "bias=",
-            "groups=2 if in_channels % 2 == out_channels % 2 == 0 else 1, bias="),
-    Mistake(PARAMETERS, "the convolution works in groups. Each new map reads all channels: leave groups at 1.", "bias=",
-            "groups=in_channels if out_channels % in_channels == 0 else 1, bias="),
-    Mistake(VALUES, "this is convolution → BN → ReLU, the order of ResNet. DenseNet's is BN → ReLU → convolution.",
-            NORM, "nn.BatchNorm2d(out_channels)", PARTS, "(conv, norm, relu)"),
-    Mistake(VALUES, "this is BN → convolution → ReLU. The ReLU stands before the convolution.", PARTS,
-            "(norm, conv, relu)"),
-    Mistake(VALUES, "this is ReLU → BN → convolution. BatchNorm stands before the ReLU.", PARTS, "(relu, norm, conv)"),
-    Mistake(VALUES, "the ReLU is missing.", PARTS, "(norm, conv)"),
-    Mistake(VALUES, "BatchNorm is missing.", PARTS, "(relu, conv)"),
-    Mistake(VALUES, "BatchNorm and ReLU are missing.", PARTS, "(conv)"),
-    Mistake(VALUES, "a second ReLU stands at the end. Nothing follows the convolution.", PARTS,
-            "(norm, relu, conv, relu)"),
-    Mistake(VALUES, slips.SHORTCUT, slips.MODULE, "Residual("),
-    *(Mistake(VALUES, f"the border holds {what}; expected zeros.", PADDING, f"{PADDING}, padding_mode='{mode}'")
-      for mode, what in (("reflect", "mirrored pixels"), ("replicate", "repeated pixels"),
-                         ("circular", "pixels of the other side"))),
+    *slips.outputs(SHAPE),
+    *mistakes_at(SHAPE, PADDING,
+                 ("without padding a 3×3 convolution takes a pixel from each side. Use padding=1.", "padding=0"),
+                 ("padding 2 adds a pixel on each side. Use padding=1.", "padding=2"),
+                 ("a stride of 2 halves the maps. Height and width stay as they are.", "padding=1, stride=2")),
+    *mistakes_at(PARAMETERS, "bias=False",
+                 ("the convolution has a bias. The next BatchNorm would subtract it: set bias=False.", "bias=True")),
+    *mistakes_at(PARAMETERS, KERNEL, ("the kernel is 1×1; expected 3×3.", "kernel_size=1", PADDING, "padding=0"),
+                 ("the kernel is 5×5; expected 3×3.", "kernel_size=5", PADDING, "padding=2")),
+    *mistakes_at(PARAMETERS, NORM, ("BatchNorm has a γ and a β for each of the input's channels: not affine=False.",
+                                    "nn.BatchNorm2d(in_channels, affine=False)")),
+    *mistakes_at(PARAMETERS, "bias=",
+                 (GROUPS, "groups=2 if in_channels % 2 == out_channels % 2 == 0 else 1, bias="),
+                 (GROUPS, "groups=in_channels if out_channels % in_channels == 0 else 1, bias=")),
+    *mistakes_at(VALUES, PARTS,
+                 ("this is convolution → BN → ReLU, the order of ResNet. DenseNet's is BN → ReLU → convolution.",
+                  "(conv, norm, relu)", NORM, "nn.BatchNorm2d(out_channels)"),
+                 ("this is BN → convolution → ReLU. The ReLU stands before the convolution.", "(norm, conv, relu)"),
+                 ("this is ReLU → BN → convolution. BatchNorm stands before the ReLU.", "(relu, norm, conv)"),
+                 ("the ReLU is missing.", "(norm, conv)"), ("BatchNorm is missing.", "(relu, conv)"),
+                 ("BatchNorm and ReLU are missing.", "(conv)"),
+                 ("a second ReLU stands at the end. Nothing follows the convolution.", "(norm, relu, conv, relu)")),
+    *mistakes_at(VALUES, slips.MODULE, (slips.SHORTCUT, "Residual(")),
+    *slips.borders(VALUES, PADDING),
     *slips.activations(VALUES),
     *slips.norms(VALUES, TRAINING),
-    Mistake(START, "γ starts at 0; leave BatchNorm's start values as PyTorch makes them.", NORM,
-            f"{NORM}\n    nn.init.zeros_(norm.weight)"),
-    Mistake(START, "BatchNorm's γ starts at random; leave its start values as PyTorch makes them.", NORM,
-            f"{NORM}\n    nn.init.constant_(norm.weight, 0.5)"),
+    *mistakes_at(START, NORM, (f"γ starts at 0; leave BatchNorm's {LEFT}", f"{NORM}\n    nn.init.zeros_(norm.weight)"),
+                 (f"BatchNorm's γ starts at random; leave its {LEFT}",
+                  f"{NORM}\n    nn.init.constant_(norm.weight, 0.5)")),
 ]
 SOLUTION = Solution(SOURCE, MISTAKES, **slips.NAMES)
 

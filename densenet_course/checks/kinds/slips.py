@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from densenet_course.checks.engine.mistakes import Mistake
+from densenet_course.checks.engine.mistakes import Mistake, mistakes_at
 
 RUNNING = "BatchNorm uses the running statistics in train mode too; expected the batch's."
 BATCH = "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."
@@ -90,8 +90,21 @@ NAMES = {kind.__name__: kind
 
 def activations(finding):
     """List the mistakes of another activation, in every place."""
-    return [Mistake(finding, f"this is {what}; expected a plain ReLU.", RELU, expression)
-            for expression, what in ACTIVATIONS]
+    rows = ((f"this is {what}; expected a plain ReLU.", expression) for expression, what in ACTIVATIONS)
+    return mistakes_at(finding, RELU, *rows)
+
+
+def outputs(finding):
+    """List the mistakes in what a Sequential returns, by its shape."""
+    return mistakes_at(finding, MODULE, (ONE_IMAGE, "Squeezed("), (JOINED, "Joining("), (JOINED, "JoiningBehind("))
+
+
+def borders(finding, padding):
+    """List the mistakes of a border that holds no zeros; ``padding`` is the convolution's argument."""
+    return mistakes_at(finding, padding, *(
+        (f"the border holds {what}; expected zeros.", f"{padding}, padding_mode='{mode}'")
+        for mode, what in (("reflect", "mirrored pixels"), ("replicate", "repeated pixels"),
+                           ("circular", "pixels of the other side"))))
 
 
 def norms(values, training, *, small=True):
@@ -101,16 +114,15 @@ def norms(values, training, *, small=True):
         values, training: the findings that they cost, in eval mode and in train mode.
         small: whether a wrong eps shows that is smaller than 1e-3.
     """
+    alone = "this normalises each image on its own"
     return [
-        Mistake(values, "this is LayerNorm over the channels; expected BatchNorm.", NORM, "nn.GroupNorm(1, "),
-        Mistake(values, "this normalises each image on its own (InstanceNorm); expected BatchNorm.", NORM,
-                "nn.InstanceNorm2d(affine=True, num_features="),
-        Mistake(training, "this normalises each image on its own in train mode (InstanceNorm); expected BatchNorm.",
-                NORM, "nn.InstanceNorm2d(affine=True, track_running_stats=True, num_features="),
-        Mistake(training, RUNNING, NORM, "Stuck("),
-        Mistake(training, BATCH, NORM, "BatchOnly("),
-        *(Mistake(training, message, NORM, f"{NORM}{option}, num_features=") for option, message in BATCHNORM
-          if small or option not in SMALL),
+        *mistakes_at(values, NORM, ("this is LayerNorm over the channels; expected BatchNorm.", "nn.GroupNorm(1, "),
+                     (f"{alone} (InstanceNorm); expected BatchNorm.", "nn.InstanceNorm2d(affine=True, num_features=")),
+        *mistakes_at(training, NORM, (f"{alone} in train mode (InstanceNorm); expected BatchNorm.",
+                                      "nn.InstanceNorm2d(affine=True, track_running_stats=True, num_features="),
+                     (RUNNING, "Stuck("), (BATCH, "BatchOnly("),
+                     *((message, f"{NORM}{option}, num_features=") for option, message in BATCHNORM
+                       if small or option not in SMALL)),
     ]
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 
 from densenet_course import accounting
-from densenet_course.checks.engine.mistakes import Mistake, Solution
+from densenet_course.checks.engine.mistakes import Solution, mistakes_at
 from densenet_course.checks.kinds import slips
 
 SHAPE, PARAMETERS, SIZES, VALUES, TRAINING = "shape", "parameters", "sizes", "values", "training"
@@ -55,7 +55,8 @@ LAYER, STEP = "(norm1, relu1, conv1, norm2, relu2, conv2)", "(norm, relu, conv, 
 CONV1, CONV2 = "kernel_size=1, bias=False", "nn.Conv2d(4 * k, k, 3, padding=1, bias=False)"
 STEM, START, POOL = "nn.Conv2d(in_channels, c, 3, padding=1, bias=False)", "k, c = growth_rate, ", "nn.AvgPool2d(2)"
 ADD, KEPT, LAST = "parts.append(block)", "kept = int(compression * c)", "number < len(block_layers)"
-NORM, FEATURES = "self.norm, self.relu = nn.BatchNorm2d(c), ", "self.relu(self.norm(self.features(images)))"
+NORM, NO_NORM = "self.norm, self.relu = nn.BatchNorm2d(c), ", "self.norm, self.relu = nn.Identity(), "
+FEATURES = "self.relu(self.norm(self.features(images)))"
 CLASSIFIER, AVERAGE, RETURN = "nn.Linear(c, num_classes)", "self.classifier(maps.mean((2, 3)))", "return logits"
 PLAIN_LIST = """class Block(nn.Module):
     def __init__(self, *layers):
@@ -75,80 +76,87 @@ ROUNDED = "⌊compression·C⌋ is rounded down."
 # none, the logits are the same.
 EITHER = "the ReLU after the last BatchNorm is missing, or stands after the average; expected BN → ReLU → average."
 
-
-def edits(finding, old, *rows):
-    """List mistakes that stand in one place: rows (message, what stands there instead)."""
-    return [Mistake(finding, message, old, new) for message, new in rows]
-
-
 MISTAKES = [
-    *edits(SHAPE, RETURN, (slips.ONE_ROW, "return logits.squeeze()"),
-           ("Flatten the logits to (N, num_classes).", "return logits[..., None, None]")),
-    *edits(SHAPE, AVERAGE, ("The classifier is missing: these are the averaged maps.", "maps.mean((2, 3))"),
-           ("Average and classifier are missing: these are maps.", "maps")),
-    *edits(SHAPE, CLASSIFIER, *(("num_classes is not used.", f"nn.Linear(c, {count})") for count in (10, 1000))),
-    *edits(PARAMETERS, CLASSIFIER, ("The classifier has a bias.", "nn.Linear(c, num_classes, bias=False)")),
-    *edits(PARAMETERS, LAYER,
-           ("Layers without 1×1: expected bottleneck layers, BN → ReLU → 1×1 to 4k → BN → ReLU → 3×3 to k.",
-            "(norm1, relu1, nn.Conv2d(c, k, 3, padding=1, bias=False))"),
-           (LAYER_BEGINS, "(conv1, norm2, relu1, conv2, nn.BatchNorm2d(k), nn.ReLU())"),
-           (LAYER_BEGINS, "(relu1, conv1, norm2, relu2, conv2)"), (LAYER_BEGINS, "(conv1, norm2, relu2, conv2)"),
-           ("BatchNorm in the layers' waist is missing.", "(norm1, relu1, conv1, relu2, conv2)"),
-           ("BN → ReLU in the layers' waist is missing.", "(norm1, relu1, conv1, conv2)")),
-    *edits(PARAMETERS, "4 * k", ("The waist is k wide; expected 4k.", "k"),
-           ("The waist is 2k wide; expected 4k.", "2 * k")),
-    *edits(PARAMETERS, STEP, (STEP_BEGINS, "(relu, conv, pool)"), (STEP_BEGINS, "(conv, pool)")),
-    *edits(PARAMETERS, LAST, ("Is there a transition after the last block? They stand between blocks.", "number")),
-    *edits(PARAMETERS, KEPT, ("A transition keeps all channels; expected ⌊compression·C⌋.", "kept = c"),
-           ("A transition keeps half; compression is not used.", "kept = c // 2"),
-           (ROUNDED, "kept = math.ceil(compression * c)"), (ROUNDED, "kept = round(compression * c)")),
-    *(Mistake(PARAMETERS, LAST_NORM, NORM, "self.norm, self.relu = nn.Identity(), ", *more)
-      for more in ((), (FEATURES, "self.features(images)"))),
-    *edits(PARAMETERS, STEM, (BARE, STEM.replace("False", "True")), (BARE, f"{STEM}, nn.BatchNorm2d(c), nn.ReLU()"),
-           (BARE, f"{STEM}, nn.BatchNorm2d(c)"),
-           *((f"The stem's kernel is {side}×{side}; expected 3×3.", STEM.replace("3, padding=1", f"{side}, {options}"))
-             for side, options in ((1, "padding=0"), (5, "padding=2"), (7, "padding=3"), (7, "stride=2, padding=3"))),
-           ("This is the stem for ImageNet. The stem's kernel is 7×7; expected a bare 3×3 convolution with stride 1.",
-            "nn.Conv2d(in_channels, c, 7, 2, 3, bias=False), nn.BatchNorm2d(c), nn.ReLU(), nn.MaxPool2d(3, 2, 1)"),
-           *(("in_channels is not used in the stem.", STEM.replace("in_channels", f"{count}")) for count in (1, 3))),
-    *edits(PARAMETERS, f"{START}init_channels", *(("The stem makes init_channels.", f"{START}{count}")
-                                                  for count in ("2 * growth_rate", 16, 64))),
-    Mistake(PARAMETERS, "The last block gives only its new maps; expected its input too, in front of them.",
-            "return maps", "return maps[:, start:]", "c = c + num_layers * k", "c = num_layers * k"),
-    *edits(PARAMETERS, "class Block(nn.Sequential):\n", (ALL_THERE, PLAIN_LIST)),
-    *edits(PARAMETERS, ADD, (ALL_THERE, f"{ADD}\n            for one in block:\n                one[5] = block[0][5]")),
-    *edits(PARAMETERS, "bias=False", ("The convolutions have no bias: set bias=False in all of them.", "bias=True")),
-    *edits(PARAMETERS, CONV1, ("The 1×1 convolutions have no bias: set bias=False.", "kernel_size=1, bias=True")),
-    *edits(PARAMETERS, CONV2, ("The 3×3 convolutions have no bias: set bias=False.", CONV2.replace("False", "True"))),
-    *edits(PARAMETERS, "kept, 1, bias=False", ("A transition's convolution has no bias: set bias=False.", "kept, 1")),
-    *edits(VALUES, POOL, ("the transitions take the maximum; expected 2×2 average pooling.", "nn.MaxPool2d(2)")),
-    *edits(VALUES, RETURN, *((f"there is {what}; expected logits.", f"return logits.{call}") for what, call in (
+    *mistakes_at(SHAPE, RETURN, (slips.ONE_ROW, "return logits.squeeze()"),
+                 ("Flatten the logits to (N, num_classes).", "return logits[..., None, None]")),
+    *mistakes_at(SHAPE, AVERAGE, ("The classifier is missing: these are the averaged maps.", "maps.mean((2, 3))"),
+                 ("Average and classifier are missing: these are maps.", "maps")),
+    *mistakes_at(SHAPE, CLASSIFIER, ("num_classes is not used.", "nn.Linear(c, 10)"),
+                 ("num_classes is not used.", "nn.Linear(c, 1000)")),
+    *mistakes_at(PARAMETERS, CLASSIFIER, ("The classifier has a bias.", "nn.Linear(c, num_classes, bias=False)")),
+    *mistakes_at(PARAMETERS, LAYER,
+                 ("Layers without 1×1: expected bottleneck layers, BN → ReLU → 1×1 to 4k → BN → ReLU → 3×3 to k.",
+                  "(norm1, relu1, nn.Conv2d(c, k, 3, padding=1, bias=False))"),
+                 (LAYER_BEGINS, "(conv1, norm2, relu1, conv2, nn.BatchNorm2d(k), nn.ReLU())"),
+                 (LAYER_BEGINS, "(relu1, conv1, norm2, relu2, conv2)"),
+                 (LAYER_BEGINS, "(conv1, norm2, relu2, conv2)"),
+                 ("BatchNorm in the layers' waist is missing.", "(norm1, relu1, conv1, relu2, conv2)"),
+                 ("BN → ReLU in the layers' waist is missing.", "(norm1, relu1, conv1, conv2)")),
+    *mistakes_at(PARAMETERS, "4 * k", ("The waist is k wide; expected 4k.", "k"),
+                 ("The waist is 2k wide; expected 4k.", "2 * k")),
+    *mistakes_at(PARAMETERS, STEP, (STEP_BEGINS, "(relu, conv, pool)"), (STEP_BEGINS, "(conv, pool)")),
+    *mistakes_at(PARAMETERS, LAST,
+                 ("Is there a transition after the last block? They stand between blocks.", "number")),
+    *mistakes_at(PARAMETERS, KEPT, ("A transition keeps all channels; expected ⌊compression·C⌋.", "kept = c"),
+                 ("A transition keeps half; compression is not used.", "kept = c // 2"),
+                 (ROUNDED, "kept = math.ceil(compression * c)"), (ROUNDED, "kept = round(compression * c)")),
+    *mistakes_at(PARAMETERS, NORM, (LAST_NORM, NO_NORM), (LAST_NORM, NO_NORM, FEATURES, "self.features(images)")),
+    *mistakes_at(PARAMETERS, STEM, (BARE, STEM.replace("False", "True")), (BARE, f"{STEM}, nn.BatchNorm2d(c)"),
+                 (BARE, f"{STEM}, nn.BatchNorm2d(c), nn.ReLU()"),
+                 *((f"The stem's kernel is {side}×{side}; expected 3×3.",
+                    STEM.replace("3, padding=1", f"{side}, {options}"))
+                   for side, options in ((1, "padding=0"), (5, "padding=2"), (7, "padding=3"),
+                                         (7, "stride=2, padding=3"))),
+                 ("This is the stem for ImageNet. The stem's kernel is 7×7; expected a bare 3×3 convolution with "
+                  "stride 1.", "nn.Conv2d(in_channels, c, 7, 2, 3, bias=False), nn.BatchNorm2d(c), nn.ReLU(), "
+                  "nn.MaxPool2d(3, 2, 1)"),
+                 *(("in_channels is not used in the stem.", STEM.replace("in_channels", count)) for count in "13")),
+    *mistakes_at(PARAMETERS, f"{START}init_channels", *(("The stem makes init_channels.", f"{START}{count}")
+                                                        for count in ("2 * growth_rate", 16, 64))),
+    *mistakes_at(PARAMETERS, "return maps",
+                 ("The last block gives only its new maps; expected its input too, in front of them.",
+                  "return maps[:, start:]", "c = c + num_layers * k", "c = num_layers * k")),
+    *mistakes_at(PARAMETERS, "class Block(nn.Sequential):\n", (ALL_THERE, PLAIN_LIST)),
+    *mistakes_at(PARAMETERS, ADD,
+                 (ALL_THERE, f"{ADD}\n            for one in block:\n                one[5] = block[0][5]")),
+    *mistakes_at(PARAMETERS, "bias=False",
+                 ("The convolutions have no bias: set bias=False in all of them.", "bias=True")),
+    *mistakes_at(PARAMETERS, CONV1,
+                 ("The 1×1 convolutions have no bias: set bias=False.", "kernel_size=1, bias=True")),
+    *mistakes_at(PARAMETERS, CONV2,
+                 ("The 3×3 convolutions have no bias: set bias=False.", CONV2.replace("False", "True"))),
+    *mistakes_at(PARAMETERS, "kept, 1, bias=False",
+                 ("A transition's convolution has no bias: set bias=False.", "kept, 1")),
+    *mistakes_at(VALUES, POOL, ("the transitions take the maximum; expected 2×2 average pooling.", "nn.MaxPool2d(2)")),
+    *mistakes_at(VALUES, RETURN, *((f"there is {what}; expected logits.", f"return logits.{call}") for what, call in (
         ("a softmax at the end", "softmax(1)"), ("a log-softmax at the end", "log_softmax(1)"),
         ("a sigmoid at the end", "sigmoid()"), ("a ReLU after the classifier", "relu()")))),
-    *edits(VALUES, FEATURES, ("the ReLU after the last BatchNorm is missing.", "self.norm(self.features(images))"),
-           ("the last BatchNorm is missing.", "self.relu(self.features(images))"),
-           ("BN and ReLU after the last block are missing.", "self.features(images)"),
-           ("after the last block the ReLU stands before BatchNorm; expected BN → ReLU.",
-            "self.norm(self.relu(self.features(images)))")),
-    Mistake(VALUES, "the last ReLU stands after the average; expected BN → ReLU → average.", FEATURES,
-            "self.norm(self.features(images))", AVERAGE, "self.classifier(self.relu(maps.mean((2, 3))))"),
-    *edits(VALUES, AVERAGE, ("the head takes the maximum of each map; expected the average.",
-                             "self.classifier(maps.amax((2, 3)))"),
-           ("the head takes the sum of each map; expected the average.", "self.classifier(maps.sum((2, 3)))")),
-    *edits(VALUES, STEM, ("a ReLU stands in the stem; expected a bare convolution.", f"{STEM}, nn.ReLU()"),
-           ("the stem has stride 2; expected 1.", STEM.replace("padding", "stride=2, padding")),
-           ("the stem has no padding; expected padding=1.", STEM.replace("padding=1", "padding=0")),
-           ("the stem pools; expected a bare convolution.", f"{STEM}, nn.MaxPool2d(3, 2, 1)")),
-    *edits(VALUES, STEP, ("the ReLU in the transitions is missing.", "(norm, conv, pool)")),
-    *edits(VALUES, LAYER,
-           ("the ReLU before the layers' 1×1 convolution is missing.", "(norm1, conv1, norm2, relu2, conv2)"),
-           ("the ReLU before the layers' 3×3 convolution is missing.", "(norm1, relu1, conv1, norm2, conv2)")),
-    *edits(VALUES, "[maps, layer(maps)]", ("the new maps are joined in front; expected behind: "
-                                           "cat([features, new_maps], dim=1).", "[layer(maps), maps]")),
+    *mistakes_at(VALUES, FEATURES,
+                 ("the ReLU after the last BatchNorm is missing.", "self.norm(self.features(images))"),
+                 ("the last BatchNorm is missing.", "self.relu(self.features(images))"),
+                 ("BN and ReLU after the last block are missing.", "self.features(images)"),
+                 ("after the last block the ReLU stands before BatchNorm; expected BN → ReLU.",
+                  "self.norm(self.relu(self.features(images)))"),
+                 ("the last ReLU stands after the average; expected BN → ReLU → average.",
+                  "self.norm(self.features(images))", AVERAGE, "self.classifier(self.relu(maps.mean((2, 3))))")),
+    *mistakes_at(VALUES, AVERAGE, ("the head takes the maximum of each map; expected the average.",
+                                   "self.classifier(maps.amax((2, 3)))"),
+                 ("the head takes the sum of each map; expected the average.", "self.classifier(maps.sum((2, 3)))")),
+    *mistakes_at(VALUES, STEM, ("a ReLU stands in the stem; expected a bare convolution.", f"{STEM}, nn.ReLU()"),
+                 ("the stem has stride 2; expected 1.", STEM.replace("padding", "stride=2, padding")),
+                 ("the stem has no padding; expected padding=1.", STEM.replace("padding=1", "padding=0")),
+                 ("the stem pools; expected a bare convolution.", f"{STEM}, nn.MaxPool2d(3, 2, 1)")),
+    *mistakes_at(VALUES, STEP, ("the ReLU in the transitions is missing.", "(norm, conv, pool)")),
+    *mistakes_at(VALUES, LAYER,
+                 ("the ReLU before the layers' 1×1 convolution is missing.", "(norm1, conv1, norm2, relu2, conv2)"),
+                 ("the ReLU before the layers' 3×3 convolution is missing.", "(norm1, relu1, conv1, norm2, conv2)")),
+    *mistakes_at(VALUES, "[maps, layer(maps)]",
+                 ("the new maps are joined in front; expected behind: cat([features, new_maps], dim=1).",
+                  "[layer(maps), maps]")),
     *slips.activations(VALUES),
     *slips.norms(VALUES, TRAINING, small=False),
-    *edits(TRAINING, FEATURES, (EITHER, "self.norm(self.features(images))\n"
-                                        "        maps = maps if self.training else self.relu(maps)")),
+    *mistakes_at(TRAINING, FEATURES, (EITHER, "self.norm(self.features(images))\n"
+                                              "        maps = maps if self.training else self.relu(maps)")),
 ]
 SOLUTION = Solution(SOURCE, MISTAKES, torch=torch, math=math, **slips.NAMES)
 
