@@ -103,11 +103,4 @@ def values(answer, draw):
 
 EXERCISE.finding(TRAINING, points=2)(CASE.values_in_training)
 EXERCISE.finding(START, points=1)(CASE.start_values)
-
-
-@EXERCISE.finding("gradients and side effects", points=1)
-def clean(answer, draw):
-    """Gradients flow, the input is left alone, calls and modules are independent."""
-    CASE.gradients(answer, draw)
-    CASE.side_effects(answer, draw)
-    CASE.fresh(answer, draw)
+EXERCISE.finding("gradients and side effects", points=1)(CASE.clean)

@@ -162,6 +162,11 @@ class ModuleCase:
         self.hold(answer, draw, {"do": "run", "train": True, "upstream": True} | options, look=_gradients,
                   told=_told_gradients, tolerance=10 * self.tolerance)
 
+    def clean(self, answer, draw):
+        """Gradients flow, the input is left alone, calls and modules are independent."""
+        for look in (self.gradients, self.side_effects, self.fresh):
+            look(answer, draw)
+
     def side_effects(self, answer, draw):
         """A call leaves the input as it was, and the next call does not feel it."""
         first = {"do": "run", "images": self.images(draw, arguments := self.arguments(draw))}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.explain import NETWORK, explained
 from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.exercises import conv_block
 from densenet_course.checks.exercises.bottleneck.mistakes import (
     COST,
     COST_SOLUTION,
@@ -47,15 +48,9 @@ def equal_arguments(draw):
     return (draw.integer(5, 9),) * 2
 
 
-def images(draw, arguments, count=None, contrast=0.05):
-    """Draw maps whose channels differ, H ≠ W; a small contrast shows a wrong epsilon, a large one ReLU6."""
-    shape = count or draw.integer(2, 4), arguments[0], draw.integer(4, 7), draw.integer(8, 11)
-    return draw.maps(*shape, contrast=contrast)
-
-
-CASE = ModuleCase("BottleneckLayer", SOLUTION, arguments, images, notes=notes)
+CASE = ModuleCase("BottleneckLayer", SOLUTION, arguments, conv_block.images, notes=notes)
 DEFAULT, EVEN, EQUAL = (replace(CASE, arguments=drawn) for drawn in (two_arguments, even_arguments, equal_arguments))
-ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1, contrast=4.0))
+ONE = replace(CASE, images=conv_block.ONE.images)
 LAYER = {"of": "BottleneckLayer"}
 EXPLAINED = explained(NETWORK)
 
@@ -98,13 +93,7 @@ def training(answer, draw):
     CASE.start_values(answer, draw)
 
 
-@EXERCISE.finding("gradients and side effects", points=1, **LAYER)
-@EXPLAINED
-def clean(answer, draw):
-    """Gradients flow, the input is left alone, calls and modules are independent."""
-    CASE.gradients(answer, draw)
-    CASE.side_effects(answer, draw)
-    CASE.fresh(answer, draw)
+EXERCISE.finding("gradients and side effects", points=1, **LAYER)(EXPLAINED(CASE.clean))
 
 
 def _cost(answer, draw, *calls):
