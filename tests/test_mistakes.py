@@ -60,3 +60,24 @@ def test_a_mistake_is_named(exercise, solution, mistake, seeds):
         messages = " ".join(finding.message for finding in report.findings).lower()
         assert not report.passed, f"seed {seed}: accepted, {mistake}"
         assert mistake.message.lower() in messages, f"seed {seed}: {report}"
+
+
+@pytest.mark.parametrize("exercise", ["conv_block"])
+def test_edits_that_exclude_each_other_make_no_solution(exercise):
+    (solution,) = SOLUTIONS[exercise]
+    reflected, repeated = (next(mistake for mistake in solution.mistakes if what in mistake.message)
+                           for what in ("mirrored pixels", "repeated pixels"))
+    assert solution.objects((reflected, repeated)) is None  # padding_mode twice is no Python
+
+
+@pytest.mark.parametrize("exercise", ["densenet"])
+def test_the_whole_network_of_the_check_has_the_papers_number_of_parameters(exercise):
+    from densenet_course import accounting
+    from densenet_course.checks.exercises.densenet import GOLDEN
+    from densenet_course.config import DenseNetConfig
+
+    block_layers, growth_rate, init_channels, num_classes, in_channels = GOLDEN
+    config = DenseNetConfig(block_layers=block_layers, growth_rate=growth_rate, init_channels=init_channels,
+                            num_classes=num_classes, in_channels=in_channels, stem="cifar", compression=0.5)
+    network = objects(exercise)["DenseNet"](*GOLDEN)
+    assert sum(parameter.numel() for parameter in network.parameters()) == accounting.parameters(config)

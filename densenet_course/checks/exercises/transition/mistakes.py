@@ -6,7 +6,7 @@ from math import floor
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from densenet_course.checks.engine.mistakes import Mistake, Solution
+from densenet_course.checks.engine.mistakes import Mistake, Solution, mistakes_at
 from densenet_course.checks.kinds import slips
 
 CHANNELS, SIZE, PARAMETERS, VALUES, TRAINING = "channels", "height and width", "parameters", "values", "training"
@@ -39,18 +39,12 @@ class Adaptive(nn.Module):
 
 def count(message, *expressions):
     """List mistakes of another number of channels."""
-    return [Mistake(CHANNELS, message, "int(compression * in_channels)", expression) for expression in expressions]
+    return mistakes_at(CHANNELS, "int(compression * in_channels)", *((message, text) for text in expressions))
 
 
 def pool(finding, message, *options):
     """List mistakes of an average pooling with other options."""
-    return [Mistake(finding, message, POOL, f"nn.AvgPool2d({option})") for option in options]
-
-
-def order(message, *parts, width=None):
-    """Make a mistake of other parts, or of their order; ``width`` is what BatchNorm is built for."""
-    edits = (NORM, f"nn.BatchNorm2d({width})") if width else ()
-    return Mistake(VALUES, message, *edits, PARTS, f"({', '.join(parts)})")
+    return mistakes_at(finding, POOL, *((message, f"nn.AvgPool2d({option})") for option in options))
 
 
 MISTAKES = [
@@ -87,23 +81,22 @@ MISTAKES = [
             f"{KERNEL}, groups=2 if in_channels % 2 == out_channels % 2 == 0 else 1"),
     Mistake(PARAMETERS, "With θ = 1 the 1×1 convolution still mixes channels.", CONV,
             f"{CONV} if out_channels < in_channels else nn.Identity()"),
-    order("this is convolution → BN → ReLU. BatchNorm and ReLU stand before the convolution.", "conv", "norm", "relu",
-          "pool", width="out_channels"),
-    order("this is BN → convolution → ReLU. The ReLU stands before the convolution.", "norm", "conv", "relu", "pool"),
-    order("this is ReLU → BN → convolution. BatchNorm stands before the ReLU.", "relu", "norm", "conv", "pool"),
-    order("the ReLU is missing.", "norm", "conv", "pool"),
-    order("BatchNorm is missing.", "relu", "conv", "pool"),
-    order("BatchNorm and ReLU are missing.", "conv", "pool"),
-    order(IN_FRONT, "norm", "pool", "relu", "conv"),
-    order(IN_FRONT, "pool", "norm", "relu", "conv"),
-    order("there is a ReLU at the end; expected the averages as they are.", "norm", "relu", "conv", "pool", "relu"),
-    order("a second ReLU follows the convolution; expected one, before it.", "norm", "relu", "conv", "relu", "pool"),
-    Mistake(VALUES, f"this is max pooling; {SQUARE}", POOL, "nn.MaxPool2d(2)"),
-    order(f"this is max pooling (before the convolution); {SQUARE}", "norm", "relu", "nn.MaxPool2d(2)", "conv"),
+    *mistakes_at(VALUES, PARTS,
+                 ("this is convolution → BN → ReLU. BatchNorm and ReLU stand before the convolution.",
+                  "(conv, norm, relu, pool)", NORM, "nn.BatchNorm2d(out_channels)"),
+                 ("this is BN → convolution → ReLU. The ReLU stands before the convolution.",
+                  "(norm, conv, relu, pool)"),
+                 ("this is ReLU → BN → convolution. BatchNorm stands before the ReLU.", "(relu, norm, conv, pool)"),
+                 ("the ReLU is missing.", "(norm, conv, pool)"), ("BatchNorm is missing.", "(relu, conv, pool)"),
+                 ("BatchNorm and ReLU are missing.", "(conv, pool)"),
+                 (IN_FRONT, "(norm, pool, relu, conv)"), (IN_FRONT, "(pool, norm, relu, conv)"),
+                 ("there is a ReLU at the end; expected the averages as they are.", "(norm, relu, conv, pool, relu)"),
+                 ("a second ReLU follows the convolution; expected one, before it.", "(norm, relu, conv, relu, pool)"),
+                 (f"this is max pooling (before the convolution); {SQUARE}", "(norm, relu, nn.MaxPool2d(2), conv)")),
+    *mistakes_at(VALUES, POOL, (f"this is max pooling; {SQUARE}", "nn.MaxPool2d(2)"),
+                 (f"this is adaptive pooling, whose squares overlap where a size is odd; {SQUARE}", "Adaptive()"),
+                 ("the pooling takes the root of squares; expected the average.", "nn.LPPool2d(2, 2)")),
     *pool(VALUES, "each 2×2 square is summed; expected its average.", "2, divisor_override=1"),
-    Mistake(VALUES, "the pooling takes the root of squares; expected the average.", POOL, "nn.LPPool2d(2, 2)"),
-    Mistake(VALUES, f"this is adaptive pooling, whose squares overlap where a size is odd; {SQUARE}", POOL,
-            "Adaptive()"),
     *slips.activations(VALUES),
     *slips.norms(VALUES, TRAINING),
 ]
