@@ -8,14 +8,13 @@ from densenet_course.checks.engine.wrong import Wrong
 TOLERANCE = 2e-4  # of the largest expected value; float32 sums in another order differ by some 1e-6
 
 
-def expect(what, expected, got, *, because="", suspects=(), cause=""):
+def expect(what, expected, got, *, suspects=(), cause=""):
     """Compare two plain values exactly.
 
     Args:
         what: what is compared, as the message begins.
         expected: from the judge.
         got: from the answer.
-        because: how ``expected`` comes about, for instance "= 3 + 2·10".
         suspects: pairs (value that a known mistake gives, message that names the mistake).
         cause: the likely cause where no suspect fits.
 
@@ -25,7 +24,7 @@ def expect(what, expected, got, *, because="", suspects=(), cause=""):
     if type(expected) is type(got) and expected == got:
         return
     cause = next((message for value, message in suspects if value == got and value != expected), cause)
-    raise Wrong(what, f"{expected} {because}".rstrip(), f"{got}", cause)
+    raise Wrong(what, f"{expected}", f"{got}", cause)
 
 
 def expect_close(what, expected, got, *, suspects=(), tolerance=TOLERANCE):

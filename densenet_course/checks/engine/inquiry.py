@@ -9,19 +9,19 @@ from densenet_course.checks.engine.wrong import Complaint, Wrong
 
 KEPT = "the same call gave two different things. Is something kept between calls, or left to chance?"
 MOST = 30  # sets of mistakes that are kept
-MOST_BASES, MOST_GROUPS = 3, 800  # sets to which several mistakes are added at once, and how many such are tried
+MOST_BASES = 3  # sets to which several mistakes are added at once
 
 
 class Comparison:
     """What an answer did on some requests, to be compared with what a solution does.
 
     Args:
-        answer, probe, requests, view, told, tolerance, several: see ``Solution.hold``.
+        answer, probe, requests, view, told, tolerance, groups: see ``Solution.hold``.
     """
 
-    def __init__(self, answer, probe, requests, view, told, tolerance, several):
+    def __init__(self, answer, probe, requests, view, told, tolerance, groups):
         self.answer, self.probe, self.requests = answer, probe, requests
-        self.view, self.told, self.tolerance, self.several = view, told, tolerance, several
+        self.view, self.told, self.tolerance, self.groups = view, told, tolerance, groups
         self.got = self.ask()
 
     def ask(self):
@@ -124,7 +124,7 @@ class Inquiry:
     def _extended(self, finding, comparison):
         """List the sets that explain this and all earlier comparisons by one mistake more, of this finding first.
 
-        Where there is none, list those that do by several more, if the comparison is one for that. An answer that
+        Where there is none, list those that do by two or three more, if the comparison is one for that. An answer that
         held something unknown before is not worth the time.
         """
         later = self.findings[self.findings.index(finding):]
@@ -132,12 +132,12 @@ class Inquiry:
                       key=lambda mistake: mistake.finding != finding)
         longer = ((*chosen, mistake) for chosen in self.sets for mistake in more if mistake not in chosen)
         fitting = self._explaining(longer, comparison)
-        if fitting or self.doubtful or not comparison.several:
+        if fitting or self.doubtful or not comparison.groups:
             return fitting
         several = ((*chosen, *group) for chosen in self.sets[:MOST_BASES]
                    for count in (2, 3) for group in combinations(self._seen(chosen, more, comparison), count))
         possible = (chosen for chosen in several if self.solution.objects(chosen))
-        return self._explaining(islice(possible, MOST_GROUPS), comparison)
+        return self._explaining(islice(possible, comparison.groups), comparison)
 
     def _explaining(self, candidates, comparison):
         fitting = (chosen for chosen in candidates if self._fits(chosen, comparison))

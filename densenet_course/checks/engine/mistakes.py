@@ -31,7 +31,7 @@ What happens
   finding and of later ones are tried, one more than before (a finding that was passed is never excused later).
 - Every set of mistakes with which the solution does all that the answer has done so far is kept, and the next finding
   compares with those: a mistake costs its own finding, and no other.
-- Where no single mistake explains a difference, two and three at once are tried, if it says so (``several=True``).
+- Where no single mistake explains a difference, groups of two and three are tried, as many as it says.
 - What no set explains is told as "expected …, got …", costs its finding, and puts the sets found so far in doubt:
   a finding that differed then fails whatever they say, and is given their cause only where all of them agree.
 - Of several sets that explain all, the first in the list's order is told: put the likeliest first, and the general
@@ -104,7 +104,7 @@ class Solution:
         exec(code, names)
         return {name: value for name, value in names.items() if name not in self.names and name != "__builtins__"}
 
-    def hold(self, answer, draw, probe, *requests, view=None, told=told, tolerance=TOLERANCE, several=False):
+    def hold(self, answer, draw, probe, *requests, view=None, told=told, tolerance=TOLERANCE, groups=0):
         """Hold an answer against the solution in what the present finding looks at.
 
         Args:
@@ -115,15 +115,15 @@ class Solution:
             view: (reply) → {label: plain value}, what is compared; by default the whole reply.
             told: (expected, got) → ``Wrong``, how a difference between two views is told.
             tolerance: largest difference of numbers, in parts of the largest expected one.
-            several: whether two or three new mistakes at once may explain a difference; only where it is no mere
-                coincidence that they do, and where a reply costs little.
+            groups: how many groups of two or three new mistakes at once are tried where no single one explains a
+                difference: none where a coincidence would be likely, few where a reply costs much.
 
         Raises:
             Wrong: the answer differs, and no known mistake explains it.
             AnswerError: the answer raised, and no known mistake does the same.
         """
         inquiry = draw.inquiries.setdefault(self, Inquiry(self, draw.findings))
-        comparison = Comparison(answer, probe, requests, view or (lambda reply: reply), told, tolerance, several)
+        comparison = Comparison(answer, probe, requests, view or (lambda reply: reply), told, tolerance, groups)
         inquiry.hold(draw.finding, comparison)
 
 

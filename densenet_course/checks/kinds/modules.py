@@ -33,7 +33,7 @@ class ModuleCase:
         suspects: where ``solution`` is a builder: pairs (builder of a wrong module, message that names the mistake).
         notes: (*arguments) → {parameter shape: message} for wrong shapes whose cause is known.
         tolerance: of values, see ``Solution.hold``.
-        is_small: whether a call costs so little that several mistakes at once are looked for in its values, too.
+        groups: see ``Solution.hold``; the fewer, the more a module costs.
     """
 
     name: str
@@ -43,7 +43,7 @@ class ModuleCase:
     suspects: tuple = ()
     notes: Callable = _no_notes
     tolerance: float = TOLERANCE
-    is_small: bool = True
+    groups: int = 800
 
     def solution_for(self, draw):
         """Return the ``Solution`` for the present finding."""
@@ -101,7 +101,7 @@ class ModuleCase:
             return look(replies[2:-1])
 
         self.solution_for(draw).hold(answer, draw, probes.play, request, view=view, told=told,
-                                     tolerance=tolerance or self.tolerance, several=weighs and self.is_small)
+                                     tolerance=tolerance or self.tolerance, groups=self.groups if weighs else 0)
 
     def parameters(self, answer, draw):
         """The parameters are those it should have, by shape: none missing, none too many, none tied, none frozen."""
@@ -117,8 +117,10 @@ class ModuleCase:
             return Wrong("parameters", cause="some are frozen (requires_grad=False); expected all to be trained.")
 
         request = {"name": self.name, "arguments": arguments, "script": script}
-        self.solution_for(draw).hold(answer, draw, probes.play, request, told=told, several=True, view=lambda replies: {
-            "parameters": sorted(item[1:] for item in replies[1])})
+        self.solution_for(draw).hold(
+            answer, draw, probes.play, request, told=told, groups=self.groups,
+            view=lambda replies: {"parameters": sorted(item[1:] for item in replies[1])},
+        )
 
     def shape(self, answer, draw):
         """The output has the right shape, for several images and for one alone."""

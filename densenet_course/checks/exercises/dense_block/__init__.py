@@ -40,7 +40,7 @@ def images(draw, arguments, count=None, **options):
     return conv_block.images(draw, arguments[1:], count, **options)
 
 
-CASE = ModuleCase("DenseBlock", SOLUTION, arguments, images, notes=notes)
+CASE = ModuleCase("DenseBlock", SOLUTION, arguments, images, notes=notes, groups=200)
 SHORT = replace(CASE, arguments=lambda draw: arguments(draw, draw.integer(1, 2)))
 EVEN = replace(CASE, arguments=lambda draw: (2, 2 * draw.integer(2, 3), 8))  # groups=2 would fit
 EQUAL = replace(CASE, arguments=lambda draw: (2, *[draw.integer(3, 6)] * 2))  # a shortcut would fit

@@ -59,7 +59,7 @@ def images(draw, arguments, side=None):
     return draw.normal(draw.integer(3, 4), (arguments[4:] or (1,))[0], side, side)
 
 
-CASE = ModuleCase("DenseNet", SOLUTION, arguments, images, notes=notes, is_small=False)
+CASE = ModuleCase("DenseNet", SOLUTION, arguments, images, notes=notes, groups=80)
 DEFAULT = replace(CASE, arguments=four_arguments)
 
 
