@@ -264,3 +264,21 @@ class groups_where_both_are_even:
     def conv_block(in_channels, out_channels):
         groups = 2 if in_channels % 2 == 0 and out_channels % 2 == 0 else 1
         return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels, groups=groups))
+
+
+@wrong("BatchNorm and ReLU are missing.")
+class nothing_but_a_convolution_with_bias:
+    def conv_block(in_channels, out_channels):
+        return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+
+@wrong("he kernel is 5×5; expected 3×3")
+class a_kernel_of_5_with_bias:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), nn.Conv2d(in_channels, out_channels, 5, padding=2))
+
+
+@wrong("this is GELU")
+class GELU_and_the_epsilon_of_Keras:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels, eps=1e-3), nn.GELU(), conv(in_channels, out_channels))

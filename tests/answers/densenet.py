@@ -493,3 +493,36 @@ class the_last_ReLU_missing_in_train_mode_only:
         def head(self, x):
             maps = self.norm(x)
             return self.classifier((maps if self.training else F.relu(maps)).mean((2, 3)))
+
+
+@wrong("this is GELU; expected a plain ReLU")
+class GELU_in_place_of_ReLU:
+    class DenseNet(Base):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            for module in list(self.modules()):
+                for name, part in module.named_children():
+                    if isinstance(part, nn.ReLU):
+                        setattr(module, name, nn.GELU())
+
+        def head(self, x):
+            return self.classifier(F.gelu(self.norm(x)).mean((2, 3)))
+
+
+@wrong("BatchNorm in the layers' waist is missing")
+class no_BatchNorm_in_the_waist:
+    class DenseNet(Base):
+        def make_layer(self, c, k):
+            whole = layer(c, k)
+            return nn.Sequential(*whole[:3], *whole[4:])
+
+
+@wrong("The classifier has a bias")
+class a_classifier_without_bias_behind_max_pooling:
+    class DenseNet(Base):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.classifier = nn.Linear(self.norm.num_features, self.classifier.out_features, bias=False)
+
+        def make_transition(self, c, out):
+            return transition(c, out)[:3].append(nn.MaxPool2d(2))

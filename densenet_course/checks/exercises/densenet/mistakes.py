@@ -83,7 +83,7 @@ MISTAKES = [
                  ("Average and classifier are missing: these are maps.", "maps")),
     *mistakes_at(SHAPE, CLASSIFIER, ("num_classes is not used.", "nn.Linear(c, 10)"),
                  ("num_classes is not used.", "nn.Linear(c, 1000)")),
-    *mistakes_at(PARAMETERS, CLASSIFIER, ("The classifier has a bias.", "nn.Linear(c, num_classes, bias=False)")),
+    *mistakes_at(PARAMETERS, CLASSIFIER, ("The classifier has a bias; leave it in.", "nn.Linear(c, num_classes, bias=False)")),
     *mistakes_at(PARAMETERS, LAYER,
                  ("Layers without 1×1: expected bottleneck layers, BN → ReLU → 1×1 to 4k → BN → ReLU → 3×3 to k.",
                   "(norm1, relu1, nn.Conv2d(c, k, 3, padding=1, bias=False))"),
