@@ -10,7 +10,7 @@ from densenet_course.checks.exercises.channel_plan.mistakes import (
     SOLUTION,
     TRANSITIONS,
 )
-from densenet_course.checks.exercises.channel_plan.plan import NAME, ask, listed, off, plan, told, truth, written
+from densenet_course.checks.exercises.channel_plan.plan import NAME, ask, listed, off, plan_twice, told, truth, written
 
 EXERCISE = Exercise(NAME, names=[NAME], title="Follow the channels", lesson="06_small_densenet")
 
@@ -41,7 +41,7 @@ def hold(answer, draw, cases, look):
     for blocks, rest in cases:
         items = ask(answer, blocks, rest)["items"]
         SOLUTION.hold(
-            answer, draw, plan, {"name": NAME, "blocks": blocks, "rest": rest},
+            answer, draw, plan_twice, {"name": NAME, "blocks": blocks, "rest": rest},
             view=lambda reply, blocks=blocks, rest=rest: look(reply["items"], blocks, rest),
             told=lambda expected, got, items=items, blocks=blocks, rest=rest: told(items, blocks, rest),
         )

@@ -19,7 +19,7 @@ LARGEST = 1e12
 
 
 @probe
-def plan(objects, name, blocks, rest, kind="list"):
+def plan_twice(objects, name, blocks, rest, kind="list"):
     """Call the learner's function twice, each time with a fresh sequence.
 
     Args:
@@ -71,7 +71,7 @@ def _number(item, place):
 def ask(answer, blocks, rest, kind="list"):
     """Ask for a plan, and see that a second call gives the same."""
     try:
-        reply = answer.ask(plan, name=NAME, blocks=list(blocks), rest=list(rest), kind=kind)
+        reply = answer.ask(plan_twice, name=NAME, blocks=list(blocks), rest=list(rest), kind=kind)
     except AnswerError as error:
         raise Wrong(**error.fields | {"what": written(blocks, rest, kind)}) from None
     if list(map(repr, reply["items"])) != list(map(repr, reply["again"])):
