@@ -26,6 +26,7 @@ GROUPS = {name: [text for text in group if isinstance(text, str) and not text.st
           for name, group in PROJECT["dependency-groups"].items()}
 FOR_LEARNERS = [*PROJECT["project"]["dependencies"], *EXTRAS["lab"], *EXTRAS["keras"], *GROUPS["d2l"]]
 DIRECT = [Requirement(text) for text in [*FOR_LEARNERS, *EXTRAS["dev"], *EXTRAS["grading"], *GROUPS["site"]]]
+DIRECT = [one for one in DIRECT if one.marker is None or one.marker.evaluate()]  # what this system has
 
 
 def locked():
