@@ -116,6 +116,7 @@ def opened(browser, grades):
     def open_page(path, colours="light", width=1280):
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=colours, bypass_csp=True)
         pages.append(page)
+        page.set_default_timeout(0)  # a busy machine is not at fault
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.on("dialog", lambda dialog: asked.append(dialog.message))
