@@ -1,7 +1,7 @@
 """From an order to a verdict: the judge has the numbers, the comparison and the clock; the student's code is elsewhere.
 
-A *claim* is a finding that only the student's process can speak about. It earns points only where every other finding
-of its exercise has passed; ``CLAIMS`` says which findings are claims.
+Where an exercise asks for modules the judge plays them itself (``committed``); what stays a *claim* of the student's
+process earns points under conditions only (``claims``).
 """
 
 import torch
@@ -10,22 +10,20 @@ from densenet_course import checks
 from densenet_course.checks.engine.judge import judge
 from densenet_course.checks.engine.plain import cut
 from densenet_course.grading.box import isolation
+from densenet_course.grading.claims import gate
 from densenet_course.grading.committing import COMMITTED, Committing
 from densenet_course.grading.sandbox import Limits
 from densenet_course.grading.server import Infra, Zygote
 from densenet_course.grading.student import Student
-from densenet_course.grading.verdict import GRADED, INFRA, LIMIT, NOT_OWN_WORK, Judged, Verdict
+from densenet_course.grading.verdict import GRADED, INFRA, LIMIT, NOT_OWN_WORK, Verdict
 
-__all__ = ["CLAIMS", "Infra", "Worker", "isolation"]
+__all__ = ["Infra", "Worker", "isolation"]
 TRIES = 3
 MORE = {  # limits that an exercise raises
     "densenet": {"ask_seconds": 60.0, "exercise_seconds": 300.0},
     "densenet121": {"ask_seconds": 60.0, "exercise_seconds": 300.0},
     "capstone": {"ask_seconds": 60.0, "exercise_seconds": 300.0},
 }
-CLAIMS = {}  # exercise → names of findings that rest on what the student's process says
-UNCOMMITTED = CLAIMS | {}
-GATED = "only the notebook's own process can tell; it counts when all else is right"
 
 
 class Worker:
@@ -87,9 +85,9 @@ class Worker:
     def _verdict(self, student, report, committed, note=""):
         if student.infra:
             raise student.infra
-        claims = CLAIMS.get(report.exercise, ()) if committed else UNCOMMITTED.get(report.exercise, ())
+        findings = gate(report.exercise, report.findings, committed, cut(note, 160))
         errors = tuple((number, cut(text)) for number, text in sorted(student.errors.items()))
-        return Verdict(_status(student), gate(report.findings, claims), limit=student.limit, errors=errors,
+        return Verdict(_status(student), findings, limit=student.limit, errors=errors,
                        output=student.output, isolation=self._level, committed=committed,
                        notes=(cut(note),) * bool(note))
 
@@ -111,22 +109,3 @@ def _status(student):
         return NOT_OWN_WORK
     return LIMIT if student.limit else GRADED
 
-
-def gate(findings, claims):
-    """Let claims earn points only where all other findings passed.
-
-    Args:
-        findings: of a report.
-        claims: the names of those that are claims.
-
-    Returns:
-        ``Judged`` for each of them.
-    """
-    all_right = all(finding.passed for finding in findings if finding.name not in claims)
-    judged = []
-    for finding in findings:
-        is_claim = finding.name in claims
-        held = is_claim and finding.passed and not all_right
-        judged.append(Judged(finding.name, 0.0 if held else finding.points, finding.max_points,
-                             GATED if held else finding.message, is_claim))
-    return tuple(judged)

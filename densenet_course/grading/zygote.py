@@ -95,7 +95,6 @@ def give_up_rights(libc, limits, filter_):
     """Set the limits, drop every capability, and load the filter of system calls."""
     import resource
 
-    os.nice(10)
     for name, value in limits["resources"].items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
     for capability in range(CAPABILITIES):

@@ -1,0 +1,339 @@
+"""Commit, then challenge: modules become lists of operations, which the judge plays with its own numbers."""
+
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from densenet_course.checks.engine import probes
+from densenet_course.grading import operations, tracing, wire
+from densenet_course.grading.committed import Committed, play
+from densenet_course.grading.judging import Worker
+from densenet_course.grading.operations import MAX_CONSTANT, Refused
+from densenet_course.grading.player import Source
+from densenet_course.grading.verdict import GRADED, Order
+
+FUZZED = 20_000
+
+
+class Direct(Source):
+    """A ``Source`` whose student's cell is this process; what passes goes over the wire's form."""
+
+    def __init__(self, builder):
+        super().__init__(None, "f")
+        self.objects = {"f": builder}
+
+    def need(self, what, **request):
+        value = getattr(tracing, what)(self.objects, name="f", **through(request))
+        return through(value)
+
+
+def through(value):
+    message = wire.encode(value)
+    tree, _ = wire.lengths(message[:8])
+    return wire.decode(message[8:8 + tree], message[8 + tree:])
+
+
+def block(c=3, k=4, **options):
+    return nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(**options), nn.Conv2d(c, k, 3, padding=1, bias=False))
+
+
+class Dense(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([block(3, 2), block(5, 2)])
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.cat([x, layer(x)], 1)
+        return x
+
+
+class Called(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.weight, self.function = nn.Parameter(torch.randn(3)), function
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+class Bare(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 3, 3, 3))
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("var", torch.ones(3))
+
+    def forward(self, x):
+        return F.conv2d(F.batch_norm(x, self.mean, self.var, training=self.training).relu(), self.weight)
+
+
+def tied():
+    module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    module[1].weight = module[0].weight
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), module)
+
+
+RIGHT = {
+    "a Sequential": block, "in place": lambda: block(inplace=True), "a dense block": Dense, "bare": Bare, "tied": tied,
+    "slices": lambda: Called(lambda m, x: x[:, :2, ::2] + x[..., 1:2].mean((2, 3), keepdim=True)),
+    "a parameter": lambda: Called(lambda m, x: (x * m.weight.view(-1, 1, 1)).flatten(1)),
+    "constants": lambda: Called(lambda m, x: x * torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1) + 0.5),
+    "no gradients inside": lambda: Called(lambda m, x: x + no_gradients(x)),
+    "detached": lambda: Called(lambda m, x: x.detach() * m.weight.view(-1, 1, 1)),
+    "in place on the input": lambda: Called(lambda m, x: x.mul_(2)),
+    "pooling": lambda: nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2, ceil_mode=True), nn.Flatten()),
+    "frozen": lambda: block().requires_grad_(False),
+}
+
+
+def no_gradients(x):
+    with torch.no_grad():
+        return x * 3
+
+
+def scripts(module, images, upstream):
+    run = {"do": "run", "images": images}
+    return probes.perform_script(module, [
+        {"do": "parameters"}, {"do": "buffers"}, run, run | {"train": True}, run,
+        run | {"train": True, "upstream": upstream}, {"do": "parameters"}])
+
+
+def alike(a, b):
+    if isinstance(a, torch.Tensor):
+        return a.shape == b.shape and torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(alike, a, b))
+    return a == b
+
+
+@pytest.mark.parametrize("label", RIGHT)
+def test_what_is_played_is_what_the_module_does(label):
+    """Outputs in both modes, changes of the input, statistics, gradients: all come out equal."""
+    torch.manual_seed(0)
+    built = []
+
+    def builder():
+        built.append(RIGHT[label]())
+        return built[-1]
+
+    played, images = Direct(builder)(), torch.randn(2, 3, 6, 5)
+    assert isinstance(played, Committed)
+    module = built[0]
+    with torch.no_grad():
+        upstream = torch.randn_like(module(images.clone()))
+    fresh = RIGHT[label]()
+    fresh.load_state_dict(module.state_dict())
+    played_again = Direct(lambda: fresh)()
+    if "frozen" in label or "pooling" in label:
+        upstream = None
+    assert alike(scripts(fresh, images, upstream), scripts(played_again, images, upstream))
+    assert played.training
+
+
+def test_lazy_layers_take_their_shapes():
+    played = Direct(lambda: nn.Sequential(nn.LazyBatchNorm2d(), nn.LazyConv2d(4, 3, bias=False)))()
+    images = torch.randn(2, 3, 6, 5)
+    _, listed = probes.perform_script(played, [{"do": "warm up", "images": images}, {"do": "parameters"}])
+    assert [shape for _, shape, _ in listed] == [(3,), (3,), (4, 3, 3, 3)]
+    assert played(images).shape == (2, 4, 4, 3)
+
+
+def test_two_modules_start_unlike_and_share_what_the_students_share():
+    source = Direct(block)
+    first, second = source(), source()
+    weights = [list(module.parameters())[-1] for module in (first, second)]
+    assert not torch.equal(*weights)
+    shared = nn.Conv2d(3, 4, 3)
+    source = Direct(lambda: nn.Sequential(shared))
+    assert next(source().parameters()) is next(source().parameters())
+
+
+def test_the_judges_weights_decide():
+    played = Direct(block)()
+    with torch.no_grad():
+        for parameter in played.parameters():
+            parameter.zero_()
+    assert played(torch.randn(2, 3, 6, 5)).abs().sum() == 0
+
+
+class Keeps(nn.Module):
+    """Keeps what it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = {}
+
+    def forward(self, x):
+        return self.kept.setdefault(tuple(x.shape), x * 2)
+
+
+class Counts(nn.Module):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x * self.calls
+
+
+class Function(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 5
+
+
+def checkpointed(module, x):
+    from torch.utils.checkpoint import checkpoint
+
+    return checkpoint(F.relu, x, use_reentrant=False)
+
+
+OUTSIDE = torch.zeros(64, 3, 6, 5)
+REFUSED = {
+    "keeps maps": Keeps, "counts its calls": Counts, "a function": lambda: Called(lambda m, x: Function.apply(x)),
+    "a checkpoint": lambda: Called(checkpointed),
+    "a choice by numbers": lambda: Called(lambda m, x: x * 2 if x.sum() > 0 else x * 3),
+    "a random choice": lambda: Called(lambda m, x: x * random.random()),
+    "weights outside": lambda: Called(lambda m, x: x + OUTSIDE.sum(0)),
+    "a tuple": lambda: Called(lambda m, x: (x, x)),
+}
+
+
+@pytest.mark.parametrize("label", REFUSED)
+def test_what_no_list_can_say_is_refused(label):
+    source = Direct(REFUSED[label])
+    with pytest.raises(Refused):
+        source()(torch.randn(2, 3, 6, 5))
+    assert source.refused
+    assert torch.autograd.Function.__dict__["apply"].__func__.__name__ == "apply"  # put back
+
+
+def test_what_a_module_raises_arrives_in_its_words():
+    with pytest.raises(RuntimeError, match="expected input"):
+        Direct(lambda: nn.Conv2d(5, 4, 3))()(torch.randn(2, 3, 6, 5))
+
+
+# --- lists made by hand -----------------------------------------------------------------------------------------------
+
+X = {"#": 0}
+BAD = {
+    "no ATen": [["prims.add.default", [X, X], {}]], "memory as it is": [["aten.as_strided.default", [X, [9], [1]], {}]],
+    "sets memory": [["aten.set_.default", [X], {}]], "resizes": [["aten.resize_.default", [X, [9]], {}]],
+    "no operation": [["aten.relu", [X], {}]], "an attribute": [["aten.__class__.default", [X], {}]],
+    "from a file": [["aten.from_file.default", ["/etc/passwd"], {}]], "an unknown reference": [["aten.relu.default", [
+        {"#": 99}], {}]], "from behind": [["aten.relu.default", [{"#": -1}], {}]], "a text": ["x"], "a number": [3],
+    "no overload": [["aten.relu.wrong", [X], {}]], "a large constant": [["constant", ["float32", [MAX_CONSTANT + 1],
+                                                                                     [0.0] * (MAX_CONSTANT + 1)], {}]],
+    "a constant of no type": [["constant", ["Tensor", [1], [0.0]], {}]], "two keys": [["aten.relu.default", [
+        {"#": 0, "a": 1}], {}]], "an odd type": [["aten.to.dtype", [X, {"dtype": "load"}], {}]],
+    "an item of a number": [["item", [3, 0], {}]], "grads": [["gradients", [], {}]],
+}
+
+
+@pytest.mark.parametrize("label", BAD)
+def test_a_list_that_is_none_is_refused(label):
+    program = {"operations": BAD[label], "result": X, "inputs": 1}
+    with pytest.raises((Refused, RuntimeError)):
+        play(program, [torch.ones(2, 3)], {})
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("program", [None, 3, [], {}, {"operations": [], "result": X, "inputs": 2},
+                                     {"operations": [], "result": 3, "inputs": 1},
+                                     {"operations": [], "result": [X], "inputs": 1}])
+def test_what_is_no_list_is_refused(program):
+    with pytest.raises(Refused):
+        play(program, [torch.ones(2)], {})
+
+
+def test_no_operation_reads_memory_that_nobody_wrote():
+    program = {"operations": [["aten.empty.memory_format", [[1000]], {}]], "result": {"#": 1}, "inputs": 1}
+    assert play(program, [torch.ones(2)], {}).abs().sum() == 0
+    for word in ("strided", "set_", "resize", "from_file", "storage", "_copy_from", "foreach", "data_ptr"):
+        assert not [name for name in operations.ALLOWED if word in name]
+
+
+def test_damaged_lists_are_refused_or_played():
+    program = tracing.trace({"f": Dense, tracing.MODULES: [Dense()]}, "f", 0, (1, 3, 4, 4), True)
+    draw, state = random.Random(0), [torch.ones(1, 3, 4, 4), *Dense().parameters(), *Dense().buffers()]
+    names = [f"aten.{name}.default" for name in sorted(operations.ALLOWED)]
+    ends = {"played": 0, "refused": 0}
+    for _ in range(FUZZED // 20):
+        damaged = through(program)
+        for _ in range(draw.randint(1, 3)):
+            step = draw.choice(damaged["operations"])
+            if draw.random() < 0.5 or not step[1]:
+                step[0] = draw.choice(names)
+            else:
+                step[1][draw.randrange(len(step[1]))] = draw.choice([None, 3, -1, "x", [], {"#": draw.randint(-2, 60)}])
+        try:
+            play(damaged, [tensor.detach().clone() for tensor in state], {})
+            ends["played"] += 1
+        except (Refused, RuntimeError, NotImplementedError):
+            ends["refused"] += 1
+    assert min(ends.values()) > 0
+
+
+# --- through a worker -------------------------------------------------------------------------------------------------
+
+HEAD = "import torch\nfrom torch import nn\n"
+CONV = HEAD + """
+def conv_block(in_channels, out_channels):
+    return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(),
+                         nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False))
+"""
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with Worker(isolated=True) as worker:
+        yield worker
+
+
+def test_a_right_module_is_committed_and_accepted(worker):
+    verdict = worker.judge(Order("conv_block", (CONV,), 5))
+    assert (verdict.status, verdict.points, verdict.committed, verdict.notes) == (GRADED, 10, True, ())
+
+
+def test_what_cannot_be_committed_is_asked_and_said_so(worker):
+    odd = CONV + """
+built = conv_block
+class conv_block(nn.Module):
+    def __init__(self, c, k):
+        super().__init__()
+        self.inner = built(c, k)
+    def forward(self, x):
+        return torch.utils.checkpoint.checkpoint(torch.nn.Identity(), self.inner(x), use_reentrant=False)
+"""
+    verdict = worker.judge(Order("conv_block", (odd,), 5))
+    assert (verdict.status, verdict.points, verdict.committed) == (GRADED, 10, False)
+    assert "not committed" in verdict.notes[0]
+    assert any(finding.claim for finding in verdict.findings)
+
+
+def test_claims_earn_nothing_without_the_values(worker):
+    liar = HEAD + """
+class conv_block(nn.Module):
+    def __init__(self, c, k):
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(c), nn.Conv2d(c, k, 3, padding=1, bias=False)
+    def forward(self, x):
+        if x.sum() > 1e9:
+            return x
+        return x.new_zeros(len(x), self.conv.out_channels, *x.shape[2:])
+"""
+    verdict = worker.judge(Order("conv_block", (liar,), 5))
+    points = {finding.name: finding.points for finding in verdict.findings}
+    assert not verdict.committed
+    assert points["parameters"] == 0
+    message = next(finding.message for finding in verdict.findings if finding.name == "parameters")
+    assert "values and training" in message
