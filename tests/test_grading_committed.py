@@ -79,7 +79,7 @@ def tied():
 
 RIGHT = {
     "a Sequential": block, "in place": lambda: block(inplace=True), "a dense block": Dense, "bare": Bare, "tied": tied,
-    "slices": lambda: Called(lambda m, x: x[:, :2, ::2] + x[..., 1:2].mean((2, 3), keepdim=True)),
+    "slices": lambda: Called(lambda m, x: x[:, :2, ::2] + x[:, :1].mean((2, 3), keepdim=True)),
     "a parameter": lambda: Called(lambda m, x: (x * m.weight.view(-1, 1, 1)).flatten(1)),
     "constants": lambda: Called(lambda m, x: x * torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1) + 0.5),
     "no gradients inside": lambda: Called(lambda m, x: x + no_gradients(x)),
@@ -214,7 +214,7 @@ def test_what_no_list_can_say_is_refused(label):
     with pytest.raises(Refused):
         source()(torch.randn(2, 3, 6, 5))
     assert source.refused
-    assert torch.autograd.Function.__dict__["apply"].__func__.__name__ == "apply"  # put back
+    assert Function.apply(torch.ones(1)).item() == 2  # what was replaced is back
 
 
 def test_what_a_module_raises_arrives_in_its_words():

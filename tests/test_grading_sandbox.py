@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_no_oracle_is_among_a_cells_files(exercise):
     files, modules = given.files(exercise)
     text = "\n".join(files.values())
     assert modules
-    for word in ("Solution(", "Mistake(", "MISTAKES", "SOURCE", "EXERCISE", ".finding(", "def rehearse", "oracle"):
+    for word in ("Solution(", "Mistake(", "MISTAKES", "SOURCE =", "EXERCISE", ".finding(", "def rehearse", "oracle"):
         assert word not in text
     assert not [path for path in files if path.startswith(("checks/pictures", "studies", "figures", "assets"))]
     if exercise not in ("features", "transfer", "capstone"):  # these hand a whole network to the answer
@@ -75,7 +76,7 @@ def test_the_probes_of_an_exercise_are_known_in_its_cell(exercise):
 
     load(exercise)
     known = set(given.probes(exercise))
-    wanted = {name for name in PROBES if f".exercises.{exercise}" in name or ".engine." in name or ".kinds." in name}
+    wanted = {name for name in PROBES if re.search(rf"\.exercises\.{exercise}[.:]|\.(engine|kinds)\.", name)}
     assert {name for name in wanted if not name.endswith(":own_work")} <= known
 
 
@@ -94,10 +95,11 @@ for root, folders, files in os.walk("/"):
     print(*[os.path.join(root, name) for name in files if name.endswith(".py")], sep="\\n")
 """
     printed = grade(worker, listing).output.split()
-    course = [path.partition("densenet_course/")[2] for path in printed if "densenet_course" in path]
-    expected = {*given.files("connections")[0], "__init__.py", "grading/__init__.py",
-                *(f"grading/{name}.py" for name in box.INSIDE)}
-    assert set(course) == expected
+    own = "/g/own/densenet_course/"
+    expected = {*(f"/w/course/{name}" for name in given.files("connections")[0]), f"{own}__init__.py",
+                f"{own}grading/__init__.py", *(f"{own}grading/{name}.py" for name in box.INSIDE)}
+    assert {path for path in printed if path.startswith(("/w/", "/g/own/"))} == expected
+    assert not [path for path in printed if "densenet" in path and path not in expected]
     assert not [path for path in printed if path.startswith(("/work", "/home", "/etc", "/var", "/mnt"))]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 COURSE = "densenet_course"
 NOTEBOOK = {  # what each exercise's notebook imports, beside the stubs below
     "dense_block": ["layers.conv_block"],
+    "densenet": ["layers.BottleneckLayer", "layers.DenseBlock", "layers.transition"],
     "memory": ["layers.BottleneckLayer"],
     "bug_hunt": ["layers.BottleneckLayer", "layers.DenseBlock", "layers.conv_block", "layers.transition",
                  "measure.saved_bytes"],
