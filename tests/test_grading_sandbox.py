@@ -33,8 +33,15 @@ each_exercise = pytest.mark.parametrize("exercise", EXERCISES)
 @pytest.fixture(scope="module")
 def worker():
     assert isolation() == ("full", "")
-    with Worker(isolated=True, limits=LIMITS) as worker:
+    with Worker(isolated=True) as worker:
         yield worker
+
+
+@pytest.fixture
+def short(worker, monkeypatch):
+    """Give the worker little patience, for what never comes."""
+    monkeypatch.setattr(worker, "limits", LIMITS)
+    return worker
 
 
 def grade(worker, *cells, exercise="connections"):
@@ -131,9 +138,9 @@ def test_the_same_order_gets_the_same_verdict(worker):
     assert first.output
 
 
-def test_a_loop_costs_its_own_name_only(worker):
+def test_a_loop_costs_its_own_name_only(short):
     hanging = RIGHT.replace("    return in_channels +", "    while True: pass\n    return in_channels +")
-    verdict = grade(worker, hanging)
+    verdict = grade(short, hanging)
     points = {finding.name: finding.points for finding in verdict.findings}
     assert points["links"] > 0
     assert points["channels"] == 0
@@ -149,8 +156,8 @@ def test_an_answer_that_kills_its_process_costs_its_own_name_only(worker):
     assert points["channels"] == 0
 
 
-def test_a_cell_that_never_ends_is_left_out(worker):
-    verdict = grade(worker, "while True: pass", RIGHT)
+def test_a_cell_that_never_ends_is_left_out(short):
+    verdict = grade(short, "while True: pass", RIGHT)
     assert (verdict.status, verdict.limit, verdict.points) == (LIMIT, "time", 10)
     assert verdict.errors[0][0] == 0
 
