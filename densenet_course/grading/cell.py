@@ -152,6 +152,7 @@ def _interpreter():
     from traitlets.config import Config
 
     InteractiveShell.enable_gui = lambda self, gui=None: None  # "%matplotlib inline" asks for it
+    InteractiveShell.ask_exit = lambda self: None  # "exit()" in a notebook ends nothing here
     settings = Config(HistoryManager={"enabled": False}, InteractiveShell={"colors": "NoColor"})
     return InteractiveShell.instance(config=settings)
 
