@@ -220,6 +220,14 @@ def right_names_but_not_strict(model, checkpoint):
     return model
 
 
+@wrong("load_old", "fill nothing in from the model's own state")
+def what_is_missing_filled_in_from_the_model(model, checkpoint):
+    state = model.state_dict()
+    state.update({re.sub(r"(norm|conv)\.([12])", r"\1\2", key): tensor for key, tensor in checkpoint.items()})
+    model.load_state_dict(state)
+    return model
+
+
 @wrong("load_old", "Go by name")
 def by_place_and_size(model, checkpoint):
     with torch.no_grad():

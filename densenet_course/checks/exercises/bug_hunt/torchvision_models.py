@@ -140,7 +140,7 @@ def checkpoint_is_read_by_name(answer, draw):
         raise Wrong("checkpoint", cause="the call changed the caller's dictionary. Build a new one.")
     if not answer.ask(refuses, name="load_old", options=options, checkpoint=rest):
         raise Wrong(f"a checkpoint without {lost} was loaded without a word, and that tensor stays random. "
-                    "Leave out strict=False.")
+                    "Leave out strict=False, and fill nothing in from the model's own state.")
 
 
 def _check_loaded(answer, draw, options, model, checkpoint, what):
