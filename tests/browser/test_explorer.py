@@ -18,6 +18,7 @@ from densenet_course.studies.features import links
 HTML = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>explorer</title></head><body><main>
 <h1>Explorer</h1><h2>It</h2><div class="densenet-explorer" {}></div></main><script src="explorer.js"></script></body>
 </html>"""
+PATIENCE = 400_000  # ms; a busy machine is not at fault
 # Of each image: logits of the intact network and with each link cut in turn, and the milliseconds of the first pass.
 ALL_LOGITS = """images => {
   const network = window.network, found = images.map(pixels => {
@@ -47,6 +48,7 @@ def visit(browser, folder):
 
     def start(name="index.html", **options):
         page = browser.new_page(**({"viewport": DESK} | options))
+        page.set_default_timeout(PATIENCE)
         page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: not request.url.startswith("file:") and is_outside(request.url)
