@@ -1,7 +1,9 @@
 """Features by depth are what the readers read; probes and links are what they say."""
 
 import hashlib
+import inspect
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from densenet_course.data import ResidentBatches, load
 from densenet_course.models import class_densenet
 from densenet_course.studies import features
 from densenet_course.training import evaluate
+from tests import notebook_rules as rules
 from tests.test_models import randomise
 
 
@@ -120,6 +123,22 @@ def test_a_stronger_penalty_makes_smaller_weights():
     known, labels = three_heaps()
     weak, strong = (features.linear_probe(known, labels, decay=decay).weight.norm() for decay in (1e-3, 1))
     assert strong < weak / 2
+
+
+def test_best_places_are_those_that_the_best_does_not_beat_in_every_run():
+    def run(**scores):
+        return {"classes": {"test": scores}}
+
+    runs = [run(a=0.5, b=0.9, c=0.8, d=0.9), run(a=0.6, b=0.9, c=0.95, d=0.7)]
+    assert features.best_places(runs, "classes") == ["b", "c", "d"]  # b has the best mean; c and d equal it once
+    assert features.best_places(runs[1:], "classes") == ["c"]
+
+
+def test_lesson_10_shows_the_loop_that_the_package_runs():
+    lesson = Path(__file__).resolve().parent.parent / "notebooks/source/10_what_the_layers_learn.py"
+    shown, ours = (rules.definitions(text)["maps_by_depth"] for text in (
+        lesson.read_text(encoding="utf-8"), inspect.getsource(features)))
+    assert shown == ours
 
 
 def test_edge_density_of_images_one_can_work_out():

@@ -32,27 +32,6 @@ def test_maps_are_those_of_the_network_the_strongest_first():
         figures.through_the_network(model, torch.randn(2, 1, 28, 28))
 
 
-def results():
-    def run(*values):
-        return {"classes": {"test": dict(zip(("stem", "transition 1", "block 2, layer 1"), values, strict=True))}}
-
-    return {"trained": [run(0.5, 0.9, 0.6), run(0.7, 0.7, 0.8)], "untrained": [run(0.4, 0.4, 0.3)]}
-
-
-def test_curves_show_means_spread_and_the_best_place():
-    figure = figures.probe_curves(results(), {"classes": 0.1})
-    (panel,) = figure.axes
-    lines = {line.get_label(): line.get_ydata() for line in panel.lines}
-    assert lines["trained"] == pytest.approx([60, 80, 70]) and lines["untrained"] == pytest.approx([40, 40, 30])
-    assert lines["guessing"][0] == pytest.approx(10)
-    band = panel.collections[0].get_paths()[0].vertices[:, 1]
-    assert (band.min(), band.max()) == pytest.approx((50, 90))
-    assert [label.get_text() for label in panel.get_xticklabels()] == ["stem", "T1", "2.1"]
-    assert "classes, trained: 60.0 % at the stem, best 80.0 % at transition 1, 70.0 % at the end" in figure.alt_text
-    with pytest.raises(ValueError, match="trained network, got none"):
-        figures.probe_curves({}, {})
-
-
 def test_map_holds_every_link_relative_to_its_reader():
     model = class_densenet()
     figure = figures.reuse_map(model)

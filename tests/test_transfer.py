@@ -1,5 +1,6 @@
 """Classes, labelled images, new classifier and frozen features are what the lesson on transfer takes them for."""
 
+import copy
 import json
 import os
 import subprocess
@@ -104,3 +105,34 @@ def test_the_quick_benchmark_runs_and_writes_what_the_pictures_read():
     still, before = ([run for run in measured["runs"] if run["method"] == "classifier, BN still"],
                      measured["pretraining"][0])
     assert [run["test"][0]["source"] for run in still] == before["test"] * 2, "a frozen network forgets nothing"
+    (one,) = measured["forgetting"]
+    assert one.keys() == kept["forgetting"][0].keys() and one["before"] == before["test"][0]
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_pixels_under_a_classifier_are_a_method_like_the_others():
+    import transfer_methods as methods
+
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 40, (60, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(3).repeat(20)
+    images[labels == 1, :, :9] += 200  # bright on top; mirror images are, too
+    images[labels == 2, :, 20:] += 200
+    data = {"labelled": {(0, 1, 2): (images, labels)}}
+    model, old, seconds = methods.transfer("raw pixels", (), (0, 1, 2), 10, 0, 0.1, data=data, plan=methods.Plan())
+    assert old is None and seconds >= 0 and not any(isinstance(part, nn.Conv2d) for part in model.modules())
+    assert methods.score(model, (images, labels)) == 1
+
+
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize(("method", "moves"), [("fine-tuned", True), ("fine-tuned, BN still", False)])
+def test_statistics_stay_where_they_are_to_be_still(method, moves):
+    import transfer_methods as methods
+
+    images, labels = torch.randint(0, 256, (12, 1, 28, 28), dtype=torch.uint8), torch.arange(3).repeat(4)
+    model = class_densenet(3)
+    before = copy.deepcopy(model.state_dict())
+    methods.train(method, model, (images, labels), 0.01, 0, plan=methods.Plan(steps=2, batch_size=6))
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(name.endswith("running_mean") for name in changed) == moves
+    assert any(name.endswith("conv1.weight") for name in changed)

@@ -1,21 +1,9 @@
-"""Pictures of what the layers learn: maps of one image, probes by depth, and who weighs whose maps."""
-
-import statistics
+"""Pictures of what the layers learn: maps of one image, and who weighs whose maps."""
 
 import torch
 
 from densenet_course.figures.style import COLOURS, MAX_WIDTH, describe, new_figure
 from densenet_course.studies.features import maps_by_depth, reuse
-
-BY_NETWORK = {  # network: colour, marker, line style
-    "trained": (COLOURS["new"], "o", "-"),
-    "untrained": (COLOURS["input"], "s", "--"),
-}
-
-
-def short(place):
-    """Shorten a place of ``maps_by_depth``: "block 2, layer 3" becomes "2.3", "transition 1" becomes "T1"."""
-    return place.replace("block ", "").replace(", layer ", ".").replace("transition ", "T")
 
 
 @torch.no_grad()
@@ -59,57 +47,6 @@ def through_the_network(model, image, places=None, columns=6):
     told = "; ".join(f"{place}: {found[place].shape[1]} maps of {found[place].shape[2]}×{found[place].shape[3]} pixels"
                      for place in places)
     return describe(figure, f"The {columns} maps with the largest mean at {len(places)} depths, for one image. {told}.")
-
-
-def probe_curves(networks, chance):
-    """Draw what a linear probe reads at every depth, one panel for each question.
-
-    Args:
-        networks: the part "networks" of what ``benchmarks/probe.py`` writes: network → list of runs, each question →
-            judged part → place → accuracy. The test images are drawn.
-        chance: question → accuracy of guessing, a dotted line.
-
-    Returns:
-        A figure with alt text: a line through the means, a band from the worst run to the best; a triangle marks the
-        best place of the trained network.
-
-    Raises:
-        ValueError: there is no trained network among them.
-    """
-    if not networks.get("trained"):
-        raise ValueError(f"networks: expected runs of a trained network, got {', '.join(networks) or 'none'}")
-    questions = list(networks["trained"][0])
-    figure, panels = new_figure(height=2.6 * len(questions), nrows=len(questions), sharex=True, squeeze=False)
-    told = []
-    for panel, question in zip(panels[:, 0], questions, strict=True):
-        places = list(networks["trained"][0][question]["test"])
-        for network, runs in networks.items():
-            colour, marker, line = BY_NETWORK[network]
-            by_place = [[100 * run[question]["test"][place] for run in runs] for place in places]
-            means = [statistics.mean(values) for values in by_place]
-            panel.fill_between(range(len(places)), list(map(min, by_place)), list(map(max, by_place)), color=colour,
-                               alpha=0.25, linewidth=0)
-            panel.plot(means, color=colour, marker=marker, markersize=5, linestyle=line, label=network)
-            best = max(range(len(places)), key=means.__getitem__)
-            told.append(f"{question}, {network}: {means[0]:.1f} % at the stem, best {means[best]:.1f} % at "
-                        f"{places[best]}, {means[-1]:.1f} % at the end")
-            if network == "trained":
-                panel.plot(best, means[best] + 3.5, marker="v", color=COLOURS["wrong"], markersize=9, linestyle="none",
-                           label="best place")
-        panel.axhline(100 * chance[question], color=COLOURS["ink"], linestyle=":", linewidth=1.2, label="guessing")
-        for i, place in enumerate(places):
-            if place.startswith("transition"):
-                panel.axvspan(i - 0.5, i + 0.5, color=COLOURS["transition"], alpha=0.15, linewidth=0)
-        panel.set_title(question, loc="left")
-        panel.set_ylabel("right (%)")
-        panel.set_ylim(0, 100)
-        panel.set_xticks(range(len(places)), [short(place) for place in places])
-        panel.grid(axis="y", alpha=0.3)
-    panels[-1, 0].set_xlabel("place: block.layer; T, shaded: transition")
-    panels[0, 0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.13), fontsize=10, ncols=2)
-    runs = len(networks["trained"])
-    return describe(figure, f"Accuracy of a linear probe by depth, mean of {runs} run{'s' * (runs != 1)}. "
-                            f"{'; '.join(told)}.")
 
 
 def shares(block):

@@ -5,40 +5,17 @@ import statistics
 from matplotlib.ticker import MultipleLocator
 
 from densenet_course.figures.style import COLOURS, describe, new_figure
+from densenet_course.studies.transfer import find, points
 
 PRETRAINED, NOT_PRETRAINED = COLOURS["new"], COLOURS["input"]
-LOOKS = {  # colour: pretrained or not; marker: a square where the network is frozen
+LOOKS = {  # colour: pretrained or not; marker: a square where a network is frozen, a diamond where there is none
+    "raw pixels": (NOT_PRETRAINED, "D"),
+    "random, frozen": (NOT_PRETRAINED, "s"),
     "from scratch": (NOT_PRETRAINED, "o"),
     "from scratch, longer": (NOT_PRETRAINED, "^"),
-    "random, frozen": (NOT_PRETRAINED, "s"),
     "frozen": (PRETRAINED, "s"),
     "fine-tuned": (PRETRAINED, "o"),
 }
-
-
-def find(measured, method, per_class, target, source=()):
-    """Pick one run out of what ``benchmarks/transfer.py`` writes.
-
-    Args:
-        measured: the whole result.
-        method: for instance "fine-tuned".
-        per_class: labelled images of each target class.
-        target: names of the target classes.
-        source: names of the source classes; none for methods without pretraining.
-
-    Raises:
-        ValueError: there is no such run.
-    """
-    wanted = {"method": method, "per_class": per_class, "target": list(target), "source": list(source)}
-    for run in measured["runs"]:
-        if wanted.items() <= run.items():
-            return run
-    raise ValueError(f"no run with {', '.join(f'{name} {value}' for name, value in wanted.items())}")
-
-
-def points(run, part="target"):
-    """List a run's test accuracies in percent, one for each seed, on its target or its "source" classes."""
-    return [100 * one[part] for one in run["test"]]
 
 
 def by_method(measured, target, source):
@@ -55,7 +32,7 @@ def by_method(measured, target, source):
     Raises:
         ValueError: a method is missing.
     """
-    rows = [(method, method, source if LOOKS[method][0] == PRETRAINED else ()) for method in LOOKS]
+    rows = [(method, method, source) for method in LOOKS]
     measured_methods = {run["method"] for run in measured["runs"] if run["target"] == list(target)}
     return _panels(measured, [row for row in rows if row[1] in measured_methods], target)
 
@@ -66,7 +43,7 @@ def by_source(measured, target, sources):
     Args:
         measured: what ``benchmarks/transfer.py`` writes.
         target: names of the target classes.
-        sources: label → names of the source classes; no names for a network without pretraining.
+        sources: label → names of the source classes.
 
     Returns:
         A figure as that of ``by_method``, a row for each source and method.
@@ -74,10 +51,8 @@ def by_source(measured, target, sources):
     Raises:
         ValueError: a source is missing.
     """
-    rows = []
-    for frozen, methods in ((True, ("random, frozen", "frozen")), (False, ("from scratch", "fine-tuned"))):
-        rows += [(f"{label} · {'frozen' if frozen else 'all trained'}", methods[bool(source)], source)
-                 for label, source in sources.items()]
+    rows = [(f"{label} · {method}", method, source) for method in ("frozen", "fine-tuned")
+            for label, source in sources.items()]
     return _panels(measured, rows, target)
 
 
@@ -92,8 +67,8 @@ def _panels(measured, rows, target):
             values, (colour, marker) = points(find(measured, method, per_class, target, source)), LOOKS[method]
             mean = statistics.mean(values)
             panel.plot(values, [row] * len(values), linestyle="none", marker=marker, markersize=6, color=colour,
-                       alpha=0.7, markeredgewidth=0)
-            panel.plot([mean, mean], [row - 0.32, row + 0.32], color=COLOURS["ink"], linewidth=1.5)
+                       alpha=0.8, markeredgewidth=0, zorder=3)
+            panel.plot([mean, mean], [row - 0.36, row + 0.36], color=COLOURS["ink"], linewidth=1.2, zorder=2)
             panel.text(max(values), row, f"  {mean:.1f}", va="center", fontsize=10)
             told.append(f"{per_class} images a class, {label}: {mean:.1f} %")
         panel.set_title(f"{per_class} images a class")
@@ -117,7 +92,7 @@ def by_rate(measured, target, source):
 
     Returns:
         A figure with alt text, a panel for each number of labelled images: the target classes with the new classifier,
-        and, where fine-tuned, the source classes with the old one.
+        and, where fine-tuned, the source classes with the old one; a line is the mean, a band the range of the seeds.
 
     Raises:
         ValueError: a run is missing.
@@ -131,10 +106,13 @@ def by_rate(measured, target, source):
         for method, pretrained_on, part, label, line in lines:
             held_out = find(measured, method, per_class, target, pretrained_on)["held_out"]
             rates = [float(rate) for rate in held_out]
-            means = [100 * statistics.mean(one[part] for one in runs) for runs in held_out.values()]
+            seeds = [[100 * one[part] for one in runs] for runs in held_out.values()]
+            means = list(map(statistics.mean, seeds))
             colour, marker = LOOKS[method]
             colour, marker = (COLOURS["wrong"], "v") if part == "source" else (colour, marker)
             panel.plot(rates, means, color=colour, marker=marker, linestyle=line, label=label)
+            panel.fill_between(rates, list(map(min, seeds)), list(map(max, seeds)), color=colour, alpha=0.2,
+                               linewidth=0)
             told.append(f"{per_class} images a class, {label}: from {means[0]:.0f} % to {means[-1]:.0f} %")
         panel.set_xscale("log")
         panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
@@ -143,5 +121,6 @@ def by_rate(measured, target, source):
         panel.set_xlabel("peak learning rate")
         panel.grid(axis="y", alpha=0.3)
     panels[0, 0].set_ylabel("accuracy (%)")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False,
+                  fontsize=9.5, columnspacing=1.2)
     return describe(figure, f"Accuracy by peak learning rate from {rates[0]:g} to {rates[-1]:g}. {'; '.join(told)}.")

@@ -104,6 +104,34 @@ def accuracy(probe, features, labels):
     return (probe(features).argmax(1) == labels).float().mean().item()
 
 
+def best_places(runs, question, judged="test"):
+    """Name the places where a probe reads a question best: that with the best mean, and those that equal it in a run.
+
+    Args:
+        runs: of one network, as ``benchmarks/probe.py`` writes them: question → judged part → place → accuracy.
+        question: one of them.
+        judged: the images that count.
+    """
+    scores = [run[question][judged] for run in runs]
+    best = max(scores[0], key=lambda place: sum(score[place] for score in scores))
+    return [place for place in scores[0] if not all(score[place] < score[best] for score in scores)]
+
+
+def gradient_length(images):
+    """Measure at each inner pixel how fast the brightness changes: the length of its gradient.
+
+    Args:
+        images: uint8 (N, 1, H, W) of 0…255.
+
+    Returns:
+        float32 (N, H − 2, W − 2), in brightness (0…1) per pixel.
+    """
+    images = images[:, 0].float() / 255  # (N, H, W)
+    across = (images[:, 1:-1, 2:] - images[:, 1:-1, :-2]) / 2  # (N, H − 2, W − 2)
+    down = (images[:, 2:, 1:-1] - images[:, :-2, 1:-1]) / 2
+    return torch.hypot(across, down)
+
+
 def edge_density(images):
     """Measure how much edge an image holds: the mean length of its brightness gradient, from pixels alone.
 
@@ -113,10 +141,7 @@ def edge_density(images):
     Returns:
         float32 (N,), in brightness (0…1) per pixel.
     """
-    images = images[:, 0].float() / 255  # (N, H, W)
-    across = (images[:, 1:-1, 2:] - images[:, 1:-1, :-2]) / 2  # (N, H − 2, W − 2)
-    down = (images[:, 2:, 1:-1] - images[:, :-2, 1:-1]) / 2
-    return torch.hypot(across, down).mean(dim=(1, 2))
+    return gradient_length(images).mean(dim=(1, 2))
 
 
 def quartile_of(values, reference):

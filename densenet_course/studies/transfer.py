@@ -1,6 +1,7 @@
-"""What transfer needs: some of the classes, few images, a new classifier, and the last features of a frozen network."""
+"""What transfer needs: some classes, few images, a new classifier, features of a frozen network; and runs compared."""
 
 import copy
+import statistics
 
 import torch
 import torch.nn.functional as F
@@ -116,3 +117,47 @@ def measure_batchnorm(model, images, *, batch_size=500):
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
     return model.eval()
+
+
+WITHOUT_SOURCE = ("from scratch", "from scratch, longer", "random, frozen", "raw pixels")
+
+
+def find(measured, method, per_class, target, source=()):
+    """Pick one run out of what ``benchmarks/transfer.py`` writes.
+
+    Args:
+        measured: the whole result.
+        method: for instance "fine-tuned".
+        per_class: labelled images of each target class.
+        target: names of the target classes.
+        source: names of the source classes; a method without pretraining has none, whatever is given.
+
+    Raises:
+        ValueError: there is no such run.
+    """
+    source = [] if method in WITHOUT_SOURCE else list(source)
+    wanted = {"method": method, "per_class": per_class, "target": list(target), "source": source}
+    for run in measured["runs"]:
+        if wanted.items() <= run.items():
+            return run
+    raise ValueError(f"no run with {', '.join(f'{name} {value}' for name, value in wanted.items())}")
+
+
+def points(run, part="target"):
+    """List a run's test accuracies in percent, one for each seed, on its target or its "source" classes."""
+    return [100 * one[part] for one in run["test"]]
+
+
+def compare(run, other):
+    """Say by how many points one run leads another, seed by seed.
+
+    Args:
+        run, other: as ``find`` returns them.
+
+    Returns:
+        The mean, the range, and whether all seeds agree on the sign.
+    """
+    leads = [a - b for a, b in zip(points(run), points(other), strict=True)]
+    agree = min(leads) > 0 or max(leads) < 0
+    told = f"all {len(leads)} seeds agree" if agree else "the seeds disagree"
+    return f"{statistics.mean(leads):+5.1f} points ({min(leads):+.1f} to {max(leads):+.1f}; {told})"

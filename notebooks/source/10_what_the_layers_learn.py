@@ -17,53 +17,63 @@ import sys
 if "google.colab" in sys.modules:  # everywhere else the course is installed already
     import subprocess
 
-    course = "git+https://github.com/densenet-course/densenet-course@v0.1.0"
+    course = "git+https://github.com/densenet-course/densenet-course"
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
     subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
 # %%
-import json
-import statistics
 from collections import Counter
-from itertools import pairwise
-from pathlib import Path
+from itertools import combinations
+from statistics import mean
 
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+from torchvision.models.feature_extraction import (
+    create_feature_extractor,
+    get_graph_node_names,
+)
 
-from densenet_course import accounting
+from densenet_course import results
 from densenet_course.data import CLASS_NAMES, ResidentBatches, load, normalise, prepare
 from densenet_course.figures import features as pictures
-from densenet_course.figures import show
+from densenet_course.figures import probes, show
 from densenet_course.figures.images import image_grid
 from densenet_course.layers import DenseBlock
 from densenet_course.models import class_densenet
-from densenet_course.studies.features import accuracy, edge_density, linear_probe, links, pooled_by_depth, quartile_of
+from densenet_course.studies.features import (
+    accuracy,
+    best_places,
+    edge_density,
+    linear_probe,
+    links,
+    pooled_by_depth,
+    quartile_of,
+)
+from densenet_course.studies.transfer import measure_batchnorm
 from densenet_course.training import evaluate
 
-torch.manual_seed(0)
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
+_ = torch.manual_seed(0)
 
 # %% [markdown]
 # ## One shoe on its way
 #
 # Shapes are `(N, C, H, W)`. The class network of lesson 07 was trained once by
-# `benchmarks/class_checkpoint.py`. Its weights came with the package. Here is its
+# `benchmarks/class_checkpoint.py`, and its weights came with the package. Here is its
 # accuracy on 2,000 test images.
 
 # %%
 location = prepare()
 train_images, train_labels = load("train", location)  # uint8 (N, 1, 28, 28), int64 (N,)
 test_images, test_labels = (part[:2000] for part in load("test", location))
-model = class_densenet(weights="DEFAULT").eval().requires_grad_(False)
-network_accuracy = evaluate(model, ResidentBatches(test_images, test_labels, batch_size=500))[1]
+model = class_densenet(weights="DEFAULT")  # or yours: "runs/class_densenet.pt"
+model.eval().requires_grad_(False)
+batches = ResidentBatches(test_images, test_labels, batch_size=500)
+network_accuracy = evaluate(model, batches)[1]
 print(f"{network_accuracy:.1%} of {len(test_labels):,} images")
+
+# %% tags=["remove-cell"]
 assert network_accuracy > 0.9
 
 # %% [markdown]
@@ -92,9 +102,11 @@ show(pictures.through_the_network(model, boot))
 # %% tags=["nbval-check-output"]
 maps = torch.randn(2, 3, 8, 8)  # F_0
 for layer in DenseBlock(2, 3, growth_rate=10).children():
-    before, made = maps, layer(maps)  # (N, k, H, W)
-    maps = torch.cat([before, made], dim=1)  # (N, C + k, H, W)
-    print(tuple(made.shape), tuple(maps.shape), "holds all before it:", torch.equal(maps[:, :before.shape[1]], before))
+    before, new_maps = maps, layer(maps)  # (N, k, H, W)
+    maps = torch.cat([before, new_maps], dim=1)  # (N, C + k, H, W)
+    inside = torch.equal(maps[:, :before.shape[1]], before)
+    print(f"{new_maps.shape[1]} new maps, {maps.shape[1]} in all", end="; ")
+    print("all earlier ones inside:", inside)
 
 # %% [markdown]
 # $F_1$ is inside $F_2$. Inside a block nothing is thrown away; only a transition can
@@ -120,8 +132,9 @@ print([name for name, _ in network.named_children()][:-1])
 # count the steps that are not modules.
 
 # %% tags=["nbval-check-output"]
-_, steps = get_graph_node_names(network)  # in train mode, in eval mode
-calls = [step for step in steps if step not in dict(network.named_modules())]
+_, steps = get_graph_node_names(network)  # (in train mode, in evaluation mode)
+modules = dict(network.named_modules())
+calls = [step for step in steps if step not in modules]
 print(f"{len(steps)} steps, the last five: {steps[-5:]}")
 print(dict(Counter(step.split(".")[-1] for step in calls)))
 
@@ -134,32 +147,30 @@ print(dict(Counter(step.split(".")[-1] for step in calls)))
 # pixels.
 
 # %% tags=["nbval-check-output"]
-places = {"features.denseblock1": "low", "features.denseblock3": "intermediate", "relu": "high"}
-extractor = create_feature_extractor(network, places).requires_grad_(False).eval()
+blocks = {"features.denseblock1": "low", "features.denseblock3": "middle"}
+extractor = create_feature_extractor(network, blocks | {"relu": "high"})
+extractor.requires_grad_(False).eval()
 images = torch.randn(2, 3, 64, 64)
 for level, maps in extractor(images).items():
-    print(f"{level:12} {tuple(maps.shape)}")
+    print(f"{level:6} {tuple(maps.shape)}")
 
 # %% [markdown]
 # Deeper means more channels and fewer pixels. The extractor computes no further than
-# asked, so a low level is cheap: stem and block 1 alone.
-
-# %% tags=["nbval-check-output"]
-print(f"{count(create_feature_extractor(network, ['features.denseblock1'])):,} of {count(network):,}")
-
-# %% [markdown]
-# That is 4 % of the parameters.
+# asked, so a low level is cheap.
 #
 # "Frozen" has two halves: no gradients, and BatchNorm in evaluation mode. **Predict**:
 # with `requires_grad_(False)`, but in train mode, what does one forward pass change?
 
 # %% tags=["nbval-check-output", "hide-output"]
-frozen = {name: value.clone() for name, value in network.state_dict().items()}
+before = {name: value.clone() for name, value in network.state_dict().items()}
 extractor.train()(images)
 extractor.eval()
-changed = [name for name, value in network.state_dict().items() if not torch.equal(value, frozen[name])]
-print(dict(Counter(name.split(".")[-1] for name in changed)), "of", len(frozen), "entries")
-print("parameters that want a gradient:", sum(p.requires_grad for p in network.parameters()))
+after = network.state_dict()
+changed = [name for name in before if not torch.equal(before[name], after[name])]
+kinds = dict(Counter(name.split(".")[-1] for name in changed))
+print(kinds, "of", len(before), "entries")
+wanted = sum(p.requires_grad for p in network.parameters())
+print("parameters that want a gradient:", wanted)
 
 # %% [markdown]
 # No weight moved, but the statistics of all 121 BatchNorms did. They moved in
@@ -170,11 +181,12 @@ print("parameters that want a gradient:", sum(p.requires_grad for p in network.p
 # ## Break it
 #
 # You want all maps that exist after layer 24 of block 3, the last one, and write
-# `denselayer24`. **Predict** how many channels you get, with k = 32.
+# `denselayer24`.
 
-# %% tags=["nbval-check-output", "hide-output"]
+# %% tags=["nbval-check-output"]
 names = ["features.denseblock3.denselayer24", "features.denseblock3"]
-print({name: maps.shape[1] for name, maps in create_feature_extractor(network, names)(images).items()})
+found = create_feature_extractor(network, names)(images)
+print({name: maps.shape[1] for name, maps in found.items()})
 
 # %% [markdown]
 # A layer's own output is its 32 new maps; the block's is all 1,024.
@@ -202,9 +214,9 @@ for names in (["features.norm0"], ["features.norm0", "features.relu0"]):
 # %%
 density = edge_density(train_images)
 quarter = quartile_of(density, density)  # 0 … 3
-chosen = torch.cat([(quarter == q).nonzero()[:2, 0] for q in range(4)])
-titles = [f"quarter {quarter[i]}\n{CLASS_NAMES[train_labels[i]]}" for i in chosen]
-show(image_grid(train_images[chosen], titles, columns=4))
+examples = torch.cat([(quarter == q).nonzero()[:2, 0] for q in range(4)])
+titles = [f"quarter {quarter[i]}\n{CLASS_NAMES[train_labels[i]]}" for i in examples]
+show(image_grid(train_images[examples], titles, columns=4))
 
 # %% [markdown]
 # The measure mixes two things: how many edges an image has, and how strong they are. So
@@ -215,9 +227,12 @@ show(image_grid(train_images[chosen], titles, columns=4))
 
 # %%
 test_quarter = quartile_of(edge_density(test_images), density)
-table = torch.bincount(4 * train_labels + quarter, minlength=40).reshape(10, 4)  # classes × quarters
-by_class = (table.argmax(1)[test_labels] == test_quarter).float().mean().item()
+pairs = torch.bincount(4 * train_labels + quarter, minlength=40)
+commonest = pairs.reshape(10, 4).argmax(1)  # quarter of each class
+by_class = (commonest[test_labels] == test_quarter).float().mean().item()
 print(f"{by_class:.1%}")
+
+# %% tags=["remove-cell"]
 assert 0.34 < by_class < 0.48
 
 # %% [markdown]
@@ -225,17 +240,45 @@ assert 0.34 < by_class < 0.48
 #
 # ## A linear probe at every depth
 #
-# `pooled_by_depth` takes all maps that exist at each depth, as the next reader gets
-# them: after its BN and ReLU. It averages each map to one number, so a place gives `(N,
-# C)`. At the last place this must be what the network's own classifier reads. We feed
-# it those averages.
+# This loop goes through the network once and stops at every place. It yields all maps
+# that exist there, as the next reader gets them: after its BN and ReLU.
+
+
+# %%
+def maps_by_depth(model, images):
+    place, maps = "stem", images
+    for name, part in model.features.named_children():
+        if name.startswith("denseblock"):
+            for i, layer in enumerate(part.children(), start=1):
+                yield place, layer.relu1(layer.norm1(maps))
+                maps = torch.cat([maps, layer(maps)], dim=1)  # (N, C + k, H', W')
+                place = f"block {name.removeprefix('denseblock')}, layer {i}"
+        elif name.startswith("transition"):
+            yield place, part.relu(part.norm(maps))
+            maps = part(maps)  # (N, ⌊θ·C⌋, H'/2, W'/2)
+            place = f"transition {name.removeprefix('transition')}"
+        else:
+            maps = part(maps)
+    yield place, F.relu(maps)
+
+
+# %% [markdown]
+# `pooled_by_depth` averages each map to one number, so a place gives `(N, C)`. At the
+# last place this must be what the network's own classifier reads. We feed it those
+# averages.
 
 # %% tags=["nbval-check-output"]
-drawn = torch.randperm(len(train_labels), generator=torch.Generator().manual_seed(0))[:3000]
-known = pooled_by_depth(model, normalise(train_images[drawn]))  # place → (3000, C)
-new = pooled_by_depth(model, normalise(test_images))
-logits = model.classifier(new["block 3, layer 4"])  # (N, 10)
-print(len(new), "places; the network's own logits:", torch.allclose(logits, model(normalise(test_images)), atol=1e-3))
+fit_index = torch.randperm(len(train_labels))[:3000]
+fit_images, new_images = normalise(train_images[fit_index]), normalise(test_images)
+fit_features = pooled_by_depth(model, fit_images)  # place → (3000, C)
+new_features = pooled_by_depth(model, new_images)  # place → (2000, C)
+last = list(new_features)[-1]
+logits = model.classifier(new_features[last])  # (N, 10)
+same = torch.allclose(logits, model(new_images), atol=1e-3)
+print(f"{len(new_features)} places, the last is {last}; the network's logits: {same}")
+
+# %% tags=["remove-cell"]
+assert list(dict(maps_by_depth(model, boot))) == list(new_features)
 
 # %% [markdown]
 # Out come the network's own logits.
@@ -246,118 +289,181 @@ print(len(new), "places; the network's own logits:", torch.allclose(logits, mode
 # the last place, beside the network's own classifier, which was fitted on 60,000.
 
 # %%
-probe = linear_probe(known["block 3, layer 4"], train_labels[drawn])
-by_probe = accuracy(probe, new["block 3, layer 4"], test_labels)
+questions = {
+    "classes": (train_labels[fit_index], test_labels),
+    "edge density": (quarter[fit_index], test_quarter),
+}
+
+
+def read_off(question, fit_part, new_part):
+    fit_answers, new_answers = questions[question]
+    return accuracy(linear_probe(fit_part, fit_answers), new_part, new_answers)
+
+
+by_probe = read_off("classes", fit_features[last], new_features[last])
 print(f"probe {by_probe:.1%}, the network {network_accuracy:.1%}")
+
+# %% tags=["remove-cell"]
 assert network_accuracy - 0.03 < by_probe
 
 # %% [markdown]
-# A point or so below: the features had done the work. Now all 13 places and both
-# questions. **Predict** the best place for each.
+# A point or so below: the features had done the work.
+#
+# Now all 13 places and both questions. Two controls stand beside them: a probe on the
+# 784 raw pixels, and a network with random weights, whose BatchNorm got fitting
+# statistics. **Predict** the best place for each question, and whether the stem's 32
+# averages beat the raw pixels.
 
 # %% tags=["hide-output"]
-questions = {"classes": (train_labels[drawn], test_labels), "edge density": (quarter[drawn], test_quarter)}
-print(" " * 20, *questions)
-scores = {}
-for place in known:
-    scores[place] = [accuracy(linear_probe(known[place], a), new[place], b) for a, b in questions.values()]
-    print(f"{place:20} {scores[place][0]:7.1%} {scores[place][1]:12.1%}")
-early, late = scores["block 1, layer 2"], scores["block 3, layer 4"]
-assert early[0] < late[0] - 0.05 and early[1] > late[1] + 0.08
+untrained = measure_batchnorm(class_densenet(), fit_images)
+features = {
+    "trained": (fit_features, new_features),
+    "untrained": [pooled_by_depth(untrained, x) for x in (fit_images, new_images)],
+}
+pixels = fit_images.flatten(1), new_images.flatten(1)  # (N, 784)
+scores = {question: {} for question in questions}
+for question, found in scores.items():
+    found["raw pixels"] = read_off(question, *pixels)
+    print(f"{question + ', raw pixels':24} {found['raw pixels']:9.1%}")
+    for place in new_features:
+        found[place] = {name: read_off(question, fit_part[place], new_part[place])
+                        for name, (fit_part, new_part) in features.items()}
+        told = [f"{name} {value:.1%}" for name, value in found[place].items()]
+        print(f"    {place:20}", *told)
+
+# %% tags=["remove-cell"]
+first, late = "block 1, layer 2", "block 3, layer 4"
+assert scores["classes"][first]["trained"] < scores["classes"][late]["trained"] - 0.05
+edges = scores["edge density"]
+assert edges[first]["trained"] > edges[late]["trained"] + 0.08
+assert scores["classes"]["stem"]["trained"] < scores["classes"]["raw pixels"]
+assert edges["stem"]["trained"] > edges["raw pixels"]
 
 # %% [markdown]
-# One column rises throughout; the other rises and then falls. Two reference lines are
-# missing here: a probe on the raw pixels, and one on untrained networks. Without the
-# first we do not know whether the stem's averages tell more than the image itself.
+# The classes are read better and better, the edges best in block 1 and worse from then
+# on. For the classes the stem's averages tell *less* than the raw pixels: an average
+# forgets where something is. For the edges they tell more, since a sum of pixels knows
+# no edge, and the ReLU makes one.
 #
-# The second was measured. `benchmarks/probe.py` drew 5,000 images three times and
-# judged on the whole test set, for our network and for three untrained ones.
+# One draw of images. `benchmarks/probe.py` drew 5,000 images three times and judged on
+# the whole test set, for our network and for three untrained ones.
 
 # %%
-def read_result(name):
-    path = Path("../benchmarks/results") / f"{name}.json"
-    if path.exists():
-        return json.loads(path.read_text())
-    print(f"no {path.name} here; from a checkout of the course, python benchmarks/{name}.py makes it")
-    return None
+measured = results.read("probe")
+show(probes.probe_curves(measured, {"classes": 0.1, "edge density": 0.25}))
 
-
-def mean(runs, question, place, judged="test"):
-    return statistics.mean(run[question][judged][place] for run in runs)
-
-
-measured = read_result("probe")
-networks = measured["networks"] if measured else {}
-if networks:
-    show(pictures.probe_curves(networks, {"classes": 0.1, "edge density": 0.25}))
-for name, runs in networks.items():
+# %% tags=["nbval-check-output"]
+for name, runs in measured["networks"].items():
     for question in questions:
-        best = max(known, key=lambda place: mean(runs, question, place))
-        values = [run[question]["test"][best] for run in runs]
-        print(f"{name:9} {question:12} best at {best}: {min(values):.1%} to {max(values):.1%}")
-        wanted = "block 3" if question == "classes" else "block 1"
-        assert name != "trained" or best.startswith(wanted)
+        places = best_places(runs, question)
+        best = [100 * run[question]["test"][places[0]] for run in runs]
+        print(f"{name:9} {question:12} {min(best):.1f} to {max(best):.1f} %", end="")
+        print(" at", ", ".join(places))
+
+# %% tags=["remove-cell"]
+for question, block in (("classes", "block 3"), ("edge density", "block 1")):
+    places = best_places(measured["networks"]["trained"], question)
+    assert all(place.startswith(block) for place in places)
+for runs in measured["networks"].values():  # the edges are lost at the transitions
+    edges = [run["edge density"]["test"] for run in runs]
+    for place, after, fall in (
+        ("block 1, layer 2", "transition 1", 0.03),
+        ("block 2, layer 4", "transition 2", 0.08),
+    ):
+        assert mean(one[place] - one[after] for one in edges) > fall
 
 # %% [markdown]
-# The classes are read best in block 3, the edges in block 1. Within block 3 the printed
-# winner means little. Layers 2, 3 and 4 lie within a tenth of a point, less than the
-# three draws differ. A band is the range over three draws, but of *one* trained
-# network: another training could move its line.
+# Where several places are named, the best of them does not win in every draw. A band is
+# the range over three draws, but of *one* trained network: another training could move
+# its line.
 #
-# Now the grey lines, the untrained networks. **Predict** from the picture: how much of
-# the fall in edge density did training cause?
-
-# %% tags=["hide-output"]
-cuts = ["stem", "block 1, layer 2", "transition 1", "block 2, layer 4", "transition 2", "block 3, layer 4"]
-names = ["block 1", "transition 1", "block 2", "transition 2", "block 3"]
-steps = {(name, question): [100 * (mean(runs, question, b) - mean(runs, question, a))
-                            for a, b in pairwise(cuts)]
-         for name, runs in networks.items() for question in questions}
-print(" " * 24, *(f"{name:>13}" for name in names))
-for (name, question), points in steps.items():
-    print(f"{name:10} {question:13}", *(f"{value:+13.1f}" for value in points))
-    assert question == "classes" or (points[1] < -3 and points[3] < -8)  # the transitions
-
-# %% [markdown]
-# Little: the untrained networks fall at the same places, the transitions, and about as
-# far. What training adds is the other curve: untrained, the transitions lose classes
-# too.
+# The edges fall at the transitions in both networks, and about as far. So it is not
+# training that loses them. What training adds is the upper curve: untrained, the
+# transitions lose classes too.
 #
-# What loses the edges there? A transition mixes the channels into half as many, and
-# averages 2×2 pixels. We go step by step at transition 2. Note that the third row holds
-# two steps: the trained mix, *and* the next reader's BN and ReLU.
+# ## A transition, taken apart
+#
+# Transition 2 mixes 96 maps into 48 and pools; the next reader applies BN and ReLU;
+# then we average. `mixed` does this without the pooling, for any weights, with or
+# without what the reader applies.
+
 
 # %%
-reader = model.features.denseblock3.denselayer1  # reads what comes next, here without the pooling
-mixed = nn.Sequential(*model.features[:4], *model.features.transition2[:3], reader.norm1, reader.relu1)
-mixes = [torch.cat([mixed(part).mean(dim=(2, 3)) for part in normalise(x).split(500)])  # (N, 48)
-         for x in (train_images[drawn], test_images)]
-before, after = ((known[place], new[place]) for place in ("block 2, layer 4", "transition 2"))
-half = torch.randperm(96, generator=torch.Generator().manual_seed(0))[:48]
-rows = {"all 96": before, "a random half": [x[:, half] for x in before], "mixed into 48": mixes, "and pooled": after}
-told = {name: accuracy(linear_probe(a, quarter[drawn]), b, test_quarter) for name, (a, b) in rows.items()}
-print(", ".join(f"{name} {value:.1%}" for name, value in told.items()))
-assert told["a random half"] > told["mixed into 48"] + 0.05 > told["and pooled"]
+transition, reader = model.features.transition2, model.features.denseblock3.denselayer1
+parts = (*model.features[:4], transition.norm, transition.relu)  # up to the mix
+before_mix = nn.Sequential(*parts)
+fit_maps, new_maps = (torch.cat([before_mix(part) for part in images.split(500)])
+                      for images in (fit_images, new_images))  # (N, 96, 7, 7)
+
+
+def mixed(weights, *steps):
+    both = [torch.einsum("oc,nchw->nohw", weights, m) for m in (fit_maps, new_maps)]
+    for step in steps:
+        step(both[0])  # a BatchNorm in train mode takes its statistics here
+        both = [step.eval()(maps) for maps in both]
+    return read_off("edge density", *(maps.mean(dim=(2, 3)) for maps in both))
+
+
+def new_norm():
+    return nn.BatchNorm2d(48, affine=False, momentum=None)
+
 
 # %% [markdown]
-# Throwing away half of the maps costs a few points in this one draw, and the pooling
-# costs one. The largest step lies between. This table cannot divide it: the mix may
-# lose the edges, or the ReLU that cuts weighted sums before they are averaged. To tell
-# them apart takes a row without the ReLU, a random mix, and several random halves. They
-# are not measured here.
+# The controls are halves of the 96 maps and random weights, five of each. **Predict**
+# which step costs the edges most: keeping only 48 numbers, the learned mix, the ReLU,
+# or the 2×2 pooling.
+
+# %% tags=["hide-output"]
+learned, relu = transition.conv.weight[:, :, 0, 0], nn.ReLU()  # (48, 96)
+random = [torch.randn(48, 96) / 96**0.5 for _ in range(5)]
+halves = [torch.eye(96)[torch.randperm(96)[:48]] for _ in range(5)]
+places = ["block 2, layer 4", "transition 2"]
+whole, pooled = (read_off("edge density", fit_features[p], new_features[p])
+                 for p in places)
+rows = {
+    "all 96": [whole],
+    "a random half": [mixed(half) for half in halves],
+    "random mix": [mixed(mix) for mix in random],
+    "random mix, BN, ReLU": [mixed(mix, new_norm(), relu) for mix in random],
+    "learned mix": [mixed(learned)],
+    "learned mix, BN": [mixed(learned, reader.norm1)],
+    "learned mix, BN, ReLU": [mixed(learned, reader.norm1, relu)],
+    "learned mix, pooled, BN, ReLU": [pooled],
+}
+for name, values in rows.items():
+    print(f"{name:30} {mean(values):.1%}", end="")
+    print(f" ({min(values):.1%} to {max(values):.1%})" if len(values) > 1 else "")
+
+# %% tags=["remove-cell"]
+assert whole > mean(rows["a random half"]) > mean(rows["random mix, BN, ReLU"]) + 0.02
+assert rows["learned mix"][0] > rows["learned mix, BN, ReLU"][0] + 0.03
+assert abs(rows["learned mix"][0] - rows["learned mix, BN"][0]) < 0.03
+
+# %% [markdown]
+# Keeping only 48 numbers costs some six points, however they are chosen: the learned
+# mix lies within two points of the random controls. BN costs nothing, since a probe
+# undoes a shift and a scale. The ReLU takes some seven points more, behind the learned
+# mix as behind a random one. Before, an average of sums was a sum of averages, and all
+# was linear; now each sum loses its negative side before it is averaged. The pooling
+# costs about two.
 #
-# ## The pooling is part of the answer
+# # ## The pooling is part of the answer
 #
 # A global average forgets where an edge was. **Predict**: if the stem's 32 maps are
 # averaged over 2×2 cells, giving 128 numbers, by how many points do the classes gain or
 # lose?
 
 # %% tags=["hide-output"]
+by_grid = {}
 for grid in (1, 2):
-    a, b = (pooled_by_depth(model, normalise(x), grid=grid)["stem"] for x in (train_images[drawn], test_images))
-    by_grid = accuracy(linear_probe(a, train_labels[drawn]), b, test_labels)
-    print(f"{grid}×{grid} cells: {by_grid:.1%}")
-assert by_grid > scores["stem"][0] + 0.05
+    fit_part, new_part = (pooled_by_depth(model, images, grid=grid)["stem"]
+                          for images in (fit_images, new_images))
+    by_grid[grid] = read_off("classes", fit_part, new_part)
+    print(f"{grid}×{grid} cells: {by_grid[grid]:.1%}")
+print(f"raw pixels: {scores['classes']['raw pixels']:.1%}")
+
+# %% tags=["remove-cell"]
+assert by_grid[2] > by_grid[1] + 0.05
 
 # %% [markdown]
 # They gain much, without any deeper layer. So a comparison of layers is one of layers
@@ -369,12 +475,16 @@ assert by_grid > scores["stem"][0] + 0.05
 # never saw, but the network did. **Predict**: does the probe do as well on them as on
 # test images, early and late?
 
-# %% tags=["hide-output"]
-if networks:
-    for place in ("stem", "block 3, layer 4"):
-        seen, unseen = (mean(networks["trained"], "classes", place, part) for part in ("seen", "test"))
-        print(f"{place:16} training images {seen:.1%}, test images {unseen:.1%}, {100 * (seen - unseen):+.1f} points")
-    assert seen - unseen > 0.008
+# %% tags=["nbval-check-output", "hide-output"]
+runs, flattered = [run["classes"] for run in measured["networks"]["trained"]], {}
+for place in ("stem", "block 3, layer 4"):
+    seen = 100 * mean(run["seen"][place] for run in runs)
+    unseen = 100 * mean(run["test"][place] for run in runs)
+    flattered[place] = seen - unseen
+    print(f"{place:16} training images {seen:.1f} %, test images {unseen:.1f} %")
+
+# %% tags=["remove-cell"]
+assert flattered["block 3, layer 4"] > 0.8 > flattered["stem"]
 
 # %% [markdown]
 # On seen images the last place looks better than it is. The *network* learned them with
@@ -383,53 +493,58 @@ if networks:
 #
 # ## So which layer of DenseNet-121?
 #
-# No layer is best as such. Name the question and the pooling, take unseen images, and
-# measure. `pooled_by_depth` takes torchvision's networks too: the stem, 58 layers and 3
-# transitions.
+# TODO
 
 # %% tags=["nbval-check-output"]
-everywhere = pooled_by_depth(network, images)
-print(len(everywhere), "places, the last with", everywhere["block 4, layer 16"].shape[1], "numbers an image")
+layers = results.read("densenet121_layers")
 
 # %% [markdown]
-# With ImageNet weights (`weights="DEFAULT"`, a download) and your images, the loop
-# above answers *your* question. It is not answered here: this network's weights are
-# random, and our class network is a small one. Questions about single pixels, such as
-# segmentation, need a probe at every pixel; we asked about whole images only.
-#
 # ## Which maps does a layer weigh most?
 #
 # The paper averages the absolute weights that each reader gives to each source in its
 # block (figure 5). A reader is a layer, or the transition or classifier behind the
-# block. We divide by the reader's mean.
-#
-# **Predict** the range of these numbers in an untrained network.
+# block; `links` lists the weights of each pair. We divide by the reader's mean. A first
+# layer has one source only, so its 1 would hold by definition: we leave it out.
 
-# %% tags=["hide-output"]
+
+# %%
 def relative_weights(network):
-    size = {(block, reader, source): w.abs().mean().item() for block, reader, source, w in links(network)}
-    return {key: size[key] / statistics.mean(v for k, v in size.items() if k[:2] == key[:2]) for key in size}
+    rows = {}  # (block, reader) → source → average absolute weight
+    for block, reader, source, weights in links(network):
+        rows.setdefault((block, reader), {})[source] = weights.abs().mean().item()
+    return {key: {source: value / mean(row.values()) for source, value in row.items()}
+            for key, row in rows.items() if len(row) > 1}
 
 
-share = relative_weights(model)
-for name, values in (("untrained", relative_weights(class_densenet()).values()), ("trained", share.values())):
+weights_of = relative_weights(model)
+for name, rows in (
+    ("untrained", relative_weights(class_densenet())), ("trained", weights_of),
+):
+    values = [value for row in rows.values() for value in row.values()]
     print(f"{name:9} {len(values)} links, from {min(values):.2f} to {max(values):.2f}")
 
 # %% [markdown]
-# All close to 1: initial weights favour no source. What the picture shows beyond that
-# was learned, in six epochs.
+# Initial weights favour no source. What the picture shows beyond that was learned, in
+# six epochs.
 
 # %%
 show(pictures.reuse_map(model))
-for block, reader in enumerate(("transition1", "transition2", "classifier"), start=1):
-    row = {source: value for (b, r, source), value in share.items() if (b, r) == (block, reader)}
-    print(f"{reader}: least {min(row, key=row.get)}, most {max(row, key=row.get)}")
-assert min(share.values()) > 0.5 and min(row, key=row.get) == "input"
+
+# %% tags=["nbval-check-output"]
+for key in ((1, "transition1"), (2, "transition2"), (3, "classifier")):
+    row = weights_of[key]
+    least, most = min(row, key=row.get), max(row, key=row.get)
+    print(f"{key[1]}: least weight on {least}, most on {most}")
+
+# %% tags=["remove-cell"]
+values = [value for row in weights_of.values() for value in row.values()]
+assert min(values) > 0.5
+row = weights_of[3, "classifier"]
+assert min(row, key=row.get) == "input"
 
 # %% [markdown]
-# Each row is a reader; the paper's picture has them as columns. A first layer has one
-# source only, so its 1.00 holds by definition. The paper's network is another one: 40
-# plain layers, no compression, CIFAR-10. What it shows there, and here:
+# Each row is a reader; the paper's picture has them as columns. The paper's network is
+# another one: 40 plain layers, no compression, CIFAR-10. What it shows there, and here:
 #
 # | the paper | here |
 # |---|---|
@@ -442,55 +557,58 @@ assert min(share.values()) > 0.5 and min(row, key=row.get) == "input"
 # ## Is a large weight an important link?
 #
 # A weight acts on what BN and ReLU let through, and other links may carry the same. So
-# we cut each of the 36 links in turn and measure the loss on 1,000 test images. The
-# harm is divided by the number of the source's maps. The weights above differ by less
-# than a factor of two.
+# we cut each of these links in turn and measure the loss on 1,000 test images. The harm
+# is divided by the number of the source's maps. If weights told importance, the larger
+# of two weights of a reader would mean the larger harm. **Predict**: for which share of
+# the pairs does it? Guessing gives half.
 
-# %%
-def loss():
-    return evaluate(model, ResidentBatches(test_images[:1000], test_labels[:1000], batch_size=500))[0]
-
-
-intact, harm = loss(), {}
-for block, reader, source, weights in links(model):  # weights: a view into the model
-    kept = weights.clone()
-    weights.zero_()
-    harm[block, reader, source] = (loss() - intact) / weights.shape[1]  # for each map
-    weights.copy_(kept)
-ordered = sorted(harm, key=harm.get)
-for key in [*ordered[:3], *ordered[-3:]]:
-    print(f"block {key[0]}, {key[1]:11} from {key[2]:7} weight {share[key]:.2f}, loss {harm[key]:+.5f} a map")
-assert harm[ordered[-1]] > 20 * harm[ordered[len(ordered) // 2]]
-
-# %% [markdown]
-# The harms differ by factors of hundreds to thousands. The last line is a special case:
-# block 1, layer 1 has a single source, so the cut silences the whole layer. And a cut
-# also shifts the mean that the next BN expects, which adds some harm of its own.
-#
-# If weights told importance, the larger of two weights would mean the larger harm.
-# **Predict**: for how many pairs of links of one reader does it? Guessing gives half.
 
 # %% tags=["hide-output"]
-pairs = [(a, b) for a in harm for b in harm if a < b and a[:2] == b[:2]]
-agree = sum((share[a] > share[b]) == (harm[a] > harm[b]) for a, b in pairs)
-print(f"{agree} of {len(pairs)} pairs")
-assert 0.45 * len(pairs) < agree < 0.9 * len(pairs)
+def loss():
+    batches = ResidentBatches(test_images[:1000], test_labels[:1000], batch_size=500)
+    return evaluate(model, batches)[0]
+
+
+intact, harm = loss(), {key: {} for key in weights_of}
+for block, reader, source, weights in links(model):  # weights: a view into the model
+    if (block, reader) in harm:
+        kept = weights.clone()
+        weights.zero_()
+        harm[block, reader][source] = (loss() - intact) / weights.shape[1]  # a map
+        weights.copy_(kept)
+pairs = [(key, a, b) for key, row in harm.items() for a, b in combinations(row, 2)]
+agree = [(weights_of[key][a] > weights_of[key][b]) == (harm[key][a] > harm[key][b])
+         for key, a, b in pairs]
+values = sorted(value for row in harm.values() for value in row.values())
+print(f"harm of a map, in loss: median {values[len(values) // 2]:.5f}", end=", ")
+print(f"largest {values[-1]:.5f}")
+print(f"weight and harm agree in {sum(agree)} of {len(pairs)} pairs")
+
+# %% tags=["remove-cell"]
+assert len(pairs) == 44 and len(values) == 33
+assert values[-1] > 5 * values[len(values) // 2]
+assert 0.45 * len(pairs) < sum(agree) < 0.9 * len(pairs)
 
 # %% [markdown]
-# Two thirds, and that is hardly evidence. The pairs share links and all come from one
-# network, so they are far from 44 independent trials.
+# TODO. The pairs share links and all come from one network, so they are far from 44
+# independent trials. And a cut also shifts the mean that the next BN expects, which
+# adds some harm of its own.
 #
 # Do the sources even tell different things? The classifier reads 48 maps from its
-# block's input and 16 from each layer. **Predict** what a probe makes of each group
-# alone.
+# block's input and 16 from each layer. A probe on each group alone:
 
-# %% tags=["hide-output"]
-groups = known["block 3, layer 4"].split([48, 16, 16, 16, 16], dim=1)
-judged = new["block 3, layer 4"].split([48, 16, 16, 16, 16], dim=1)
-for name, a, b in zip(("input", *(f"layer {i}" for i in range(1, 5))), groups, judged, strict=True):
-    alone = accuracy(linear_probe(a, train_labels[drawn]), b, test_labels)
-    print(f"{name}: {alone:.1%}, weight {share[3, 'classifier', name]:.2f}")
-    assert alone > (0.7 if location.is_sample else 0.87)
+# %%
+sizes, alone = [48, 16, 16, 16, 16], {}
+groups = zip(["input", "layer 1", "layer 2", "layer 3", "layer 4"],
+             fit_features[last].split(sizes, dim=1),
+             new_features[last].split(sizes, dim=1), strict=True)
+for source, fit_part, new_part in groups:
+    alone[source] = read_off("classes", fit_part, new_part)
+    weight = weights_of[3, "classifier"][source]
+    print(f"{source}: {alone[source]:.1%}, weight {weight:.2f}")
+
+# %% tags=["remove-cell"]
+assert min(alone.values()) > (0.7 if location.is_sample else 0.87)
 
 # %% [markdown]
 # Each group alone does nearly as well as all 112 maps together, the input with its
@@ -502,23 +620,11 @@ for name, a, b in zip(("input", *(f"layer {i}" for i in range(1, 5))), groups, j
 # `extract_features(model, images, layers)` with forward hooks. It returns each named
 # module's own output, before an in-place ReLU changes it, and leaves no trace in the
 # model.
-#
-# ## Shapes and parameters
-#
-# What the probes read, part by part, held against the formulas. A probe of ten classes
-# has 10·C + 10 parameters.
-
-# %% tags=["nbval-check-output"]
-for row, place in zip(accounting.trace(model.config, 28), cuts, strict=False):  # the head comes last
-    channels = new[place].shape[1]
-    cost = 10 * channels + 10
-    print(f"{place:17} {channels:3} × {row.height:2}×{row.width:<2}  part {row.parameters:6,}  probe {cost:5,}  "
-          f"formulas agree: {channels == row.channels}")
-print("the last probe is as large as the classifier:", cost == count(model.classifier))
 
 # %% [markdown]
 # ## Recap
 #
+# TODO
 # - The best layer depends on the question and on the pooling. In this network the edges
 #   are read best in block 1, the classes in block 3. The edges are lost at the
 #   transitions, trained or not.
