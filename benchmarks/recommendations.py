@@ -114,6 +114,19 @@ def layers(found):
            f"({edges:.2f}; after the last layer {last:.2f})")
 
 
+@rule("densenet121_layers", "10_what_the_layers_learn")
+def deep_layers(found):
+    """Read from the probes of a DenseNet-121 what its last layer gives away."""
+    def told(question):
+        places = found["networks"]["pretrained"][question]
+        best = max(places, key=places.get)
+        return f"{100 * places[best]:.1f} % at {best}, {100 * list(places.values())[-1]:.1f} % at the last layer"
+
+    yield ("Before you take DenseNet-121's last layer, probe some earlier ones",
+           f"Trained for one epoch on seven classes: three others are read with {told('three tops')}, what stands at a "
+           f"pixel with {told('pixel classes')}, whether an edge runs there with {told('edge pixels')}")
+
+
 @rule("transfer", "11_transfer_learning")
 def transfer(found):
     """Read when to freeze and when to fine-tune."""
@@ -125,10 +138,11 @@ def transfer(found):
         return {seed: one["target"] for seed, one in enumerate(run["test"])}
 
     few, many = found["per_class"]
-    yield ("With few labelled images, start from trained weights",
-           f"{few} images a class, against training from scratch: frozen features "
-           f"{points(seeds('frozen', few), seeds('from scratch', few))}, fine-tuned "
-           f"{points(seeds('fine-tuned', few), seeds('from scratch', few))}")
+    yield ("With few labelled images, fine-tune trained weights; hold frozen features against the raw pixels",
+           f"{few} images of each of three kinds of tops: fine-tuned, against training from scratch, "
+           f"{points(seeds('fine-tuned', few), seeds('from scratch', few))}, against a linear classifier on raw pixels "
+           f"{points(seeds('fine-tuned', few), seeds('raw pixels', few))}; frozen features against raw pixels "
+           f"{points(seeds('frozen', few), seeds('raw pixels', few))}")
     yield ("With more of them, fine-tune all of it, or train longer from scratch",
            f"{many} images a class: frozen {points(seeds('frozen', many), seeds('from scratch', many))}, fine-tuned "
            f"{points(seeds('fine-tuned', many), seeds('from scratch', many))}, four times the steps from scratch "

@@ -64,7 +64,7 @@ BUILT = {
 }
 
 # Lessons whose code still has its asserts in sight, or lines longer than a page; a lesson that is rewritten leaves.
-OLD_CODE = ["10_what_the_layers_learn", "11_transfer_learning", "12_relatives", "13_keras", "14_capstone"]
+OLD_CODE = ["12_relatives", "13_keras", "14_capstone"]
 
 each_lesson = pytest.mark.parametrize("lesson", LESSONS)
 

@@ -120,7 +120,7 @@ def layer_curves(measured, questions, networks):
         panel.grid(axis="y", alpha=0.3)
     ends = [0] + [i for i, place in enumerate(places) if place.startswith("transition")] + [len(places) - 1]
     panels[-1, 0].set_xticks(ends, [short(places[i]) for i in ends])
-    panels[-1, 0].set_xlabel("place: from the stem to the last layer, 4.16; T, shaded: transition")
+    panels[-1, 0].set_xlabel(f"place: from the stem to the last layer, {short(places[-1])}; T, shaded: transition")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return describe(figure, f"Accuracy of a linear probe at {len(places)} places of a DenseNet-121. "
                             f"{'; '.join(told)}.")

@@ -40,7 +40,6 @@ from densenet_course.data import CLASS_NAMES, ResidentBatches, load, normalise, 
 from densenet_course.figures import features as pictures
 from densenet_course.figures import probes, show
 from densenet_course.figures.images import image_grid
-from densenet_course.layers import DenseBlock
 from densenet_course.models import class_densenet
 from densenet_course.studies.features import (
     accuracy,
@@ -96,22 +95,9 @@ show(pictures.through_the_network(model, boot))
 #
 # $$F_\ell = [x_0, x_1, \dots, x_\ell]$$
 #
-# As in [lesson 03](03_dense_block.ipynb), we take 2 images of 3 channels and two layers
-# with k = 10.
-
-# %% tags=["nbval-check-output"]
-maps = torch.randn(2, 3, 8, 8)  # F_0
-for layer in DenseBlock(2, 3, growth_rate=10).children():
-    before, new_maps = maps, layer(maps)  # (N, k, H, W)
-    maps = torch.cat([before, new_maps], dim=1)  # (N, C + k, H, W)
-    inside = torch.equal(maps[:, :before.shape[1]], before)
-    print(f"{new_maps.shape[1]} new maps, {maps.shape[1]} in all", end="; ")
-    print("all earlier ones inside:", inside)
-
-# %% [markdown]
-# $F_1$ is inside $F_2$. Inside a block nothing is thrown away; only a transition can
-# lose something. "The features of layer ℓ" may mean the 10 new maps or all 23, so say
-# which.
+# so $F_1$ is inside $F_2$ ([lesson 03](03_dense_block.ipynb) showed it). Inside a block
+# nothing is thrown away; only a transition can lose something. "The features of layer
+# ℓ" may mean its $k$ new maps or all of $F_\ell$, so say which.
 #
 # ## Taking features out of DenseNet-121
 #
@@ -272,10 +258,10 @@ fit_index = torch.randperm(len(train_labels))[:3000]
 fit_images, new_images = normalise(train_images[fit_index]), normalise(test_images)
 fit_features = pooled_by_depth(model, fit_images)  # place → (3000, C)
 new_features = pooled_by_depth(model, new_images)  # place → (2000, C)
-last = list(new_features)[-1]
-logits = model.classifier(new_features[last])  # (N, 10)
+end = list(new_features)[-1]
+logits = model.classifier(new_features[end])  # (N, 10)
 same = torch.allclose(logits, model(new_images), atol=1e-3)
-print(f"{len(new_features)} places, the last is {last}; the network's logits: {same}")
+print(f"{len(new_features)} places, the last is {end}; the network's logits: {same}")
 
 # %% tags=["remove-cell"]
 assert list(dict(maps_by_depth(model, boot))) == list(new_features)
@@ -300,7 +286,7 @@ def read_off(question, fit_part, new_part):
     return accuracy(linear_probe(fit_part, fit_answers), new_part, new_answers)
 
 
-by_probe = read_off("classes", fit_features[last], new_features[last])
+by_probe = read_off("classes", fit_features[end], new_features[end])
 print(f"probe {by_probe:.1%}, the network {network_accuracy:.1%}")
 
 # %% tags=["remove-cell"]
@@ -415,11 +401,10 @@ def new_norm():
 
 # %% tags=["hide-output"]
 learned, relu = transition.conv.weight[:, :, 0, 0], nn.ReLU()  # (48, 96)
-random = [torch.randn(48, 96) / 96**0.5 for _ in range(5)]
 halves = [torch.eye(96)[torch.randperm(96)[:48]] for _ in range(5)]
-places = ["block 2, layer 4", "transition 2"]
-whole, pooled = (read_off("edge density", fit_features[p], new_features[p])
-                 for p in places)
+random = [torch.randn(48, 96) / 96**0.5 for _ in range(5)]
+whole, pooled = (read_off("edge density", fit_features[place], new_features[place])
+                 for place in ("block 2, layer 4", "transition 2"))
 rows = {
     "all 96": [whole],
     "a random half": [mixed(half) for half in halves],
@@ -449,11 +434,10 @@ assert abs(rows["learned mix"][0] - rows["learned mix, BN"][0]) < 0.03
 #
 # # ## The pooling is part of the answer
 #
-# A global average forgets where an edge was. **Predict**: if the stem's 32 maps are
-# averaged over 2×2 cells, giving 128 numbers, by how many points do the classes gain or
-# lose?
+# A global average forgets where something was. If the stem's 32 maps are averaged over
+# 2×2 cells, giving 128 numbers, the classes are read quite differently:
 
-# %% tags=["hide-output"]
+# %%
 by_grid = {}
 for grid in (1, 2):
     fit_part, new_part = (pooled_by_depth(model, images, grid=grid)["stem"]
@@ -472,10 +456,9 @@ assert by_grid[2] > by_grid[1] + 0.05
 # ## Seen images flatter
 #
 # The results file also holds the probes' scores on training images that the *probe*
-# never saw, but the network did. **Predict**: does the probe do as well on them as on
-# test images, early and late?
+# never saw, but the network did.
 
-# %% tags=["nbval-check-output", "hide-output"]
+# %% tags=["nbval-check-output"]
 runs, flattered = [run["classes"] for run in measured["networks"]["trained"]], {}
 for place in ("stem", "block 3, layer 4"):
     seen = 100 * mean(run["seen"][place] for run in runs)
@@ -493,10 +476,69 @@ assert flattered["block 3, layer 4"] > 0.8 > flattered["stem"]
 #
 # ## So which layer of DenseNet-121?
 #
-# TODO
+# No layer is best as such. Name the question and the pooling, take unseen images, and
+# measure. `benchmarks/densenet121_layers.py` did so on a DenseNet-121. It learned
+# FashionMNIST's seven classes that are no tops with long sleeves, 64×64 pixels, for one
+# epoch. (With `--weights imagenet` it takes ImageNet's, from a network.)
 
 # %% tags=["nbval-check-output"]
 layers = results.read("densenet121_layers")
+print(f"{layers['parameters']:,} parameters", end=", ")
+print(f"{layers['train_images']:,} training images")
+seven = layers["classifiers"]["pretrained"]
+print(f"its own classifier: {100 * seven:.1f} % of the seven classes")
+print(f"{layers['fit_images']:,} images to fit on, {layers['test_images']:,} to judge")
+print("guessing:", {name: f"{value:.0%}" for name, value in layers["guessing"].items()})
+
+# %% [markdown]
+# Five questions. Three about the whole image: which of the *seven classes* it knows,
+# which of the *three tops* it never saw, and the *edge density*. Two about a single
+# pixel: does an edge run there (*edge pixels*), and what is there, background or one of
+# the ten classes (*pixel classes*). The last is a small segmentation: the probe is a
+# 1×1 convolution, and its output is enlarged to the image's size.
+#
+# The blocks work on 16×16, 8×8, 4×4 and 2×2 pixels. **Predict** for each question the
+# block with the best place, and where raw pixels are hard to beat.
+
+# %% tags=["hide-output"]
+asked, found = list(layers["guessing"]), layers["networks"]
+show(probes.layer_curves(layers, asked, ["pretrained", "untrained"]))
+
+# %% tags=["nbval-check-output", "hide-output"]
+last = "block 4, layer 16"
+for question in asked:
+    print(f"{question}: raw pixels {found['raw pixels'][question]['raw pixels']:.1%}")
+    for name in ("pretrained", "untrained"):
+        scores_at = found[name][question]
+        best = max(scores_at, key=scores_at.get)
+        print(f"    {name:10} {scores_at[best]:.1%} at {best}", end=", ")
+        print(f"{scores_at[last]:.1%} at the end")
+
+# %% [markdown]
+# READING121
+#
+# Now a copy was fine-tuned on the three tops, 300 labelled images of each, 300 steps.
+# **Predict** at which depths the same probes change, and in which direction for each of
+# the five questions.
+
+# %% tags=["hide-output"]
+show(probes.layer_curves(layers, asked, ["pretrained", "fine-tuned"]))
+
+# %% tags=["nbval-check-output", "hide-output"]
+stops = ("stem", "transition 1", "transition 2", "transition 3", last)
+print(f"{'points':15}", *(f"{place:>17}" for place in stops))
+for question in asked:
+    before, after = (found[name][question] for name in ("pretrained", "fine-tuned"))
+    change = [100 * (after[place] - before[place]) for place in stops]
+    print(f"{question:15}", *(f"{points:+17.1f}" for points in change))
+
+# %% [markdown]
+# READINGTUNED
+#
+# Where other tasks look is known from elsewhere. Detectors read several depths at once
+# (Lin et al. 2017). Textures and styles are caught by how maps of early and middle
+# layers go together (Gatys et al. 2015). Image retrieval compares the averages near the
+# end (Babenko et al. 2014).
 
 # %% [markdown]
 # ## Which maps does a layer weigh most?
@@ -590,29 +632,9 @@ assert values[-1] > 5 * values[len(values) // 2]
 assert 0.45 * len(pairs) < sum(agree) < 0.9 * len(pairs)
 
 # %% [markdown]
-# TODO. The pairs share links and all come from one network, so they are far from 44
-# independent trials. And a cut also shifts the mean that the next BN expects, which
-# adds some harm of its own.
-#
-# Do the sources even tell different things? The classifier reads 48 maps from its
-# block's input and 16 from each layer. A probe on each group alone:
-
-# %%
-sizes, alone = [48, 16, 16, 16, 16], {}
-groups = zip(["input", "layer 1", "layer 2", "layer 3", "layer 4"],
-             fit_features[last].split(sizes, dim=1),
-             new_features[last].split(sizes, dim=1), strict=True)
-for source, fit_part, new_part in groups:
-    alone[source] = read_off("classes", fit_part, new_part)
-    weight = weights_of[3, "classifier"][source]
-    print(f"{source}: {alone[source]:.1%}, weight {weight:.2f}")
-
-# %% tags=["remove-cell"]
-assert min(alone.values()) > (0.7 if location.is_sample else 0.87)
-
-# %% [markdown]
-# Each group alone does nearly as well as all 112 maps together, the input with its
-# small weights too. The maps repeat each other, and no average of weights shows that.
+# Two thirds, and that is hardly evidence. The pairs share links and all come from one
+# network, so they are far from 44 independent trials. And a cut also shifts the mean
+# that the next BN expects, which adds some harm of its own.
 #
 # ## Your turn
 #
@@ -624,7 +646,6 @@ assert min(alone.values()) > (0.7 if location.is_sample else 0.87)
 # %% [markdown]
 # ## Recap
 #
-# TODO
 # - The best layer depends on the question and on the pooling. In this network the edges
 #   are read best in block 1, the classes in block 3. The edges are lost at the
 #   transitions, trained or not.
@@ -637,6 +658,9 @@ assert min(alone.values()) > (0.7 if location.is_sample else 0.87)
 # Convolutional Networks](https://arxiv.org/abs/1608.06993), section 5 and figure 5.
 # Alain and Bengio 2016, [Understanding intermediate layers using linear classifier
 # probes](https://arxiv.org/abs/1610.01644). torchvision, [Feature
-# extraction](https://docs.pytorch.org/vision/stable/feature_extraction.html).
+# extraction](https://docs.pytorch.org/vision/stable/feature_extraction.html). Lin et
+# al. 2017, [Feature pyramid networks](https://arxiv.org/abs/1612.03144). Gatys, Ecker
+# and Bethge 2015, [Texture synthesis](https://arxiv.org/abs/1505.07376). Babenko et al.
+# 2014, [Neural codes for image retrieval](https://arxiv.org/abs/1404.1777).
 #
 # **Next:** [11 · Transfer learning](11_transfer_learning.ipynb).

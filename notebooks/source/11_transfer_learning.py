@@ -509,10 +509,10 @@ print(f"{'classifier alone, BN moving':32} old {mean(on_old):.1f} %", end=" ")
 print(f"({min(on_old):.0f} to {max(on_old):.0f})")
 
 # %% tags=["remove-cell"]
-assert max(on_old) < before_tuning - 5
+assert mean(on_old) < before_tuning - 15
 for rate in ("0.005", "0.02"):
     moving, still = kept["fine-tuned", rate], kept["fine-tuned, BN still", rate]
-    assert all(a > b + 5 for a, b in zip(moving, still, strict=True))
+    assert mean(still) < mean(moving) < before_tuning - 10
 
 # %% [markdown]
 # READING
