@@ -17,7 +17,7 @@ import sys
 if "google.colab" in sys.modules:  # everywhere else the course is installed already
     import subprocess
 
-    course = "git+https://github.com/densenet-course/densenet-course"
+    course = "git+https://github.com/densenet-course/densenet-course@v0.1.0"
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
     subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
