@@ -487,9 +487,10 @@ assert usual < slow - 0.1
 #
 # ## Is it the weights that forget?
 #
-# Or BatchNorm's statistics, which move with every batch? Fine-tune the same networks,
-# 30 images a class, once with the statistics moving and once still. **Predict** for
-# which of the two more is left of the old classes.
+# Or BatchNorm's statistics, which move with every batch? Three seeds fine-tuned the same
+# networks, 30 images a class, once with the statistics moving and once still; and the
+# classifier alone was trained with moving statistics. **Predict**: do the old classes
+# survive where the statistics stand still?
 
 # %% tags=["nbval-check-output", "hide-output"]
 seeds = measured["forgetting"]
@@ -512,10 +513,13 @@ print(f"({min(on_old):.0f} to {max(on_old):.0f})")
 assert mean(on_old) < before_tuning - 15
 for rate in ("0.005", "0.02"):
     moving, still = kept["fine-tuned", rate], kept["fine-tuned, BN still", rate]
-    assert mean(still) < mean(moving) < before_tuning - 10
+    assert max(moving + still) < before_tuning - 10
+    assert len({a > b for a, b in zip(moving, still, strict=True)}) == 2  # no order
 
 # %% [markdown]
-# READING
+# They do not: with the statistics still, the weights alone lose 19 points or more. And
+# the statistics alone, under frozen weights, cost more than 20 on average. Either is
+# enough to forget. Which of the two loses more, the three seeds do not say.
 #
 # ## From ImageNet
 #
