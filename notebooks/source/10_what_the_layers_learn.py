@@ -40,6 +40,7 @@ from densenet_course.data import CLASS_NAMES, ResidentBatches, load, normalise, 
 from densenet_course.figures import features as pictures
 from densenet_course.figures import probes, show
 from densenet_course.figures.images import image_grid
+from densenet_course.layers import DenseBlock
 from densenet_course.models import class_densenet
 from densenet_course.studies.features import (
     accuracy,
@@ -95,9 +96,22 @@ show(pictures.through_the_network(model, boot))
 #
 # $$F_\ell = [x_0, x_1, \dots, x_\ell]$$
 #
-# so $F_1$ is inside $F_2$ ([lesson 03](03_dense_block.ipynb) showed it). Inside a block
-# nothing is thrown away; only a transition can lose something. "The features of layer
-# ℓ" may mean its $k$ new maps or all of $F_\ell$, so say which.
+# As in [lesson 03](03_dense_block.ipynb), we take 2 images of 3 channels and two layers
+# with k = 10.
+
+# %% tags=["nbval-check-output"]
+maps = torch.randn(2, 3, 8, 8)  # F_0
+for layer in DenseBlock(2, 3, growth_rate=10).children():
+    before, new_maps = maps, layer(maps)  # (N, k, H, W)
+    maps = torch.cat([before, new_maps], dim=1)  # (N, C + k, H, W)
+    inside = torch.equal(maps[:, :before.shape[1]], before)
+    print(f"{new_maps.shape[1]} new maps, {maps.shape[1]} in all", end="; ")
+    print("all earlier ones inside:", inside)
+
+# %% [markdown]
+# $F_1$ is inside $F_2$. Inside a block nothing is thrown away; only a transition can
+# lose something. "The features of layer ℓ" may mean the 10 new maps or all 23, so say
+# which.
 #
 # ## Taking features out of DenseNet-121
 #
@@ -426,13 +440,13 @@ assert abs(rows["learned mix"][0] - rows["learned mix, BN"][0]) < 0.03
 
 # %% [markdown]
 # Keeping only 48 numbers costs some six points, however they are chosen: the learned
-# mix lies within two points of the random controls. BN costs nothing, since a probe
-# undoes a shift and a scale. The ReLU takes some seven points more, behind the learned
-# mix as behind a random one. Before, an average of sums was a sum of averages, and all
-# was linear; now each sum loses its negative side before it is averaged. The pooling
-# costs about two.
+# mix lies within the range of the random ones. BN costs nothing, since a probe undoes a
+# shift and a scale. The ReLU takes six or seven points more, behind the learned mix as
+# behind a random one. Before, an average of sums was a sum of averages, and all was
+# linear; now each sum loses its negative side before it is averaged. The pooling costs
+# two or three.
 #
-# # ## The pooling is part of the answer
+# ## The pooling is part of the answer
 #
 # A global average forgets where something was. If the stem's 32 maps are averaged over
 # 2×2 cells, giving 128 numbers, the classes are read quite differently:

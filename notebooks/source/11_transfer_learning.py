@@ -487,10 +487,10 @@ assert usual < slow - 0.1
 #
 # ## Is it the weights that forget?
 #
-# Or BatchNorm's statistics, which move with every batch? Three seeds fine-tuned the same
-# networks, 30 images a class, once with the statistics moving and once still; and the
-# classifier alone was trained with moving statistics. **Predict**: do the old classes
-# survive where the statistics stand still?
+# Or BatchNorm's statistics, which move with every batch? For three seeds the same
+# networks were fine-tuned on 30 images a class, once with the statistics moving and
+# once still; and the classifier alone was trained with moving statistics. **Predict**:
+# do the old classes survive where the statistics stand still?
 
 # %% tags=["nbval-check-output", "hide-output"]
 seeds = measured["forgetting"]
