@@ -6,7 +6,7 @@ class Refused(Exception):
 
 
 MAX_CONSTANT = 4_096  # numbers: weights outside parameters and buffers have no place in a list
-CHANGES = {"empty": "zeros", "empty_like": "zeros_like", "new_empty": "new_zeros"}  # not memory as it was found
+EMPTY = ("empty", "empty_like", "new_empty")  # filled with zeros: no memory as it was found
 ALLOWED = frozenset("""
  _adaptive_avg_pool2d _log_softmax _native_batch_norm_legit _native_batch_norm_legit_no_training _softmax _to_copy
  _unsafe_view abs adaptive_avg_pool2d adaptive_max_pool2d add add_ addmm alias alpha_dropout amax amin arange atan

@@ -88,8 +88,8 @@ def trace(objects, name, number, shape, train):
 def _watched(module, state, images):
     """Run a forward pass; return what was done, with the numbers of all tensors that are neither given nor made."""
     with torch.no_grad(), _Watch((images, *state.values())) as watch:
-        torch.func.functional_call(module, state, (images,))
-    return watch.done
+        output = torch.func.functional_call(module, state, (images,))
+    return [*watch.done, ("result", [watch.note(value) for value in tree_leaves(output)])]
 
 
 class _Watch(TorchDispatchMode):
@@ -111,13 +111,14 @@ class _Watch(TorchDispatchMode):
                 self.known[id(tensor)] = len(self.known)
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        note = [self._note(value) for value in tree_leaves((args, kwargs or {}))]
+        note = [self.note(value) for value in tree_leaves((args, kwargs or {}))]
         made = function(*args, **(kwargs or {}))
         self._know(made)
         self.done.append((str(function), note))
         return made
 
-    def _note(self, value):
+    def note(self, value):
+        """Say where a value comes from; of a tensor from elsewhere its numbers."""
         if not isinstance(value, torch.Tensor):
             return str(value)
         if id(value) in self.known:
