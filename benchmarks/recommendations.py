@@ -114,6 +114,19 @@ def layers(found):
            f"({edges:.2f}; after the last layer {last:.2f})")
 
 
+@rule("densenet121_layers", "10_what_the_layers_learn")
+def deep_layers(found):
+    """Read from the probes of a DenseNet-121 what its last layer gives away."""
+    def told(question):
+        places = found["networks"]["pretrained"][question]
+        best = max(places, key=places.get)
+        return f"{100 * places[best]:.1f} % at {best}, {100 * list(places.values())[-1]:.1f} % at the last layer"
+
+    yield ("Before you take DenseNet-121's last layer, probe some earlier ones",
+           f"Trained for one epoch on seven classes: three others are read with {told('three tops')}, what stands at a "
+           f"pixel with {told('pixel classes')}, whether an edge runs there with {told('edge pixels')}")
+
+
 @rule("transfer", "11_transfer_learning")
 def transfer(found):
     """Read when to freeze and when to fine-tune."""

@@ -70,6 +70,9 @@ def test_the_techniques_are_each_judged_plain_and_mirrored():
 
 def test_every_place_of_a_densenet121_answers_every_question():
     found = quick("densenet121_layers")
+    kept = json.loads((ROOT / "benchmarks/results/densenet121_layers.json").read_text(encoding="utf-8"))
+    assert found.keys() == kept.keys() and found["networks"].keys() == kept["networks"].keys()
+    assert kept["parameters"] == 6_957_834 and len(kept["networks"]["pretrained"]["three tops"]) == 62
     questions = ["seven classes", "three tops", "edge density", "edge pixels", "pixel classes"]
     for name, answers in found["networks"].items():
         assert list(answers) == questions
