@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 07 · Train on FashionMNIST in class
 #
-# **A network of 141,130 parameters, 60,000 small pictures, two minutes: how well can it
-# learn them, and which part of the recipe does the work?**
+# **A network of 141,130 parameters, 60,000 small pictures, a few minutes: how well can
+# it learn them, and which part of the recipe does the work?**
 #
 # After this lesson you can
 # - write one training step from memory and say what each of its lines does;
 # - explain momentum, weight decay, schedule and augmentation with a number each;
 # - judge a result: its standard error, its seeds, its worst mistakes.
 #
-# About 45 minutes, three of them waiting, after [06 a small
+# About 45 minutes, two to five of them waiting, after [06 a small
 # DenseNet](06_small_densenet.ipynb).
 
 # %% tags=["remove-cell"]
@@ -79,8 +79,8 @@ print(f"{len(train_images):,} training images, {train_images.nbytes / 1e6:.0f} M
 # tensor, and `ResidentBatches` cuts batches out of it. Lesson 09 times that against the
 # usual loader.
 #
-# Before you go on, write down which two classes the network will confuse most. We come
-# back to it.
+# In lesson 00 the pair confused most among 1,000 images was Coat and Shirt. Before you
+# go on, write down whether that will hold among all 10,000. We come back to it.
 #
 # ## The network
 #
@@ -117,8 +117,8 @@ for cost, part in zip(accounting.trace(model.config, 28), parts, strict=False):
 #
 # $$L = -\log \frac{e^{z_y}}{\sum_j e^{z_j}}$$
 #
-# The same by hand, for one image and our untrained network. As in lesson 06, even
-# guessing has the loss ln 10 = 2.303.
+# The same by hand, for one image and our untrained network. As in lesson 06, guessing
+# all classes alike has the loss ln 10 = 2.303.
 
 # %%
 batches = ResidentBatches(train_images[:1000], train_labels[:1000], batch_size=128)
@@ -153,8 +153,9 @@ print("  ".join(f"{loss:.3f}" for loss in losses))
 assert abs(losses[0] - math.log(10)) < 0.6 and losses[-1] < losses[0] - 0.2
 
 # %% [markdown]
-# It starts near 2.303 and falls. `backward` found for every weight which way the loss
-# grows; `step` went the other way. That shows that the step works, not that the network
+# It starts near 2.303 and falls. (Lesson 06's network started higher, because its
+# logits varied more.) `backward` found for every weight which way the loss grows;
+# `step` went the other way. That shows that the step works, not that the network
 # generalises.
 #
 # ## Momentum
@@ -189,9 +190,9 @@ for name, momentum, nesterov in (
 # ## Weight decay
 #
 # Weight decay adds $\lambda w$ to the gradient, and so pulls each weight towards 0.
-# Behind a convolution stands BatchNorm, which undoes any scale: there, decay acts on
-# how far a step turns the weights. Ours spares BatchNorm's γ and β and the classifier's
-# biases.
+# Behind a convolution stands BatchNorm, which undoes any scale. There, smaller weights
+# are turned further by the same step, so decay acts like a higher learning rate. Ours
+# spares BatchNorm's γ and β and the classifier's biases.
 
 # %% tags=["nbval-check-output"]
 optimizer = make_optimizer(class_densenet(), peak_rate=0.2)
@@ -202,8 +203,7 @@ for group in optimizer.param_groups:
 
 # %% [markdown]
 # 98 % of the numbers are decayed, in 24 of 71 tensors: nearly all of a DenseNet's
-# parameters are convolution weights. The paper decays by 10⁻⁴. Ours is
-# 5·10⁻⁴.
+# parameters are convolution weights. The paper decays by 10⁻⁴. Ours is 5·10⁻⁴.
 #
 # ## Learning rate
 #
@@ -216,7 +216,7 @@ show(pictures.schedules())
 # %% [markdown]
 # *One-cycle warms up for a quarter of the steps; the step schedule keeps its peak for
 # half of them.* PyTorch has both: `torch.optim.lr_scheduler.OneCycleLR` and
-# `MultiStepLR`; `StepLR` divides at regular distances.
+# `MultiStepLR`; `StepLR` divides at regular intervals.
 #
 # **Predict** from the picture: after 62.5 % of the steps, which rate is higher, and
 # about how many times?
@@ -266,8 +266,9 @@ print("eval: ", dropout.eval()(torch.ones(100_000)).unique().tolist())
 # `fit` runs your five lines for every batch. The whole recipe stands in the call. After
 # each epoch the curves are drawn anew.
 #
-# While you wait, about two minutes on two processor cores: write down the test accuracy
-# that you expect, and how many of the 1,000 shirts in the test set will be recognised.
+# While you wait, two to five minutes on two free processor cores (the next cell prints
+# yours): write down the test accuracy that you expect, and how many of the 1,000 shirts
+# in the test set will be recognised.
 
 # %%
 torch.manual_seed(0)
@@ -305,7 +306,7 @@ assert accuracy >= (0.75 if location.is_sample else 0.915)
 # ## What does it confuse?
 #
 # Rows are the true class, columns what the network said. **Predict** the darkest square
-# off the diagonal: which two classes did you write down?
+# off the diagonal: Coat and Shirt again?
 
 # %% tags=["hide-output"]
 logits, labels = predict(model, test, precision=precision)  # (10000, 10), (10000,)
@@ -321,8 +322,9 @@ assert location.is_sample or "Shirt" in (CLASS_NAMES[first], CLASS_NAMES[second]
 assert pairs.sum() == len(test_labels)
 
 # %% [markdown]
-# Shirts are recognised least, and shirts are half of the pair that is confused most: at
-# 28×28, buttons and a collar are a few pixels. One number for the accuracy hides that.
+# Shirts are recognised least, and half of the pair that is confused most. Which class
+# is the other half, a thousand images did not settle. At 28×28, buttons and a collar
+# are a few pixels. One number for the accuracy hides that.
 #
 # Here are the ten mistakes the network was surest of.
 
@@ -348,7 +350,7 @@ for place, i in enumerate(worst.tolist(), start=1):
 # %%
 number = 0  # your choice, 0 to 9,999
 image, title = test_images[[number]], CLASS_NAMES[labels[number]]
-show(image_grid(image, [title], columns=5))
+show(image_grid(image, [title], columns=1))
 shares = logits[number].softmax(0)
 for i in shares.argsort(descending=True)[:3].tolist():
     print(f"{CLASS_NAMES[i]:12} {shares[i]:.2%}")
@@ -368,21 +370,21 @@ for p, n in ((0.93, 10_000), (accuracy, len(test_labels))):
     print(f"accuracy {p:.2%} of {n:,} images: standard error {100 * error:.2f} points")
 
 # %% [markdown]
-# About a quarter of a point, however often you read the same test set. Another seed
-# gives other initial weights and another order, and so another accuracy.
+# 0.3 of a point, however often you read the same test set. Another seed gives other
+# initial weights and another order, and so another accuracy.
 # `benchmarks/class_training.py` trained several:
 
 # %% tags=["nbval-check-output"]
 for name, runs in results.read("class_training")["precisions"].items():
     values = [100 * value for value in runs["accuracy"].values()]
-    spread = f", {min(values):.2f} to {max(values):.2f} %" if len(values) > 1 else ""
     seconds = median(runs["seconds"].values())
-    seeds = "1 seed" if len(values) == 1 else f"{len(values)} seeds"
-    print(f"{name}: {seeds}, mean {mean(values):.2f} %{spread}, {seconds:.0f} s each")
+    told = f"{len(values)} seed{'s' * (len(values) > 1)}, mean {mean(values):.2f} %"
+    spread = f"{min(values):.2f} to {max(values):.2f} %"
+    print(f"{name}: {told}, {spread}, {seconds:.0f} s")
 
 # %% [markdown]
-# A change that gains less than the seeds differ may be luck. So an ablation needs
-# several seeds.
+# A change that gains less than the seeds differ may be luck. So an *ablation*, which
+# changes one ingredient at a time, needs several seeds.
 #
 # ## What was each ingredient worth?
 #
@@ -410,15 +412,15 @@ for name, points in pictures.differences(ablation):
 # they agree, that alone is weak: three seeds agree by chance one time in four, so of
 # eight changes that do nothing two would look settled.
 #
-# The constant rate and the missing momentum stand out by their size. Which of the two
-# costs more, the seeds do not say. "Without momentum" kept the learning rate, so its
-# steps were up to ten times shorter; its bar holds both effects.
+# The constant rate, the missing momentum and dropout cost most. Their seeds overlap, so
+# which of the three costs more, the runs do not say. "Without momentum" kept the
+# learning rate, so its steps were up to ten times shorter; its bar holds both effects.
 #
 # Dropout and shift crop *cost* accuracy here. They guard against overfitting, and three
 # epochs are too few to overfit. Longer training may rank the changes differently.
 #
 # How much sooner than the book's recipe this one gets there, and what tricks from the
-# speed records add, stands with the other measurements in `docs/measured.md`.
+# speed records add, stands with the course's other [measurements](../docs/measured.md).
 #
 # ## Break it
 #

@@ -37,6 +37,7 @@ from torchvision.models.feature_extraction import (
 
 from densenet_course import results
 from densenet_course.data import CLASS_NAMES, ResidentBatches, load, normalise, prepare
+from densenet_course.explorer import explore
 from densenet_course.figures import features as pictures
 from densenet_course.figures import probes, show
 from densenet_course.figures.images import image_grid
@@ -675,6 +676,12 @@ assert 0.45 * len(pairs) < sum(agree) < 0.9 * len(pairs)
 # network, so they are far from 44 independent trials. And a cut also shifts the mean
 # that the next BN expects, which adds some harm of its own.
 #
+# Cut links yourself: the explorer's fourth question asks what a cut costs.
+
+# %%
+explore(step=4)
+
+# %% [markdown]
 # ## Your turn
 #
 # [Exercise 12](exercises/12_features.ipynb), *medium, 25 minutes.* Write
