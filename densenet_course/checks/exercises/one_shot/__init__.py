@@ -19,13 +19,13 @@ from densenet_course.checks.exercises.one_shot.mistakes import (
     VALUES,
     notes,
 )
-from densenet_course.checks.kinds.solved import SolvedModule
+from densenet_course.checks.kinds.modules import ModuleCase
 
 NAME = "OneShotBlock"
 EXERCISE = Exercise("one_shot", names=[NAME], title="A block that joins once", lesson="12_relatives",
                     given=["densenet_course.layers.conv_block"])
 EXPLAINED = explained((*MISFIT, *BLOCK))
-CASE = SolvedModule(NAME, SOLUTION.builder(NAME), arguments, images, notes=notes, solution=SOLUTION)
+CASE = ModuleCase(NAME, SOLUTION, arguments, images, notes=notes)
 SHORT = replace(CASE, arguments=lambda draw: arguments(draw, draw.integer(1, 2)))
 EVEN, EQUAL = (replace(CASE, arguments=case.arguments) for case in (OF_EVEN_WIDTHS, OF_EQUAL_WIDTHS))
 ONE = replace(CASE, images=lambda draw, arguments: images(draw, arguments, 1, contrast=4.0))
