@@ -2,7 +2,7 @@
 
 import contextlib
 import ctypes
-import sys
+import importlib
 import threading
 import time
 
@@ -124,12 +124,9 @@ class Clock:
 
 
 def _is_importing(thread):
-    frame = sys._current_frames().get(thread)
-    while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            return True
-        frame = frame.f_back
-    return False
+    """Tell whether a thread holds the lock of a module it loads; the frames of one that runs are not safe to read."""
+    locks = [reference() for reference in list(importlib._bootstrap._module_locks.values())]
+    return any(getattr(lock, "owner", None) == thread for lock in locks)
 
 
 def _stop(thread):
