@@ -7,7 +7,7 @@ from densenet_course.checks.engine.explain import LOOP, Explaining
 from densenet_course.checks.engine.judge import Exercise
 from densenet_course.checks.engine.probes import prepare
 from densenet_course.checks.engine.wrong import Wrong
-from densenet_course.checks.exercises.train_epoch.classifier import Classifier, evaluate, train
+from densenet_course.checks.exercises.train_epoch.classifier import Classifier, evaluation, train
 from densenet_course.checks.exercises.train_epoch.mistakes import (
     ACCURACY,
     BATCHES,
@@ -208,7 +208,7 @@ def hold_evaluation(answer, draw, look, *, square=False, **options):
     """Hold evaluate against the solution; ``look`` says what is compared."""
     start, batches = labelled(draw, square=square)
     asked = {"name": MEASURING, "start": start, "batches": batches} | options
-    EVALUATE.hold(Explaining(answer, LOOP), draw, evaluate, asked, view=look)
+    EVALUATE.hold(Explaining(answer, LOOP), draw, evaluation, asked, view=look)
 
 
 @EXERCISE.finding(ACCURACY, points=1.5, of=MEASURING)
@@ -239,4 +239,4 @@ def no_traces(answer, draw):
         start, batches = labelled(draw)
         asked = {"name": MEASURING, "start": start, "batches": batches, "training": training,
                  "gradients": draw_gradients(draw, start)}
-        EVALUATE.hold(Explaining(answer, LOOP), draw, evaluate, asked, view=_quiet)
+        EVALUATE.hold(Explaining(answer, LOOP), draw, evaluation, asked, view=_quiet)

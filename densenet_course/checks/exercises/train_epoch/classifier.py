@@ -103,7 +103,7 @@ def train(objects, name, start, batches, settings, training=False, one_shot=Fals
 
 
 @probe
-def evaluate(objects, name, start, batches, training=False, one_shot=False, gradients=None):
+def evaluation(objects, name, start, batches, training=False, one_shot=False, gradients=None):
     """Evaluate a new classifier with the learner's function.
 
     Args:
