@@ -420,7 +420,7 @@ for name, points in pictures.differences(ablation):
 # epochs are too few to overfit. Longer training may rank the changes differently.
 #
 # How much sooner than the book's recipe this one gets there, and what tricks from the
-# speed records add, stands with the course's other [measurements](../docs/measured.md).
+# speed records add, stands with the course's other measurements in `docs/measured.md`.
 #
 # ## Break it
 #
