@@ -83,6 +83,7 @@ def test_evaluate_changes_nothing():
 
 
 def test_fit_learns_and_reports_plain_data():
+    torch.manual_seed(0)
     model = tiny_network()
     history = fit(model, small_data(count=256, shuffle=True), test=small_data(), epochs=4, peak_rate=0.1, device=CPU)
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import importlib
+import sys
 import threading
 import time
 
@@ -10,7 +11,8 @@ CPU_SECONDS = 4.0  # an endless loop burns them on any machine; another program'
 IDLE_SECONDS = 12.0  # of doing nothing: a sleep, or waiting for what never comes
 WALL_FACTOR = 30  # clock seconds for each CPU second: the end in any case
 SPARED_SECONDS = 30.0  # that imports may take
-GRACE_SECONDS = 0.5
+GRACE_SECONDS = 1.0
+BETWEEN_THROWS = 0.1
 TICK = 0.05
 STIR = 0.1  # CPU seconds: whoever used less was idle
 
@@ -55,10 +57,9 @@ def call_with_limit(function, *, cpu_seconds=None, idle_seconds=None):
 
     def target():
         clock.begin()
-        with contextlib.suppress(OutOfTime):
-            outcome.append(function())
+        outcome.append(function())
 
-    thread = threading.Thread(target=target, daemon=True)
+    thread = _Stoppable(target=target, daemon=True)
     thread.start()
     cpu_seconds = CPU_SECONDS if cpu_seconds is None else cpu_seconds
     idle_seconds = IDLE_SECONDS if idle_seconds is None else idle_seconds
@@ -67,12 +68,12 @@ def call_with_limit(function, *, cpu_seconds=None, idle_seconds=None):
             thread.join(TICK)
             limit, computing = clock.over(cpu_seconds, idle_seconds)
             if limit and thread.is_alive():
-                _stop(thread)
+                thread.stop()
                 raise TimeIsUp(limit, computing=computing, stopped=not thread.is_alive())
     except TimeIsUp:
         raise
     except BaseException:  # something was thrown into this thread, by Ctrl-C for instance
-        _stop(thread)
+        thread.stop()
         raise
     if not outcome:
         raise TimeIsUp("in time")  # ended by an exception that was meant for it
@@ -129,8 +130,52 @@ def _is_importing(thread):
     return any(getattr(lock, "owner", None) == thread for lock in locks)
 
 
-def _stop(thread):
-    deadline = time.monotonic() + GRACE_SECONDS
-    while thread.is_alive() and time.monotonic() < deadline:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(OutOfTime))
-        thread.join(0.02)
+class _Stoppable(threading.Thread):
+    """A thread into which ``OutOfTime`` can be thrown while its target runs."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self._door, self._left = threading.Lock(), False
+
+    def run(self):
+        """Run the target, and nothing that is thrown leaves."""
+        try:
+            with contextlib.suppress(OutOfTime):
+                super().run()
+            self._leave()
+        except OutOfTime:  # it arrived on the way out
+            self._leave()
+
+    def _leave(self):
+        with self._door:
+            self._left = True
+            _throw(self.ident, None)  # takes back what was thrown and has not arrived
+
+    def stop(self):
+        """Throw until the thread ends or ``GRACE_SECONDS`` are over: a finaliser or the answer may swallow one."""
+        _hush()
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self.is_alive() and time.monotonic() < deadline:
+            with self._door:
+                if not self._left:
+                    _throw(self.ident, OutOfTime)
+            self.join(BETWEEN_THROWS)
+
+
+def _throw(thread, exception):
+    what = None if exception is None else ctypes.py_object(exception)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), what)
+
+
+def _hush():
+    """Let nothing be printed where the exception arrives in a finaliser: Python goes on, and it is thrown again."""
+    if getattr(sys.unraisablehook, "hushed", False):
+        return
+    before = sys.unraisablehook
+
+    def hook(unraisable):
+        if unraisable.exc_type is not OutOfTime:
+            before(unraisable)
+
+    hook.hushed = True
+    sys.unraisablehook = hook

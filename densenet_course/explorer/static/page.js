@@ -26,7 +26,7 @@ const button = (text, action, attributes = {}) => h("button", { type: "button", 
 
 function table(caption, heads, rows, className = "") {
   return h("table", { class: className }, h("caption", {}, caption),
-    h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
+    h("thead", {}, h("tr", {}, heads.map((head) => (head ? h("th", { scope: "col" }, head) : h("td"))))),
     h("tbody", {}, rows.map(([first, ...cells]) =>
       h("tr", {}, h("th", { scope: "row" }, first), cells.map((cell) => h("td", {}, cell))))));
 }

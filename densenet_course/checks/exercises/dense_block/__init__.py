@@ -69,7 +69,7 @@ def shape(answer, draw):
 @EXPLAINED
 def parameters(answer, draw):
     """Each layer has the parameters of one conv block, and PyTorch finds them all."""
-    for case in (CASE, EVEN):
+    for case in (CASE, EVEN, EQUAL):
         case.parameters(answer, draw)
 
 

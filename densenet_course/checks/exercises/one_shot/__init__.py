@@ -52,7 +52,7 @@ def shape(answer, draw):
 @EXPLAINED
 def parameters(answer, draw):
     """The first layer has the parameters of a conv block on the input, each later one those of one on k maps."""
-    for case in (CASE, EVEN):
+    for case in (CASE, EVEN, EQUAL):
         case.parameters(answer, draw)
 
 
