@@ -18,10 +18,10 @@ def test_what_takes_gigabytes_waits_until_it_is_named():
     assert run_all.reasons(["colab", "installs", "ruff"]) == {}
 
 
-def test_ci_needs_a_browser_and_leaves_only_colab_to_its_own_job(monkeypatch):
+def test_ci_needs_a_browser_and_leaves_other_environments_to_jobs_of_their_own(monkeypatch):
     monkeypatch.setenv("CI", "true")
     monkeypatch.setattr(chromium, "find", lambda: None)
-    assert run_all.reasons([]) == {"colab": run_all.COLAB}
+    assert run_all.reasons([]) == {"installs": run_all.INSTALLS, "colab": run_all.COLAB}
 
 
 def test_a_missing_browser_is_named(monkeypatch):

@@ -1,7 +1,8 @@
 """Every way in that another tool than ``bootstrap.py`` offers, tried in an empty environment of its own.
 
-Each of them links or fetches gigabytes: `make test` leaves them out and says so, CI runs them. Versions are the lock's
-where the tool can be told so: what is tried is the way in, from what is downloaded already, and no release of today.
+Each of them links or fetches gigabytes: `make test` leaves them out and says so, CI has a job for them. Versions are
+the lock's where the tool can be told so: what is tried is the way in, from what is downloaded already, and no release
+of today.
 """
 
 import json
