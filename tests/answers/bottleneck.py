@@ -138,7 +138,7 @@ build(name="always_4k", message="bottleneck_factor is not used", sizes=lambda c,
 build(name="padding_in_the_1x1", message="padding belongs to the 3×3", change=lambda p: [
     *p[:2], nn.Conv2d(p[2].in_channels, p[2].out_channels, 1, padding=1, bias=False),
     *p[3:5], nn.Conv2d(p[5].in_channels, p[5].out_channels, 3, bias=False)])
-build(name="no_padding", message="Use padding=1",
+build(name="no_padding", message="A 3×3 convolution needs padding=1",
       change=lambda p: [*p[:5], nn.Conv2d(p[5].in_channels, p[5].out_channels, 3, bias=False)])
 build(name="both_convolutions_3x3", message="The first convolution is 3×3", change=lambda p: [
     *p[:2], nn.Conv2d(p[2].in_channels, p[2].out_channels, 3, padding=1, bias=False), *p[3:]])
@@ -333,3 +333,19 @@ class a_kernel_of_5:
         return nn.Sequential(*parts(in_channels, growth_rate, bottleneck_factor, kernel_size=5, padding=2))
 
     layer_cost = staticmethod(cost)
+
+
+def turned(convolution):
+    """Return the transposed convolution of the same sizes."""
+    return nn.ConvTranspose2d(convolution.in_channels, convolution.out_channels, convolution.kernel_size,
+                              padding=convolution.padding, bias=False)
+
+
+build(name="both_convolutions_transposed", message="write nn.Conv2d",
+      change=lambda p: [*p[:2], turned(p[2]), *p[3:5], turned(p[5])])
+build(name="the_3x3_transposed", message="at the end this is a transposed convolution",
+      change=lambda p: [*p[:5], turned(p[5])])
+build(name="the_3x3_with_its_channels_swapped", message="n the 3×3 the two numbers of channels",
+      change=lambda p: [*p[:5], nn.Conv2d(p[5].out_channels, p[5].in_channels, 3, padding=1, bias=False)])
+build(name="pixels_apart", message="leave dilation at 1", change=lambda p: [
+    *p[:5], nn.Conv2d(p[5].in_channels, p[5].out_channels, 3, padding=2, dilation=2, bias=False)])

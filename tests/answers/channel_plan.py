@@ -435,3 +435,25 @@ class the_place_looked_up_by_the_layers:
 class one_block_for_each_number_of_layers:
     def channel_plan(block_layers, growth_rate, init_channels, compression=0.5):
         return planned(list(dict.fromkeys(block_layers)), growth_rate, init_channels, compression)
+
+
+@wrong("Only the first transition compresses")
+class compressed_once:
+    def channel_plan(block_layers, growth_rate, init_channels, compression=0.5):
+        plan = [init_channels]
+        for number, layers in enumerate(block_layers):
+            if number:
+                plan.append(int(compression * plan[-1]) if number == 1 else plan[-1])
+            plan.append(plan[-1] + layers * growth_rate)
+        return plan
+
+
+@wrong("The last transition does not compress")
+class the_last_transition_keeps_all:
+    def channel_plan(block_layers, growth_rate, init_channels, compression=0.5):
+        plan = [init_channels]
+        for number, layers in enumerate(block_layers):
+            if number:
+                plan.append(plan[-1] if number == len(block_layers) - 1 else int(compression * plan[-1]))
+            plan.append(plan[-1] + layers * growth_rate)
+        return plan

@@ -86,7 +86,7 @@ class no_BatchNorm:
         return nn.Sequential(nn.ReLU(), conv(in_channels, out_channels))
 
 
-@wrong("Use padding=1")
+@wrong("A 3×3 convolution needs padding=1")
 class no_padding:
     def conv_block(in_channels, out_channels):
         return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels, padding=0))
@@ -282,3 +282,72 @@ class a_kernel_of_5_with_bias:
 class GELU_and_the_epsilon_of_Keras:
     def conv_block(in_channels, out_channels):
         return nn.Sequential(nn.BatchNorm2d(in_channels, eps=1e-3), nn.GELU(), conv(in_channels, out_channels))
+
+
+class Absolute(nn.Module):
+    def forward(self, x):
+        return abs(x)
+
+
+def starting(name, start, *options):
+    """Return a maker of BatchNorm whose γ ("weight") or β ("bias") starts as a function of nn.init makes it."""
+
+    def norm(channels):
+        made = nn.BatchNorm2d(channels)
+        start(getattr(made, name), *options)
+        return made
+
+    return norm
+
+
+block("gamma_of_a_half", "γ starts at 0.5; expected 1", norm=starting("weight", nn.init.constant_, 0.5))
+block("gamma_at_random", "γ starts at random; expected 1", norm=starting("weight", nn.init.uniform_))
+block("gamma_near_1", "γ starts at random; expected 1", norm=starting("weight", nn.init.normal_, 1.0, 0.02))
+block("beta_of_1", "β starts at 1; expected 0", norm=starting("bias", nn.init.ones_))
+block("the_absolute_value", "the absolute value (abs)", activation=Absolute)
+block("a_slope_that_is_trained", "this is PReLU", activation=nn.PReLU)
+block("the_slope_of_Keras", "a leaky ReLU", activation=lambda: nn.LeakyReLU(0.3))
+block("pixels_apart", "leave dilation at 1", dilation=2, padding=2)
+block("pixels_apart_and_lost", "leave dilation at 1", dilation=2)
+block("a_kernel_of_1_with_padding", "he kernel is 1×1; expected 3×3", kernel_size=1)
+
+
+@wrong("write nn.Conv2d")
+class a_transposed_convolution:
+    def conv_block(in_channels, out_channels):
+        turned = nn.ConvTranspose2d(in_channels, out_channels, 3, padding=1, bias=False)
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), turned)
+
+
+@wrong("write nn.Conv2d")
+class a_transposed_convolution_with_bias:
+    def conv_block(in_channels, out_channels):
+        turned = nn.ConvTranspose2d(in_channels, out_channels, 3, padding=1)
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), turned)
+
+
+@wrong("he two numbers of channels of the convolution are swapped")
+class channels_of_the_convolution_swapped:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(out_channels, in_channels))
+
+
+@wrong("a second BatchNorm stands at the end")
+class BatchNorm_at_both_ends:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels),
+                             nn.BatchNorm2d(out_channels))
+
+
+@wrong("there are two BatchNorms")
+class BatchNorm_before_and_after_the_ReLU:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), nn.BatchNorm2d(in_channels),
+                             conv(in_channels, out_channels))
+
+
+@wrong("There is a second 3×3 convolution")
+class two_convolutions:
+    def conv_block(in_channels, out_channels):
+        return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels),
+                             conv(out_channels, out_channels))

@@ -539,3 +539,42 @@ class held_in_train_mode:
     class DenseBlock(Base):
         def train(self, mode=True):
             return super().train(True)
+
+
+@wrong("in each layer: a second BatchNorm stands at the end")
+class the_new_maps_normalised:
+    class DenseBlock(Base):
+        layer = staticmethod(lambda c, k: nn.Sequential(*block(c, k), nn.BatchNorm2d(k)))
+
+
+@wrong("a BatchNorm stands behind the block")
+class BatchNorm_after_the_block:
+    class DenseBlock(Base):
+        def __init__(self, num_layers, in_channels, growth_rate):
+            super().__init__(num_layers, in_channels, growth_rate)
+            self.norm = nn.BatchNorm2d(in_channels + num_layers * growth_rate)
+
+        def forward(self, features):
+            return self.norm(super().forward(features))
+
+
+@wrong("in each layer: the kernel's pixels lie apart (dilation=2)")
+class dilated_layers:
+    class DenseBlock(Base):
+        layer = staticmethod(lambda c, k: block(c, k, padding=2, dilation=2))
+
+
+@wrong("in each layer: this is a transposed convolution")
+class transposed_layers:
+    class DenseBlock(Base):
+        layer = staticmethod(lambda c, k: nn.Sequential(
+            nn.BatchNorm2d(c), nn.ReLU(), nn.ConvTranspose2d(c, k, 3, padding=1, bias=False)))
+
+
+@wrong("BatchNorm's γ starts at 0.5; expected 1")
+class gamma_of_a_half:
+    class DenseBlock(Base):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            for layer in self.layers:
+                nn.init.constant_(layer[0].weight, 0.5)

@@ -275,7 +275,7 @@ class in_place_on_the_input:
             return output
 
 
-@wrong("padding=1")  # which of two sentences names it depends on the sizes drawn
+@wrong("A 3×3 convolution needs padding=1")
 class no_padding:
     class OneShotBlock(Base):
         layer = staticmethod(lambda c, k: block(c, k, padding=0))
@@ -294,3 +294,39 @@ class nothing_returned:
     class OneShotBlock(Base):
         def forward(self, maps):
             super().forward(maps)
+
+
+@wrong("Is a list of maps kept on self?")
+class a_list_on_self:
+    class OneShotBlock(Base):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.made = []
+
+        def forward(self, maps):
+            self.made.append(maps)
+            for layer in self.layers:
+                self.made.append(layer(self.made[-1]))
+            return torch.cat(self.made, 1)
+
+
+@wrong("a BatchNorm stands in front of the block")
+class BatchNorm_before_the_block:
+    class OneShotBlock(Base):
+        def __init__(self, num_layers, in_channels, growth_rate):
+            super().__init__(num_layers, in_channels, growth_rate)
+            self.norm = nn.BatchNorm2d(in_channels)
+
+        def forward(self, maps):
+            return super().forward(self.norm(maps))
+
+
+@wrong("in each layer: this is the absolute value (abs)")
+class absolute_values:
+    class Absolute(nn.Module):
+        def forward(self, maps):
+            return maps.abs()
+
+    class OneShotBlock(Base):
+        layer = staticmethod(lambda c, k: nn.Sequential(
+            nn.BatchNorm2d(c), absolute_values.Absolute(), conv(c, k)))

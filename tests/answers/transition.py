@@ -465,3 +465,46 @@ class a_kernel_of_5:
         norm, relu, _, pool = parts(in_channels, compression)
         convolution = conv(in_channels, int(compression * in_channels), kernel_size=5, padding=2)
         return made(norm, relu, convolution, pool)
+
+
+@wrong("a second BatchNorm stands at the end")
+class BatchNorm_at_both_ends:
+    def transition(in_channels, compression=0.5):
+        return made(*parts(in_channels, compression), nn.BatchNorm2d(int(compression * in_channels)))
+
+
+@wrong("a second BatchNorm stands after the convolution")
+class BatchNorm_on_both_sides_of_the_convolution:
+    def transition(in_channels, compression=0.5):
+        *most, pool = parts(in_channels, compression)
+        return made(*most, nn.BatchNorm2d(int(compression * in_channels)), pool)
+
+
+@wrong("write nn.Conv2d")
+class a_transposed_convolution:
+    def transition(in_channels, compression=0.5):
+        norm, relu, _, pool = parts(in_channels, compression)
+        turned = nn.ConvTranspose2d(in_channels, int(compression * in_channels), 1, bias=False)
+        return made(norm, relu, turned, pool)
+
+
+@wrong("he two numbers of channels of the convolution are swapped")
+class channels_of_the_convolution_swapped:
+    def transition(in_channels, compression=0.5):
+        norm, relu, _, pool = parts(in_channels, compression)
+        return made(norm, relu, conv(int(compression * in_channels), in_channels), pool)
+
+
+@wrong("the absolute value (abs)")
+class absolute_values:
+    class transition(Base):
+        def forward(self, x):
+            return self.pool(self.conv(self.norm(x).abs()))
+
+
+@wrong("γ starts at 0.5; expected 1")
+class gamma_of_a_half:
+    def transition(in_channels, compression=0.5):
+        norm, *rest = parts(in_channels, compression)
+        nn.init.constant_(norm.weight, 0.5)
+        return made(norm, *rest)

@@ -157,7 +157,7 @@ def expect_parameters(expected, got, *, notes=None):
         Wrong: a shape is missing, or one too many.
     """
     wanted, found = [shape for _, shape, _ in expected], [shape for _, shape, _ in got]
-    missing, extra = _without(wanted, found), _without(found, wanted)
+    missing, extra = without(wanted, found), without(found, wanted)
     if not missing and not extra:
         return
     parts = [f"missing {_listed(missing)}"] * bool(missing) + [f"too many {_listed(extra)}"] * bool(extra)
@@ -165,7 +165,8 @@ def expect_parameters(expected, got, *, notes=None):
     raise Wrong("parameters by shape", where="; ".join(parts), cause=cause)
 
 
-def _without(shapes, others):
+def without(shapes, others):
+    """Return the items of a list that another has not, each as often as it is there more often."""
     rest = list(others)
     return [shape for shape in shapes if shape not in rest or rest.remove(shape)]
 

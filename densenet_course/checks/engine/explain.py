@@ -13,19 +13,21 @@ from densenet_course.checks.engine.wrong import Wrong
 CHANNELS = ("Channels do not fit. Does the stem take in_channels, does each layer join its new maps to all before it, "
             "is the count updated after a block and after a transition?")
 SAME = "The second pass must save what the first one did: keep BatchNorm's mode and buffers."
+PADDED = "A 3×3 convolution needs padding=1; without it a pixel is lost on each side."
 OVERWRITTEN = "The gradients still need what was overwritten. Is there an in-place operation on the input"
 
 NETWORK = (
     (r"mat1 and mat2", "The classifier gets another number of values than it reads. Average every map to one number; "
                        "then any image size passes."),
-    (r"Sizes of tensors must match", "Maps are joined along the channels (dim=1); a 3×3 convolution needs padding=1."),
+    (r"Sizes of tensors must match", f"Maps are joined along the channels, dim=1. {PADDED}"),
     (r"should contain|channels, but got", CHANNELS),
     (r"Output size is too small", "The maps are halved too often: only transitions between blocks halve them."),
     (r"unexpected keyword", "The names of the arguments are part of the task."),
 )
 BLOCK = (
     (r"must match except in dimension [023]", "Maps are joined along the channels, dim=1."),
-    (r"must match except in dimension 1", "Do all maps keep height and width? A 3×3 convolution needs padding=1."),
+    (r"must match except in dimension 1", f"Do all maps keep height and width? {PADDED}"),
+    (r"[Kk]ernel size can't be greater", PADDED),
     (r"modified by an inplace operation", f"{OVERWRITTEN}, or are maps written into a tensor that a layer has read? "
                                           "Use torch.cat."),
     (r"must match the size of tensor", "Maps are joined with torch.cat, not added."),

@@ -9,6 +9,8 @@ from densenet_course.checks.engine.numbers import RESULTS
 from densenet_course.checks.engine.own_work import foreign_parts, refusal
 from densenet_course.checks.engine.stubs import RULES
 
+NORMS = nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm
+
 
 @probe
 def call(objects, name, arguments, result, keywords=None):
@@ -75,7 +77,9 @@ def perform_script(module, script):
         "parameters": reply [(name, shape, requires_grad)], tied ones once.
         "buffers": reply [(name, shape, is_floating_point)].
         "load": write "values" by kind and shape, as made by ``values_for``; where the value is None the tensor stays.
-            Parameters of a shape that is not there, and the biases of convolutions, become 0. Reply None.
+            Of parameters of a shape that is not there a normalisation's γ becomes 1, all others 0, as do the biases of
+            convolutions. Reply None.
+        "one axis": reply the parameters of one axis, without the biases of convolutions and linear layers.
         "run": "images", "train" (bool), "upstream" (a gradient for the output, or absent), "may_move" (whether the
             backward pass may move the statistics). Reply {"output",
             "requires_grad", "input_changed", "training"} and, with upstream, {"input_gradient", "gradients": by shape}.
@@ -116,7 +120,7 @@ def _warm_up(module, images):
 
 @torch.no_grad()
 def _load(module, values):
-    biases = _biases(module)
+    biases, scales = _biases(module), _scales(module)
     for kind, tensors in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
         for name, tensor in tensors:
             if not tensor.is_floating_point():
@@ -124,7 +128,7 @@ def _load(module, values):
             value = values.get((kind, tuple(tensor.shape)))
             needless = kind == "parameter" and (kind, tuple(tensor.shape)) not in values
             if needless or biases.get(name) is nn.Conv2d or (name in biases and value is None):
-                tensor.zero_()  # a needless bias then changes nothing else, and is told once
+                tensor.fill_(name in scales)  # what is needless then changes little else, and is told once
             elif value is not None:
                 tensor.copy_(value)
 
@@ -134,6 +138,16 @@ def _biases(module):
     kinds = nn.Conv2d, nn.Linear
     return {f"{name}.bias".removeprefix("."): kind for name, part in module.named_modules() for kind in kinds
             if isinstance(part, kind)}
+
+
+def _scales(module):
+    """Return the names of the γ of normalisations."""
+    return {f"{name}.weight".removeprefix(".") for name, part in module.named_modules() if isinstance(part, NORMS)}
+
+
+def _one_axis(module):
+    biases = _biases(module)
+    return [parameter for name, parameter in module.named_parameters() if parameter.ndim == 1 and name not in biases]
 
 
 def _run(module, images, train=False, upstream=None, may_move=False):
@@ -174,7 +188,8 @@ def _gradients(module, leaf, output, upstream, may_move):
     return {"input_gradient": leaf.grad, "gradients": sums}
 
 
-_STEPS = {"warm up": _warm_up, "parameters": _parameters, "buffers": _buffers, "load": _load, "run": _run}
+_STEPS = {"warm up": _warm_up, "parameters": _parameters, "buffers": _buffers, "load": _load,
+          "one axis": _one_axis, "run": _run}
 
 
 @probe

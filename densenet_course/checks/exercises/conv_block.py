@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from densenet_course.checks.engine.explain import PADDED
 from densenet_course.checks.engine.judge import Exercise
-from densenet_course.checks.engine.mistakes import Solution, mistakes_at
+from densenet_course.checks.engine.mistakes import Mistake, Solution, mistakes_at
 from densenet_course.checks.kinds import slips
 from densenet_course.checks.kinds.modules import ModuleCase
 
@@ -22,16 +23,26 @@ NORM, RELU, PARTS, PADDING, KERNEL = (
 )
 
 GROUPS = "the convolution works in groups. Each new map reads all channels: leave groups at 1."
-LEFT = "start values as PyTorch makes them."
+TWICE = "there are two BatchNorms. One is enough, in front of the ReLU."
 MISTAKES = [
     *slips.outputs(SHAPE),
     *mistakes_at(SHAPE, PADDING,
-                 ("without padding a 3×3 convolution takes a pixel from each side. Use padding=1.", "padding=0"),
+                 (PADDED, "padding=0"),
                  ("padding 2 adds a pixel on each side. Use padding=1.", "padding=2"),
                  ("a stride of 2 halves the maps. Height and width stay as they are.", "padding=1, stride=2")),
+    Mistake(SHAPE, slips.SWAPPED, "(in_channels, out_channels, k", "(out_channels, in_channels, k"),
+    Mistake(PARAMETERS, slips.TRANSPOSED, slips.CONV, "nn.ConvTranspose2d("),
+    *mistakes_at(PARAMETERS, PARTS,
+                 ("a second BatchNorm stands at the end. Nothing follows the convolution.",
+                  f"{PARTS[:-1]}, nn.BatchNorm2d(out_channels))"),
+                 ("BatchNorm and ReLU stand at the end too. Nothing follows the convolution.",
+                  f"{PARTS[:-1]}, nn.BatchNorm2d(out_channels), nn.ReLU())"),
+                 (TWICE, "(norm, relu, nn.BatchNorm2d(in_channels), conv)"),
+                 (TWICE, "(nn.BatchNorm2d(in_channels), norm, relu, conv)")),
     *mistakes_at(PARAMETERS, "bias=False",
                  ("the convolution has a bias. The next BatchNorm would subtract it: set bias=False.", "bias=True")),
     *mistakes_at(PARAMETERS, KERNEL, ("the kernel is 1×1; expected 3×3.", "kernel_size=1", PADDING, "padding=0"),
+                 ("the kernel is 1×1; expected 3×3.", "kernel_size=1"),
                  ("the kernel is 5×5; expected 3×3.", "kernel_size=5", PADDING, "padding=2")),
     *mistakes_at(PARAMETERS, NORM, ("BatchNorm has a γ and a β for each of the input's channels: not affine=False.",
                                     "nn.BatchNorm2d(in_channels, affine=False)")),
@@ -48,11 +59,9 @@ MISTAKES = [
                  ("a second ReLU stands at the end. Nothing follows the convolution.", "(norm, relu, conv, relu)")),
     *mistakes_at(VALUES, slips.MODULE, (slips.SHORTCUT, "Residual(")),
     *slips.borders(VALUES, PADDING),
-    *slips.activations(VALUES),
+    *slips.dilated(SHAPE, VALUES, PADDING),
+    *slips.activations(VALUES, PARAMETERS),
     *slips.norms(VALUES, TRAINING),
-    *mistakes_at(START, NORM, (f"γ starts at 0; leave BatchNorm's {LEFT}", f"{NORM}\n    nn.init.zeros_(norm.weight)"),
-                 (f"BatchNorm's γ starts at random; leave its {LEFT}",
-                  f"{NORM}\n    nn.init.constant_(norm.weight, 0.5)")),
 ]
 SOLUTION = Solution(SOURCE, MISTAKES, **slips.NAMES)
 
@@ -70,6 +79,7 @@ def notes(in_channels, out_channels):
         (c, k, 3, 3): "in_channels and out_channels are swapped.",
         (k,): "Is it the convolution's bias (set bias=False), or BatchNorm over the output's channels?",
         (k, c, 3, 3): "Is the 3×3 convolution there, once, as a part of the module?",
+        (k, k, 3, 3): "There is a second 3×3 convolution; one is enough.",
         (c,): "BatchNorm has a γ and a β for each of the input's channels, and there is only one BatchNorm.",
     }
 

@@ -8,7 +8,7 @@ import torch
 
 from densenet_course.checks.engine import probes
 from densenet_course.checks.engine.answer import probe
-from densenet_course.checks.engine.expect import TOLERANCE, alike, close, expect_parameters, rehearse, told
+from densenet_course.checks.engine.expect import TOLERANCE, alike, close, expect_parameters, rehearse, told, without
 from densenet_course.checks.engine.mistakes import Mistake, Solution
 from densenet_course.checks.engine.wrong import Wrong
 
@@ -154,6 +154,11 @@ class ModuleCase:
 
     def start_values(self, answer, draw):
         """A fresh module's BatchNorm starts as PyTorch makes it: γ = 1, β = 0, running mean 0 and variance 1."""
+        arguments = self.arguments(draw)
+        script = [{"do": "warm up", "images": self.images(draw, arguments)}, {"do": "one axis"}]
+        oracle = rehearse(self.solution_for(draw).objects()[self.name](*arguments), script)[1]
+        found = answer.ask(probes.play, name=self.name, arguments=arguments, script=script)[1]
+        _expect_untouched(oracle, found)
         self.hold(answer, draw, {"do": "run"}, {"do": "run", "train": True}, load=False, look=lambda replies: {
             "output of a fresh module in eval mode (BatchNorm untouched)": replies[0]["output"],
             "output of a fresh module in train mode (BatchNorm untouched)": replies[1]["output"],
@@ -213,6 +218,23 @@ def _gradients(replies):
     return {"output in train mode": reply["output"], "gradient of the input": reply["input_gradient"],
             REACHED: sorted(reply["gradients"]),
             "gradient of the parameters of shape ": reply["gradients"]}
+
+
+def _expect_untouched(oracle, found):
+    """Refuse γ and β of BatchNorm that do not start at 1 and 0; other shapes than the oracle's are told elsewhere."""
+    if sorted(tensor.shape for tensor in oracle) != sorted(tensor.shape for tensor in found):
+        return
+    wanted, got = ([(tuple(tensor.shape), _constant(tensor)) for tensor in tensors] for tensors in (oracle, found))
+    for shape, value in without(got, wanted):
+        name, start = next(({1.0: "γ", 0.0: "β"}[start], f"{start:.0f}") for other, start in without(wanted, got)
+                           if other == shape)
+        came = "at random" if value is None else f"at {value:.4g}"
+        raise Wrong(cause=f"BatchNorm's {name} starts {came}; expected {start}. Leave the start values to PyTorch.")
+
+
+def _constant(tensor):
+    """Return the value that all numbers of a tensor have; None where they differ."""
+    return tensor[0].item() if (tensor == tensor[0]).all() else None
 
 
 def _told_gradients(expected, got):

@@ -10,14 +10,18 @@ RUNNING = "BatchNorm uses the running statistics in train mode too; expected the
 BATCH = "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."
 ONE_IMAGE = "one image alone loses its batch axis. Is there a squeeze()? Return (N, C, H, W) for N = 1 too."
 ONE_ROW = "one image alone loses its batch axis. Is there a squeeze()? Return (N, classes) for N = 1 too."
+SWAPPED = "the two numbers of channels of the convolution are swapped."
+TRANSPOSED = "this is a transposed convolution (nn.ConvTranspose2d); write nn.Conv2d."
+DILATED = "the kernel's pixels lie apart (dilation=2); leave dilation at 1."
 SHORTCUT = "the input is added where the shapes agree, as in a residual block. Return the new maps alone."
 JOINED = "the input is joined to the new maps. Return only the new maps; the block joins."
-NORM, RELU, MODULE = "nn.BatchNorm2d(", "nn.ReLU()", "nn.Sequential("  # as solutions write them
+CONV, NORM, RELU, MODULE = "nn.Conv2d(", "nn.BatchNorm2d(", "nn.ReLU()", "nn.Sequential("  # as solutions write them
 ACTIVATIONS = (
     ("nn.ReLU6()", "ReLU6, which cuts off at 6"), ("nn.LeakyReLU()", "a leaky ReLU"),
-    ("nn.LeakyReLU(0.1)", "a leaky ReLU"), ("nn.LeakyReLU(0.2)", "a leaky ReLU"), ("nn.GELU()", "GELU"),
+    ("nn.LeakyReLU(0.1)", "a leaky ReLU"), ("nn.LeakyReLU(0.2)", "a leaky ReLU"),
+    ("nn.LeakyReLU(0.3)", "a leaky ReLU"), ("Absolute()", "the absolute value (abs)"), ("nn.GELU()", "GELU"),
     ("nn.SiLU()", "SiLU"), ("nn.ELU()", "ELU"), ("nn.Sigmoid()", "a sigmoid"), ("nn.Tanh()", "tanh"),
-    ("nn.Softplus()", "softplus"),
+    ("nn.Softplus()", "softplus"), ("nn.SELU()", "SELU"), ("nn.Mish()", "Mish"), ("nn.Hardswish()", "a hard swish"),
 )
 
 BATCHNORM = (  # options of nn.BatchNorm2d, and what to say of them
@@ -32,6 +36,14 @@ BATCHNORM = (  # options of nn.BatchNorm2d, and what to say of them
     ("track_running_stats=False", "BatchNorm uses the batch's statistics in eval mode too; expected the running ones."),
 )
 SMALL = ("eps=1e-4", "eps=1e-6")  # these show only where contrasts are small
+
+
+class Absolute(nn.Module):
+    """The absolute value, as a part."""
+
+    def forward(self, maps):
+        """Return it."""
+        return maps.abs()
 
 
 class Stuck(nn.BatchNorm2d):
@@ -85,13 +97,29 @@ class JoiningBehind(Joining):
 
 
 NAMES = {kind.__name__: kind
-         for kind in (Stuck, BatchOnly, Residual, Squeezed, Joining, JoiningBehind)} | {"nn": nn}
+         for kind in (Absolute, Stuck, BatchOnly, Residual, Squeezed, Joining, JoiningBehind)} | {"nn": nn}
 
 
-def activations(finding):
-    """List the mistakes of another activation, in every place."""
+def activations(values, parameters):
+    """List the mistakes of another activation, in every place.
+
+    Args:
+        values, parameters: the findings that they cost; the second where the activation itself is trained.
+    """
     rows = ((f"this is {what}; expected a plain ReLU.", expression) for expression, what in ACTIVATIONS)
-    return mistakes_at(finding, RELU, *rows)
+    trained = "this is PReLU, whose slope is trained; expected a plain ReLU.", "nn.PReLU()"
+    return [*mistakes_at(values, RELU, *rows), *mistakes_at(parameters, RELU, trained)]
+
+
+def dilated(shape, values, padding):
+    """List the mistakes of a dilated convolution, with its old padding and with one that fits it.
+
+    Args:
+        shape, values: the findings that they cost.
+        padding: the convolution's argument.
+    """
+    return [*mistakes_at(shape, padding, (DILATED, f"{padding}, dilation=2")),
+            *mistakes_at(values, padding, (DILATED, "padding=2, dilation=2"))]
 
 
 def outputs(finding):

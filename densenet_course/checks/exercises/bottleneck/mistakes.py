@@ -1,5 +1,6 @@
 """Known mistakes in a bottleneck layer and its cost, and what to say."""
 
+from densenet_course.checks.engine.explain import PADDED
 from densenet_course.checks.engine.mistakes import Mistake, Solution, mistakes_at
 from densenet_course.checks.kinds import slips
 
@@ -21,13 +22,18 @@ SIZES = f"{slips.NORM}in_channels), {slips.NORM}width)"
 MISTAKES = [
     *slips.outputs(SHAPE),
     *mistakes_at(SHAPE, PADDING,
-                 ("without padding a 3×3 convolution takes a pixel from each side. Use padding=1.", "padding=0")),
+                 (PADDED, "padding=0")),
+    *(Mistake(SHAPE, f"{place} {slips.SWAPPED}", f"({first}, {second}, k", f"({second}, {first}, k")
+      for place, first, second in (("in the 1×1", "in_channels", "width"), ("in the 3×3", "width", "growth_rate"))),
     *mistakes_at(SHAPE, NARROW, ("padding of the 1×1 convolution adds pixels. Only the 3×3 has padding=1.",
                                  f"{NARROW}, {PADDING}")),
     *(Mistake(SHAPE, "a stride of 2 halves the maps. A layer keeps height and width.", kernel, f"{kernel}, stride=2")
       for kernel in (NARROW, WIDE)),
     Mistake(PARAMETERS, f"the 1×1 convolution {BIAS}", f"{NARROW}, bias=False", f"{NARROW}, bias=True"),
     Mistake(PARAMETERS, f"the 3×3 convolution {BIAS}", f"{WIDE}, bias=False", f"{WIDE}, bias=True"),
+    *(Mistake(PARAMETERS, f"{which}{slips.TRANSPOSED}", old, old.replace(slips.CONV, "nn.ConvTranspose2d("))
+      for which, old in (("both times ", slips.CONV), ("in front ", f"{slips.CONV}in_channels"),
+                         ("at the end ", f"{slips.CONV}width"))),
     Mistake(PARAMETERS, "both convolutions have a bias. Set bias=False.", "bias=False", "bias=True"),
     *mistakes_at(PARAMETERS, "bottleneck_factor * growth_rate",
                  ("the waist is 4k here too: bottleneck_factor is not used.", "4 * growth_rate"),
@@ -64,7 +70,8 @@ MISTAKES = [
             "padding=0", NARROW, f"{NARROW}, {PADDING}"),
     *slips.borders(VALUES, PADDING),
     *mistakes_at(VALUES, slips.MODULE, (slips.SHORTCUT, "Residual(")),
-    *slips.activations(VALUES),
+    *slips.dilated(SHAPE, VALUES, PADDING),
+    *slips.activations(VALUES, PARAMETERS),
     *slips.norms(VALUES, TRAINING),
     *slips.batchnorm_mistakes(TRAINING, f"{slips.NORM}in_channels)"),
     *(mistake for mistake in slips.batchnorm_mistakes(TRAINING, f"{slips.NORM}width)")

@@ -5,8 +5,8 @@ import torch
 from densenet_course.checks.engine.mistakes import Mistake, Solution
 from densenet_course.checks.exercises import conv_block
 from densenet_course.checks.kinds import slips
+from densenet_course.checks.kinds.blocks import GRADIENTS, PARAMETERS, SHAPE, TRAINING, VALUES
 
-SHAPE, PARAMETERS, VALUES, TRAINING, GRADIENTS = "shape", "parameters", "values", "training", "gradients"
 BLOCK = '''
 class DenseBlock(nn.Module):
     def __init__(self, num_layers, in_channels, growth_rate):
@@ -42,7 +42,7 @@ RANGE, READ, CALL, APPEND, RETURN = (
     "made.append(new)", "return torch.cat(made, dim=1)",
 )
 TEXTS = {conv_block.SHAPE: SHAPE, conv_block.PARAMETERS: PARAMETERS, conv_block.VALUES: VALUES,
-         conv_block.TRAINING: TRAINING, conv_block.START: TRAINING}  # its findings, and those of a block
+         conv_block.TRAINING: TRAINING}  # its findings, and those of a block
 IN_PLACE = ("in each layer: this is ReLU → BN → convolution, and the ReLU overwrites the maps that are handed on.",
             conv_block.RELU, "nn.ReLU(inplace=True)", conv_block.PARTS, "(relu, norm, conv)")
 
@@ -66,13 +66,14 @@ def in_each_layer(mistake):
     return Mistake(TEXTS[mistake.finding], f"in each layer: {mistake.message}", *edits)
 
 
-MISTAKES = [
+LAYERS = "self.layers = nn.ModuleList("
+SHARED = [  # of every block that joins: the texts have these places in common
     *leaves("Did you return only the new maps? The input belongs to the output, in front of them.",
             "torch.cat(made[1:], dim=1)"),
-    *leaves("Did you return only the maps of the last layer? Everything read belongs to the output.", "new"),
+    *leaves("Did you return only the maps of the last layer? The input and the maps of all layers belong to the "
+            "output.", "new"),
     Mistake(SHAPE, "That is one layer too few.", RANGE, "range(num_layers - 1)"),
     Mistake(SHAPE, "That is one layer too many.", RANGE, "range(num_layers + 1)"),
-    *leaves("Is the last layer's work lost? What it made belongs to the output too.", "read"),
     *leaves("That is the input and one layer. Join the maps of every layer to those before it.",
             "torch.cat(made[:2], dim=1)", "torch.cat([maps, new], dim=1)"),
     *leaves("That is the input and the maps of 2 layers.", "torch.cat(made[:3], dim=1)"),
@@ -86,18 +87,31 @@ MISTAKES = [
     Mistake(PARAMETERS, "the block has none. Are its layers in a plain Python list? Use nn.ModuleList.",
             "nn.ModuleList(conv_block(width, growth_rate) for width in widths)",
             "[conv_block(width, growth_rate) for width in widths]"),
-    Mistake(VALUES, "the new maps are joined in front. Append them: torch.cat([features, new_maps], dim=1).", APPEND,
-            "made.insert(0, new)"),
+    Mistake(PARAMETERS, "a BatchNorm stands behind the block, over all its maps. Only the layers normalise.", LAYERS,
+            f"self.norm = nn.BatchNorm2d(in_channels + num_layers * growth_rate)\n        {LAYERS}",
+            RETURN, "return self.norm(torch.cat(made, dim=1))"),
+    Mistake(PARAMETERS, "a BatchNorm stands in front of the block. Only the layers normalise.", LAYERS,
+            f"self.norm = nn.BatchNorm2d(in_channels)\n        {LAYERS}", "made = [maps]", "made = [self.norm(maps)]"),
     *leaves("the output holds the newest maps first; expected the input first, then the maps in the order of the "
             "layers.", "torch.cat(made[::-1], dim=1)", finding=VALUES),
     *leaves("the input stands at the end of the output; expected it in front.", "torch.cat([*made[1:], maps], dim=1)",
             finding=VALUES),
     *leaves("the output went through a ReLU; expected the maps as they were made.", "torch.cat(made, dim=1).relu()",
             finding=VALUES),
-    *(Mistake(VALUES, "the layers read the newest maps first; expected the order in which they were made.", READ,
-              f"read = torch.cat({order}, dim=1)") for order in ("[maps, *made[:0:-1]]", "made[::-1]")),
     Mistake(VALUES, "the new maps go through a ReLU before they are joined; expected them as the convolution makes "
                     "them.", APPEND, "made.append(new.relu())"),
+    *reads(GRADIENTS, "nothing flows back into what the layers read. Is there a detach() or .data?",
+           "layer(read.detach())"),
+    *(in_each_layer(mistake) for mistake in conv_block.SOLUTION.mistakes
+      if (conv_block.PARTS, SECOND_RELU) not in mistake.edits),
+]
+MISTAKES = [
+    *SHARED,
+    *leaves("Is the last layer's work lost? What it made belongs to the output too.", "read"),
+    Mistake(VALUES, "the new maps are joined in front. Append them: torch.cat([features, new_maps], dim=1).", APPEND,
+            "made.insert(0, new)"),
+    *(Mistake(VALUES, "the layers read the newest maps first; expected the order in which they were made.", READ,
+              f"read = torch.cat({order}, dim=1)") for order in ("[maps, *made[:0:-1]]", "made[::-1]")),
     Mistake(VALUES, "BatchNorm and ReLU changed the maps that are handed on. A layer works on a copy; what is joined "
                     "stays as it was made.", CALL, "layer[2](read := layer[:2](read))", APPEND, "made = [read, new]"),
     Mistake(VALUES, "each map is normalised once, for all its readers; expected a BatchNorm in each layer, over "
@@ -111,10 +125,6 @@ MISTAKES = [
             APPEND, "made = [*(part.detach() for part in made), new]"),
     *reads(GRADIENTS, "nothing flows back into what the later layers read. Is there a detach() or .data?",
            "layer(read if len(made) == 1 else read.detach())"),
-    *reads(GRADIENTS, "nothing flows back into what the layers read. Is there a detach() or .data?",
-           "layer(read.detach())"),
-    *(in_each_layer(mistake) for mistake in conv_block.SOLUTION.mistakes
-      if (conv_block.PARTS, SECOND_RELU) not in mistake.edits),
 ]
 SOLUTION = Solution(conv_block.SOURCE + BLOCK, MISTAKES, torch=torch, **slips.NAMES)
 

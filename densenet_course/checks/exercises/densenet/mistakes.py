@@ -120,6 +120,7 @@ MISTAKES = [
     *mistakes_at(PARAMETERS, "class Block(nn.Sequential):\n", (ALL_THERE, PLAIN_LIST)),
     *mistakes_at(PARAMETERS, ADD,
                  (ALL_THERE, f"{ADD}\n            for one in block:\n                one[5] = block[0][5]")),
+    *mistakes_at(PARAMETERS, slips.CONV, (f"everywhere {slips.TRANSPOSED}", "nn.ConvTranspose2d(")),
     *mistakes_at(PARAMETERS, "bias=False",
                  ("The convolutions have no bias: set bias=False in all of them.", "bias=True")),
     *mistakes_at(PARAMETERS, CONV1,
@@ -154,7 +155,7 @@ MISTAKES = [
     *mistakes_at(VALUES, "[maps, layer(maps)]",
                  ("the new maps are joined in front; expected behind: cat([features, new_maps], dim=1).",
                   "[layer(maps), maps]")),
-    *slips.activations(VALUES),
+    *slips.activations(VALUES, PARAMETERS),
     *slips.norms(VALUES, TRAINING, small=False),
     *mistakes_at(TRAINING, FEATURES, (EITHER, "self.norm(self.features(images))\n"
                                               "        maps = maps if self.training else self.relu(maps)")),

@@ -4,18 +4,9 @@ import torch
 
 from densenet_course.checks.engine.mistakes import Mistake, Solution
 from densenet_course.checks.exercises import conv_block
-from densenet_course.checks.exercises.dense_block.mistakes import (
-    GRADIENTS,
-    PARAMETERS,
-    SECOND_RELU,
-    SHAPE,
-    TRAINING,
-    VALUES,
-    in_each_layer,
-)
+from densenet_course.checks.exercises.dense_block.mistakes import CALL, RETURN, SHARED, leaves
 from densenet_course.checks.kinds import slips
-
-__all__ = ["GRADIENTS", "MISFIT", "PARAMETERS", "SHAPE", "SOLUTION", "TRAINING", "VALUES", "notes"]
+from densenet_course.checks.kinds.blocks import GRADIENTS, PARAMETERS, VALUES
 
 BLOCK = '''
 class OneShotBlock(nn.Module):
@@ -32,62 +23,23 @@ class OneShotBlock(nn.Module):
             made.append(new)
         return torch.cat(made, dim=1)
 '''
-WIDTHS, RANGE, READ, CALL, APPEND, RETURN = (
-    "in_channels if i == 0 else growth_rate", "range(num_layers)", "read = made[-1]", "layer(read)",
-    "made.append(new)", "return torch.cat(made, dim=1)",
-)
+WIDTHS, READ = "in_channels if i == 0 else growth_rate", "read = made[-1]"
 DENSE = ("This is a dense block: each layer reads everything before it. Here a layer reads only the maps of the one "
          "before, and the block joins once, at the end.")
 SIDE_BY_SIDE = "All layers read the input. Chain them: each reads the maps of the one before."
-
-
-def leaves(message, *outputs, finding=SHAPE):
-    """List mistakes in what leaves the block."""
-    return [Mistake(finding, message, RETURN, f"return {output}") for output in outputs]
-
-
 MISTAKES = [
-    *leaves("Did you return only the new maps? The input belongs to the output, in front of them.",
-            "torch.cat(made[1:], dim=1)"),
-    *leaves("Did you return only the maps of the last layer? The block joins the input and the maps of all layers.",
-            "new"),
-    *leaves("That is the input and the maps of one layer. Keep the maps of every layer, and join all of them.",
-            "torch.cat([maps, new], dim=1)", "torch.cat(made[:2], dim=1)"),
+    *SHARED,
     *leaves("Are the last layer's maps left out? They belong to the output too.", "torch.cat(made[:-1], dim=1)"),
-    Mistake(SHAPE, "That is one layer too few.", RANGE, "range(num_layers - 1)"),
-    Mistake(SHAPE, "That is one layer too many.", RANGE, "range(num_layers + 1)"),
-    *leaves("Is the input joined twice?", "torch.cat([maps, *made], dim=1)"),
-    Mistake(SHAPE, "Is the growth rate fixed at 10?", "super().__init__()",
-            "super().__init__()\n        growth_rate = 10"),
-    Mistake(SHAPE, "in_channels and growth_rate are swapped.", "in_channels, growth_rate):\n        super()",
-            "growth_rate, in_channels):\n        super()"),
-    *leaves("one image alone loses its batch axis. Is there a squeeze()? Return (N, C, H, W) for N = 1 too.",
-            "torch.cat(made, dim=1).squeeze()"),
     Mistake(PARAMETERS, DENSE, WIDTHS, "in_channels + i * growth_rate", READ, "read = torch.cat(made, dim=1)"),
     Mistake(PARAMETERS, SIDE_BY_SIDE, WIDTHS, "in_channels", READ, "read = maps"),
     Mistake(PARAMETERS, "one layer runs several times. Each layer after the first is a conv block of its own.",
             "(conv_block(width, growth_rate) for width in widths)",
             "([conv_block(in_channels, growth_rate), *[conv_block(growth_rate, growth_rate)] * (num_layers - 1)])"),
-    Mistake(PARAMETERS, "the block has none. Are its layers in a plain Python list? Use nn.ModuleList.",
-            "nn.ModuleList(conv_block(width, growth_rate) for width in widths)",
-            "[conv_block(width, growth_rate) for width in widths]"),
-    *leaves("the output holds the newest maps first; expected the input first, then the maps in the order of the "
-            "layers.", "torch.cat(made[::-1], dim=1)", finding=VALUES),
-    *leaves("the input stands at the end of the output; expected it in front.", "torch.cat([*made[1:], maps], dim=1)",
-            finding=VALUES),
-    *leaves("the output went through a ReLU; expected the maps as they were made.", "torch.cat(made, dim=1).relu()",
-            finding=VALUES),
-    Mistake(VALUES, "the new maps go through a ReLU before they are joined; expected them as the convolution makes "
-                    "them.", APPEND, "made.append(new.relu())"),
     Mistake(VALUES, "each layer's input is added to its maps where the shapes agree, as in a residual block. Hand on "
                     "the new maps alone.", CALL, "(layer(read) + read if read.shape == layer(read).shape "
                                                  "else layer(read))"),
     Mistake(GRADIENTS, "nothing flows back through the maps that are joined. Is there a detach() or .data?", RETURN,
             "return torch.cat([maps, *(part.detach() for part in made[1:-1]), new], dim=1)"),
-    Mistake(GRADIENTS, "nothing flows back into what the layers read. Is there a detach() or .data?", CALL,
-            "layer(read.detach())"),
-    *(in_each_layer(mistake) for mistake in conv_block.SOLUTION.mistakes
-      if (conv_block.PARTS, SECOND_RELU) not in mistake.edits),
 ]
 SOLUTION = Solution(conv_block.SOURCE + BLOCK, MISTAKES, torch=torch, **slips.NAMES)
 

@@ -57,6 +57,7 @@ MISTAKES = [
     *count("Did you divide by θ? Multiply.", "int(in_channels / compression)", "math.ceil(in_channels / compression)"),
     *(Mistake(CHANNELS, "Is compression ½ where it is not given?", "compression=0.5", f"compression={share}")
       for share in ("1.0", "0.25", "0.75")),
+    Mistake(CHANNELS, slips.SWAPPED, "(in_channels, out_channels, k", "(out_channels, in_channels, k"),
     Mistake(SIZE, slips.ONE_IMAGE, slips.MODULE, "Squeezed("),
     Mistake(SIZE, "The pooling is missing, or its stride is 1.", POOL, "nn.Identity()"),
     *pool(SIZE, "The stride is 1. Move on by 2, so that no pixel counts twice.", "2, stride=1",
@@ -72,6 +73,12 @@ MISTAKES = [
     Mistake(SIZE, "Is it pooled twice, or with stride 4?", PARTS, "(norm, relu, conv, pool, pool)"),
     Mistake(SIZE, "This averages the whole map. A transition averages 2×2 squares.", POOL, "nn.AdaptiveAvgPool2d(1)"),
     Mistake(PARAMETERS, "the convolution has a bias. Set bias=False.", "bias=False", "bias=True"),
+    Mistake(PARAMETERS, slips.TRANSPOSED, slips.CONV, "nn.ConvTranspose2d("),
+    *mistakes_at(PARAMETERS, PARTS, *((f"a second BatchNorm stands {place}. A transition has one, in front.", parts)
+                                      for place, parts in (
+        ("after the convolution", "(norm, relu, conv, nn.BatchNorm2d(out_channels), pool)"),
+        ("at the end", "(norm, relu, conv, pool, nn.BatchNorm2d(out_channels))"),
+        ("between ReLU and convolution", "(norm, relu, nn.BatchNorm2d(in_channels), conv, pool)")))),
     Mistake(PARAMETERS, "The kernel is 3×3; expected 1×1.", KERNEL, "kernel_size=3, padding=1"),
     Mistake(PARAMETERS, "The kernel is 2×2; expected 1×1, and a pooling after it.", KERNEL, "kernel_size=2, stride=2",
             POOL, "nn.Identity()"),
@@ -97,7 +104,7 @@ MISTAKES = [
                  (f"this is adaptive pooling, whose squares overlap where a size is odd; {SQUARE}", "Adaptive()"),
                  ("the pooling takes the root of squares; expected the average.", "nn.LPPool2d(2, 2)")),
     *pool(VALUES, "each 2×2 square is summed; expected its average.", "2, divisor_override=1"),
-    *slips.activations(VALUES),
+    *slips.activations(VALUES, PARAMETERS),
     *slips.norms(VALUES, TRAINING),
 ]
 SOLUTION = Solution(SOURCE, MISTAKES, math=math, Adaptive=Adaptive, **slips.NAMES)
