@@ -15,7 +15,7 @@ LESSONS = {
     "01_why_dense_connections": "count the links of a dense block; measure gradients by depth in three wirings",
     "02_conv_block": "build BN → ReLU → 3×3 conv and say why in this order, with padding 1 and no bias",
     "03_dense_block": "build a dense block; say who reads whose maps; keep its channel ledger",
-    "04_transition": "shrink maps and channels between blocks; say why by average and not by maximum",
+    "04_transition": "shrink maps and channels between blocks; say how average and maximum pooling differ",
     "05_bottleneck": "make layers cheaper; tell DenseNet, -B, -C and -BC apart by their parameters",
     "06_small_densenet": "train the network of Dive into Deep Learning through its own library",
     "07_train_fashion_mnist": "train a DenseNet-BC on all of FashionMNIST; judge curves, mistakes and ingredients",

@@ -6,10 +6,11 @@ import sys
 
 import pytest
 import torch
+from matplotlib import pyplot as plt
 
 from densenet_course import accounting, explorer
 from densenet_course.data import CLASS_NAMES, normalise
-from densenet_course.explorer import bundle
+from densenet_course.explorer import bundle, picture
 from densenet_course.explorer.widget import Explorer
 from densenet_course.figures.style import MAX_WIDTH
 from densenet_course.models import class_densenet
@@ -81,16 +82,28 @@ def test_costs_are_those_of_accounting_and_links_those_of_lesson_10(packed, mode
     assert sum(len(part["sources"]) for part in parts) == 36
 
 
-@pytest.mark.parametrize(("view", "words"), [("network", "36 in all. The network says T-shirt/top."),
-                                             ("design", "Channels along the depth of a DenseNet")])
-def test_a_widget_brings_a_picture_for_pages_where_no_script_runs(view, words):
-    data, _ = Explorer(view=view, step=2)._repr_mimebundle_()
+@pytest.mark.parametrize(("view", "step", "words"), [
+    ("network", 2, "36 in all. The network says T-shirt/top."),
+    ("network", 3, "1×1 convolution: 48 maps of 7×7 pixels; 2×2 average: 48 maps of 3×3 pixels."),
+    ("design", 3, "Channels along the depth of a DenseNet"),
+])
+def test_a_widget_brings_a_picture_for_pages_where_no_script_runs(view, step, words):
+    data, _ = Explorer(view=view, step=step)._repr_mimebundle_()
     assert VIEW in data
     assert words in data["text/plain"]
-    assert f'<div class="densenet-explorer" data-view="{view}" data-step="2"><img' in data["text/html"]
+    assert f'<div class="densenet-explorer" data-view="{view}" data-step="{step}"><img' in data["text/html"]
     (image,) = rules.IMAGE.findall(data["text/html"])
     assert rules.attribute(image, "alt") == data["text/plain"]
     assert int(rules.attribute(image, "width")) <= 100 * MAX_WIDTH
+
+
+def test_the_steps_in_the_picture_end_with_what_the_transition_puts_out(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(picture, "draw_tiles", lambda axes, maps, top: drawn.append(maps))
+    plt.close(picture.inside_transition())
+    _, every, found, _ = picture.example()
+    place = [part["name"] for part in every].index("transition 2")
+    assert torch.equal(drawn[-1], found[place]) and drawn[1].min() == 0 > drawn[0].min()
 
 
 @pytest.mark.parametrize(("options", "message"), [

@@ -119,6 +119,14 @@ def test_image_grid_shows_every_image_with_its_title_and_leaves_gaps_empty():
     assert "is 6 said 7" in figure.alt_text
 
 
+def test_float_images_have_a_range_each_and_those_that_share_one_range():
+    images = torch.tensor([[0.0, 1], [-2, 3], [0, 4], [5, 6]]).view(4, 1, 1, 2)
+    figure = image_grid(images, list("abcd"), share=(1, 2))
+    assert [ax.images[0].get_clim() for ax in figure.axes[:4]] == [(0, 1), (-2, 4), (-2, 4), (5, 6)]
+    with pytest.raises(ValueError, match=r"share: expected places from 0 to 3, got \(1, 4\)"):
+        image_grid(images, list("abcd"), share=(1, 4))
+
+
 @pytest.mark.parametrize(("shape", "titles", "columns", "message"), [
     ((2, 3, 8, 8), 2, 5, r"\(2, 3, 8, 8\)"),
     ((0, 1, 8, 8), 0, 5, "N ≥ 1"),

@@ -57,6 +57,13 @@ def test_the_readme_fits_a_reader_in_a_hurry():
     assert "uv run jupyter lab notebooks/00_start_here.ipynb" in read("README.md")
 
 
+def test_the_minutes_span_those_of_the_lessons():
+    table = read("notebooks/source/00_start_here.py")
+    minutes = [int(number) for number in re.findall(r"^# \| \[\d\d .*\| (\d+) \|$", table, re.MULTILINE)]
+    assert len(minutes) == 15
+    assert f"take {min(minutes)} to {max(minutes)} minutes a lesson" in read("README.md")
+
+
 def test_the_layout_names_every_folder():
     tree = re.search(r"## Layout\n\n```\n(.*?)```", read("README.md"), re.DOTALL)[1]
     assert len(tree.splitlines()) <= 12

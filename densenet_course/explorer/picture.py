@@ -15,6 +15,7 @@ from densenet_course.models import cifar_config, class_densenet
 SIGNED = LinearSegmentedColormap.from_list("signed", [COLOURS["bottleneck"], "#f2f2f2", COLOURS["new"]])
 ROLES = {"stem": "input", "layer": "new", "transition": "transition", "head": "ink"}
 COLUMNS = 16
+STEPS = ("BN", "ReLU", "1×1 convolution", "2×2 average")  # of a transition
 TILE, GAP = 42, 3  # pixels: 14, 7, 3 and 1 divide the side of a tile
 
 
@@ -25,7 +26,7 @@ def fallback(view, step):
         view: "network" or "design".
         step: the question that the explorer begins with.
     """
-    still = as_image(network() if view == "network" else design())
+    still = as_image(design() if view == "design" else inside_transition() if step == 3 else network())
     bundle = still._repr_mimebundle_()
     place = f'<div class="densenet-explorer" data-view="{view}" data-step="{step}">'
     return {**bundle, "text/html": f"{place}{bundle['text/html']}</div>"}
@@ -59,29 +60,59 @@ def outputs(model, image):
     return [out[0] for out in [*found, model(image)[..., None, None]]]
 
 
-def network():
-    """Draw one T-shirt on its way through the class network, every map a tile, every link an arc."""
+def example():
+    """Run the class network on the first T-shirt: return the model, its parts, what each puts out, and the label."""
     model = class_densenet(weights="DEFAULT").eval()
     images, labels = packaged_images()
     first = int(labels.argmin())
-    found = outputs(model, normalise(images[first:first + 1]))
+    return model, parts(model), outputs(model, normalise(images[first:first + 1])), int(labels[first])
+
+
+def network():
+    """Draw one T-shirt on its way through the class network, every map a tile, every link an arc."""
+    _, every, found, label = example()
     figure, axes = new_figure(height=6.4)
     middles, top = [], 0.0
-    for part, maps in zip(parts(model), found, strict=True):
-        height = -(-len(maps) // COLUMNS)
-        draw_tiles(axes, maps, top)
-        axes.add_patch(Rectangle((-0.35, top), 0.12, height, color=COLOURS[ROLES[part["kind"]]]))
+    for part, maps in zip(every, found, strict=True):
+        height = draw_row(axes, part["name"], maps, top, ROLES[part["kind"]])
         middles.append(top + height / 2)
-        axes.text(-0.6, middles[-1], part["name"], ha="right", va="center", fontsize=10)
         for source in part["sources"]:
             draw_arc(axes, middles[source], middles[-1])
         top += height + 0.35
     axes.set(xlim=(-8.5, COLUMNS), ylim=(top, -0.2), aspect="equal")
     axes.axis("off")
-    label, said = (CLASS_NAMES[int(place)] for place in (labels[first], found[-1].argmax()))
+    label, said = (CLASS_NAMES[int(place)] for place in (label, found[-1].argmax()))
     return describe(figure, f"An image of class {label} on its way through the class network, "
                     "every map a tile: stem, blocks of 2, 4 and 4 layers, two transitions, classifier. Arcs lead from "
                     f"each part of a block to all its readers, 36 in all. The network says {said}.")
+
+
+@torch.no_grad()
+def inside_transition():
+    """Draw what the four steps of transition 2 make of the T-shirt's maps: the third question is about them."""
+    model, every, found, label = example()
+    part = next(part for part in every if part["name"] == "transition 2")
+    maps = torch.cat([found[source] for source in part["sources"]])[None]  # (1, C, H, W)
+    figure, axes = new_figure(height=6.4)
+    top, told = 0.0, []
+    for name, step in zip(STEPS, model.features.transition2.children(), strict=True):
+        maps = step(maps)
+        size = f"{maps.shape[1]} maps of {maps.shape[2]}×{maps.shape[3]}"
+        top += draw_row(axes, f"{name}\n{size}", maps[0], top, ROLES["transition"]) + 0.6
+        told.append(f"{name}: {size} pixels")
+    axes.set(xlim=(-6.5, COLUMNS), ylim=(top, -0.2), aspect="equal")
+    axes.axis("off")
+    return describe(figure, f"Inside transition 2 of the class network, for an image of class {CLASS_NAMES[label]}, "
+                    f"every map a tile. {'; '.join(told)}.")
+
+
+def draw_row(axes, name, maps, top, role):
+    """Draw a name, a bar in the colour of a role, and maps (C, H, W) below a height; return how high the row is."""
+    height = -(-len(maps) // COLUMNS)
+    draw_tiles(axes, maps, top)
+    axes.add_patch(Rectangle((-0.35, top), 0.12, height, color=COLOURS[role]))
+    axes.text(-0.6, top + height / 2, name, ha="right", va="center", fontsize=10)
+    return height
 
 
 def draw_tiles(axes, maps, top):

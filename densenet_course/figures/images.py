@@ -5,16 +5,17 @@ import torch
 from densenet_course.figures.style import MAX_WIDTH, describe, new_figure
 
 
-def image_grid(images, titles, *, columns=5):
+def image_grid(images, titles, *, columns=5, share=()):
     """Draw grey images in rows.
 
     Args:
         images: (N, 1, H, W) or (N, H, W); uint8 of 0…255, or float, where each image uses its own range.
         titles: one string for each image; two lines are fine.
         columns: images in a row.
+        share: places of float images that use one range, all of theirs, so that their greys can be compared.
 
     Raises:
-        ValueError: another shape, no images, or not one title for each.
+        ValueError: another shape, no images, not one title for each, or a place where no image is.
     """
     images = torch.as_tensor(images).detach().cpu()
     if images.dim() == 4 and images.shape[1] == 1:
@@ -25,17 +26,18 @@ def image_grid(images, titles, *, columns=5):
         raise ValueError(f"titles: expected one for each of {len(images)} images, got {len(titles)}")
     if columns < 1:
         raise ValueError(f"columns: expected at least 1, got {columns}")
+    if not set(share) <= set(range(len(images))):
+        raise ValueError(f"share: expected places from 0 to {len(images) - 1}, got {tuple(share)}")
     rows = -(-len(images) // columns)
     side = MAX_WIDTH / columns
     title_height = 0.22 * max(title.count("\n") + 1 for title in titles)
     figure, axes = new_figure(height=rows * (side + title_height), nrows=rows, ncols=columns, squeeze=False)
-    grey = {"cmap": "gray", "interpolation": "nearest"}
-    if images.dtype == torch.uint8:
-        grey |= {"vmin": 0, "vmax": 255}
     for ax in axes.flat:
         ax.axis("off")
-    for ax, image, title in zip(axes.flat, images, titles, strict=False):  # the last row may have gaps
-        ax.imshow(image.numpy(), **grey)
+    for place, (ax, title) in enumerate(zip(axes.flat, titles, strict=False)):  # the last row may have gaps
+        others = list(share) if place in share else place
+        low, high = (0, 255) if images.dtype == torch.uint8 else images[others].aminmax()
+        ax.imshow(images[place].numpy(), cmap="gray", interpolation="nearest", vmin=float(low), vmax=float(high))
         ax.set_title(title, fontsize=10)
     spoken = "; ".join(" ".join(title.split()) for title in titles)
     return describe(figure, f"{len(images)} small grey images, {columns} in a row. In reading order: {spoken}.")
