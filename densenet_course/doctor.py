@@ -74,7 +74,7 @@ def _packages():
         else:
             value = f"{version}, expected {requirement.specifier}"
             yield Finding(requirement.name, value, _how_to_install(requirement))
-    yield Finding("packages", f"{len(fit)} fit: {', '.join(fit)}")
+    yield Finding("packages", f"{len(fit)} in versions that fit: {', '.join(fit)}")
 
 
 def _requirements():

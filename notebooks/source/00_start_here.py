@@ -22,9 +22,9 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
     subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
 # %% [markdown]
-# The folded cell above installs the course on Colab and does nothing elsewhere. Every
-# lesson begins with it and with a cell of imports. Run a cell with Shift+Enter; where
-# three dots stand for its output, running the cell shows it.
+# The first cell of every lesson installs the course on Colab and does nothing elsewhere
+# (the website leaves it out); the next one holds the imports. Run a cell with
+# Shift+Enter; where three dots stand for its output, running the cell shows it.
 
 # %%
 import torch
@@ -55,7 +55,7 @@ show(image_grid(pictures, CLASS_NAMES))
 # *The ten classes, drawn at 28 × 28 pixels.*
 #
 # The course package holds a small DenseNet, trained as lesson 07 trains it. A blind
-# guess is right once in ten. **Predict** how many of the ten it names rightly.
+# guess is right once in ten. **Predict** how many of the ten it gets right.
 
 # %% tags=["hide-output"]
 model = class_densenet(weights="DEFAULT").eval()
@@ -69,7 +69,7 @@ for label, answer in enumerate(answers.tolist()):
 # lesson 07 you train it, and in lesson 08 the same parts become DenseNet-121.
 #
 # Ten pictures prove little, though. **Predict** which two classes it confuses most
-# often among the first 1,000 test images, and what share of the 1,000 it names rightly.
+# often among the first 1,000 test images, and what share of the 1,000 it gets right.
 
 # %% tags=["hide-output"]
 with torch.no_grad():
@@ -93,15 +93,16 @@ assert "Shirt" in names
 # The text asks you to **predict** a result, as it just did. Say it aloud or write it
 # down, then run the cell, then read the text below it. A wrong prediction shows you
 # what to think about. So a cell that answers a question opens with its output folded.
-# (VS Code cannot open a cell folded: choose *Clear All Outputs* there first.)
+# (VS Code opens it unfolded: choose *Clear All Outputs* there first.)
 #
-# Two words first. A batch of images has the shape `(N, C, H, W)`: images, channels,
+# First, some words. A batch of images has the shape `(N, C, H, W)`: images, channels,
 # height, width. A **channel** is one slice along `C`. What a channel holds for one
 # image is a **map**: height × width numbers. Colour images have 3 channels; layers make
 # more.
 #
-# The operation that the whole course rests on is `torch.cat`. **Predict** the shape of
-# 3 channels and 10 channels, concatenated along `dim=1`.
+# The operation that the whole course rests on is `torch.cat`. Take 2 images of 8×8
+# pixels with 3 channels, and 2 with 10. **Predict** the shape after concatenation along
+# `dim=1`.
 
 # %% tags=["nbval-check-output", "hide-output"]
 features = torch.randn(2, 3, 8, 8)
@@ -151,8 +152,8 @@ tuple(torch.cat([features, features], dim=0).shape)
 runs = 0
 
 # %% [markdown]
-# Run the next cell three times. Then go up, run the cell with `runs = 0`, and run the
-# next one once more. **Predict** the four numbers.
+# Run the cell below three times. Then run `runs = 0` again, and after it the cell below
+# once more. **Predict** the four numbers.
 
 # %% tags=["nbval-check-output", "hide-output"]
 runs = runs + 1
@@ -172,8 +173,9 @@ print("run number", runs)
 ready = print_report()
 
 # %% [markdown]
-# The line `device` says where training will run. A CPU is enough for every lesson.
-# `choose_device()` picks the device, so that no lesson has to be edited:
+# The line `device` says where training will run; lesson 09 explains the line after it.
+# A CPU is enough for every lesson. `choose_device()` picks the device, so that no
+# lesson has to be edited:
 
 # %%
 torch.ones(2, 3, 8, 8, device=choose_device()).device
@@ -201,15 +203,16 @@ assert (torch.bincount(labels) == len(labels) // 10).all()
 
 # %% [markdown]
 # One grey channel, values from 0 to 255. `sample in use: False` means that you have the
-# whole set. Without the set and without a network, the course takes a sample of 6,000 +
-# 1,000 images from its own package. `True` and a framed message then say so. All cells
-# still run, but accuracies come out lower.
+# whole set. If the set is missing and there is no internet connection, the course takes
+# a sample of 6,000 training and 1,000 test images from its own package. `True` and a
+# framed message then say so. All cells still run, but accuracies come out lower.
 #
 # ## Where the pictures come from
 #
 # Every picture is drawn by code and carries a description for readers who cannot see
-# it. Colours keep their meaning: grey is the input, blue are new maps, orange is the
-# bottleneck, green the transition. Orange-red marks what is wrong or missing. The
+# it. In diagrams colours keep their meaning: grey is the input, blue are new maps,
+# orange is the bottleneck, green the transition, and orange-red marks what is wrong or
+# missing. Charts, and tiles that show values, have colours of their own. The
 # description of the ten pictures above:
 
 # %% tags=["nbval-check-output"]
@@ -219,10 +222,10 @@ print(figure.alt_text)
 # %% [markdown]
 # ## Your turn: exercises and their checks
 #
-# Near its end each lesson points to an exercise: a notebook of its own with a task, an
-# empty answer and a check. Here is the check of exercise 1, which asks, among other
-# things, how many channels leave a dense block (lesson 03 explains it). An answer that
-# is not there yet is no mistake:
+# Near its end each lesson from 01 on points to an exercise: a notebook of its own with
+# a task, an empty answer and a check. Here is the check of exercise 1, which asks,
+# among other things, how many channels leave a dense block (lesson 01 shows it). An
+# answer that is not there yet is no mistake:
 
 # %% tags=["nbval-check-output"]
 from densenet_course.checks import run
@@ -230,8 +233,8 @@ from densenet_course.checks import run
 print(run("connections", {"count_connections": ..., "channels_after": ...}))
 
 # %% [markdown]
-# Now an answer with a slip: it forgets the channels that came in. **Predict** what the
-# check names as the likely cause.
+# Now an answer with a slip. A block keeps the channels that come in, and each layer
+# appends `growth_rate` more. **Predict** what the check names as the likely cause.
 
 
 # %% tags=["hide-output"]
@@ -269,7 +272,7 @@ print(run("connections", {"channels_after": channels_after}))
 # %% [markdown]
 # ## Recap
 #
-# - The parts that you will build name clothes rightly more than nine times in ten.
+# - The parts that you will build get clothes right more than nine times in ten.
 # - Predict, run, read; cells that break something do so on purpose; restart the kernel
 #   when cells have run out of order.
 # - `torch.cat` along `dim=1` appends channels; along `dim=0` the slip can be silent.

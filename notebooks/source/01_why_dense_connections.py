@@ -56,8 +56,8 @@ _ = torch.manual_seed(0)
 # The first author of stochastic depth drew the conclusion in DenseNet (CVPR 2017):
 # layers may be small if each can read everything made before. The paper claims four
 # things: gradients that do not vanish, features that travel far, features that are used
-# again, and fewer parameters. You will measure the first two here, the third in lesson
-# 10, the fourth in lesson 12.
+# again, and fewer parameters. You will measure the first here and see the second from
+# the wiring; the third comes in lesson 10, the fourth in lesson 12.
 
 # %% [markdown]
 # ## Three ways to wire the same layers
@@ -105,8 +105,8 @@ print("concatenated:", joined_1.tolist(), joined_2.tolist())
 # each layer corrects. A dense block passes on the list of terms.
 #
 # A later layer weighs what it reads. Suppose that it needs another function, $e^{-x}$
-# for $x$ from 0 to 1. **Predict** how far the best weight for the sum of five terms is
-# off, and how far the best five weights for the list.
+# for $x$ from 0 to 1. **Predict**: can one weight for the sum of five terms come close,
+# and can five weights for the list?
 
 # %% tags=["nbval-check-output", "hide-output"]
 x = torch.linspace(0, 1, 11)
@@ -118,22 +118,22 @@ for name, read in (("sum  ", terms.sum(dim=1, keepdim=True)), ("terms", terms)):
 
 # %% [markdown]
 # The sum grows where $e^{-x}$ falls, and one weight cannot help that. The list gives
-# it, close to the terms 1, −1, 1, −1, 1. And a reader of the list that wants the sum
-# sets five equal weights. So concatenation leaves the choice to each reader, and a sum
-# has made it for all.
+# it: $e^{-x}$ has the same terms, every second one with a minus sign. And a reader of
+# the list that wants the sum sets five equal weights. So concatenation leaves the
+# choice to each reader, and a sum has made it for all.
 #
 # ## Count the links
 #
-# In the three rows above, arrows are links. A dense block of one layer has 1 link, of
-# two layers 3. **Predict** the links of a dense block of 5 layers. Then look.
+# In the dense row above, each arrow is a link. A dense block of one layer has 1 link,
+# of two layers 3. **Predict** the links of a dense block of 5 layers. Then look.
 
 # %% tags=["hide-output"]
 show(dense_connectivity(5))
 
 # %% [markdown]
-# *Layer $\ell$ has $\ell$ sources: 1 + 2 + 3 + 4 + 5 = 15 links. Each layer appends 10
-# maps, its* growth rate. In general the sum is $L(L+1)/2$, as the paper says. Where the
-# block's output goes is not counted.
+# *Layer $\ell$ has $\ell$ sources: 1 + 2 + 3 + 4 + 5 = 15 links.* Each layer appends 10
+# maps; this number is its *growth rate*. In general a block of $L$ layers has
+# $L(L+1)/2$ links, as the paper says. Where the block's output goes is not counted.
 #
 # **Predict**: how many layers does it take to have more than 1,000 links?
 
@@ -145,7 +145,8 @@ for num_layers in (10, 20, 40, enough):
     print(f"L = {num_layers}: {len(links):4} links, by formula {formula:4}")
 
 # %% [markdown]
-# 45. Twice the layers have almost four times the links: growth is quadratic.
+# It takes 45. Twice the layers have almost four times the links: their number is
+# quadratic in depth.
 #
 # DenseNet-121 has blocks of 6, 12, 24 and 16 layers, and links only inside a block.
 # **Predict**: does it have more or fewer than half the links of one block of 58 layers?
@@ -200,10 +201,10 @@ for kind in KINDS:
 # reacts to a change there. Images are noise and labels random, because we study the
 # wiring.
 #
-# On the way back, each value collects from $n = 12 \cdot 9$ outputs, by weights that
-# PyTorch draws with variance $1/(3n)$: of the squared length $n \cdot 1/(3n) = 1/3$ is
-# left. ReLU blocks half of it. So one layer leaves $\sqrt{1/3 \cdot 1/2} \approx 0.41$
-# of a gradient's length.
+# On the way back, the gradient at one value is a weighted sum of the gradients at $n =
+# 12 \cdot 9$ outputs. PyTorch draws the weights with variance $1/(3n)$, so the squared
+# length is multiplied by $n \cdot 1/(3n) = 1/3$. ReLU blocks half of what is left. So
+# one layer leaves $\sqrt{1/3 \cdot 1/2} \approx 0.41$ of a gradient's length.
 #
 # **Predict** the ratio of the lengths, layer 1 to layer 24, for each wiring: far below
 # 1, near 1, or far above?
@@ -224,17 +225,17 @@ assert max(ratios["dense"]) < 4 * min(ratios["residual"])
 
 # %% [markdown]
 # In the plain stack less than a billionth arrives. A step keeps 0.39 and not 0.41,
-# because the zeros of the padding add nothing. The residual gradient grows four- to
-# eightfold: each ⊕ lets the old gradient pass whole and adds the layer's share. The
-# dense one stays near 1.
+# because a value on the border feeds fewer than 108 outputs. The residual gradient
+# grows four- to eightfold: each ⊕ lets the old gradient pass whole and adds the layer's
+# share. The dense one keeps its order of magnitude.
 #
 # But 0.41 came from the weights. **He (Kaiming) initialisation** draws weights of
 # variance $2/n$, and BatchNorm in front of each layer rescales what it reads. DenseNet
 # uses both. For He alone a plain step keeps $\sqrt{2 \cdot 1/2} = 1$ and a residual
 # step $\sqrt{1 + 1}$.
 #
-# **Predict** for each of the four settings: which stacks have a ratio between 1/10 and
-# 10?
+# **Predict** for each of four settings (PyTorch's weights, He, BatchNorm, BatchNorm and
+# He): which stacks have a ratio between 1/10 and 10?
 
 # %% tags=["nbval-check-output", "hide-output"]
 table = {s: {kind: first_over_last(kind, s) for kind in KINDS} for s in SETTINGS}
@@ -254,10 +255,10 @@ assert all(0.3 < value < 10 for row in table.values() for value in row["dense"])
 
 # %% [markdown]
 # Only the dense column does in all four rows, from 0.7 to 4.2. "Plain vanishes" is true
-# of some weights only: with He it keeps its order of magnitude (again a little is lost
-# at the border), and with BatchNorm it *grows* (Yang et al. explain why). With
-# BatchNorm alone the residual stack is even a little closer to 1 than the dense one.
-# The same runs, layer by layer; read from right to left, as the gradient flows:
+# of some weights only: with He it loses a factor of 2 to 8, much of it at the border,
+# and with BatchNorm it *grows* (Yang et al. explain why). With BatchNorm alone the
+# residual stack is even a little closer to 1 than the dense one. One of the five runs,
+# layer by layer; read from right to left, as the gradient flows:
 
 # %%
 lengths = {s: {kind: measure(kind, s) for kind in KINDS} for s in SETTINGS}
@@ -269,7 +270,7 @@ show(gradient_norms(lengths))
 # which does not yet make a network accurate.
 #
 # Is the dense stack level at any depth? **Predict** its ratio for 48 and 96 layers,
-# with BatchNorm and He, beside the residual one.
+# with BatchNorm and He, beside the residual one (three seeds now).
 
 # %% tags=["nbval-check-output", "hide-output"]
 deeper = {}
@@ -285,18 +286,18 @@ assert min(deeper[96, "dense"]) > max(deeper[24, "dense"])
 assert all(1 < value < 30 for values in deeper.values() for value in values)
 
 # %% [markdown]
-# Both grow alike, about 2.4 times from 24 to 96 layers, and dense starts a little
-# lower. So "near 1" was said of 24 layers: at 96 the first layer gets about eight times
+# Both grow alike, two to three times from 24 to 96 layers, and dense starts a little
+# lower. So neither is level: at 96 layers the first dense layer gets about eight times
 # as much as the last. The largest block of DenseNet-121 has 24, that of DenseNet-201
 # has 48.
 #
 # ## Where does the dense gradient come from?
 #
-# The classifier reads all 84 channels, so its gradient reaches every layer directly,
-# too. The paper calls this *implicit deep supervision*. Compare the length of the
-# direct part with that of the whole gradient. Layer 24 has no reader but the
-# classifier; layer 1 has 23 more. **Predict** the direct share for both: 1, a sizeable
-# part, or next to nothing?
+# The classifier reads all 12 + 24 · 3 = 84 channels, so its gradient reaches every
+# layer directly, too. The paper calls this *implicit deep supervision*. Compare the
+# length of the direct part with that of the whole gradient. (Lengths of parts need not
+# add up.) Layer 24 has no reader but the classifier; layer 1 has 23 more. **Predict**
+# the direct share for both: 1, a sizeable part, or next to nothing?
 
 # %% tags=["nbval-check-output", "hide-output"]
 shares = {setting: direct_share(setting) for setting in SETTINGS}
@@ -307,20 +308,22 @@ for setting, share in shares.items():
 assert all(share[0] > 0.2 and abs(share[23] - 1) < 1e-4 for share in shares.values())
 
 # %% [markdown]
-# 1 for layer 24. At layer 1, 23 detours notwithstanding, the direct share is at least a
-# fifth. It crosses no other layer, so no layer between can shrink it. In a network of
-# several blocks this holds for the last block only; the paper counts two or three
-# transitions at most between the loss and any layer.
+# 1 for layer 24. At layer 1, in spite of its 23 other readers, the direct share is at
+# least a fifth. It crosses no other layer, so no layer between can shrink it. In a
+# network of several blocks this holds for the last block only; the paper counts two or
+# three transitions at most between the loss and any layer.
 #
 # Forwards, too, layer 24 reads the maps of layer 1 as they were made: nothing between
-# has to pass them on. That is **feature reuse**. All maps made so far form what the
-# paper calls the collective knowledge of the block. Whether training makes use of it is
-# another question: the paper's figure 5 says yes, and lesson 10 measures it.
+# has to pass them on. So features travel far. Where later layers use them, that is
+# **feature reuse**. All maps made so far form what the paper calls the collective
+# knowledge of the block. Whether training leads to reuse is another question: the
+# paper's figure 5 says yes, and lesson 10 measures it.
 #
 # ## What it costs
 #
-# Every layer reads everything again. **Predict**: depth doubles from 24 to 48 layers.
-# By what factor do the channels grow that all layers together read: plain? dense?
+# Every layer reads everything again. Count the channels that each layer reads, and add
+# them up. **Predict**: by what factor does this sum grow from 24 to 48 layers, in the
+# plain stack and in the dense one?
 
 # %% tags=["nbval-check-output", "hide-output"]
 for kind in ("plain", "dense"):
@@ -336,9 +339,9 @@ for kind in ("plain", "dense"):
 # | for | against |
 # |---|---|
 # | maps stay apart; readers choose (shown) | reading grows quadratically (shown) |
-# | gradients stay near 1 (shown, 24 untrained layers) | `torch.cat` copies everything (lesson 09) |
-# | early maps can be read late (shown) | maps must have equal height and width (next) |
-# | half of ResNet-101's parameters reach its error (paper) | naive training memory is quadratic (lesson 09) |
+# | gradients keep their order of magnitude in all four settings (shown) | `torch.cat` copies everything (lesson 09) |
+# | early maps can be read late (shown) | no shrinking inside a block (next) |
+# | DenseNet-201: ResNet-101's error, half its parameters (paper) | naive training memory is quadratic (lesson 09) |
 
 # %% [markdown]
 # ## Break it

@@ -102,7 +102,8 @@ titles = ["input", "after BN", "after ReLU", "map 0", "map 1", "map 2"]
 show(image_grid(tiles, titles, columns=6))
 
 # %% [markdown]
-# *BN changes the scale and not the picture; ReLU sets the dark parts to 0; each map is
+# *BN changes the scale and not the picture. ReLU sets all values below the mean to 0:
+# the background, black before and after, and the darker spots of the boot. Each map is
 # another mixture of neighbouring pixels.* The weights are random, so the maps mean
 # nothing yet.
 #
@@ -119,8 +120,8 @@ by_hand = (images - mean) / torch.sqrt(variance + block.norm1.eps)
 torch.allclose(by_hand, block.norm1(images), atol=1e-5)
 
 # %% [markdown]
-# The two agree. `eps` is 0.00001. **Predict** which of the three variances, once 1, 25
-# and 0.04, is the least close to 1 after BN.
+# The two agree. `eps` is 0.00001. Before BN the three variances are about 1, 25 and
+# 0.04. **Predict** which of them ends up furthest from 1.
 
 # %% tags=["nbval-check-output", "hide-output"]
 normalised = block.norm1(images).detach()  # (2, 3, 8, 8)
@@ -159,9 +160,9 @@ _ = block.train()
 # Not in training mode: there, the maps of one image depend on its neighbours. A
 # prediction must not work like that, so `model.eval()` comes before it.
 #
-# A running average starts at 0 and moves one tenth of the way towards each new batch
-# (PyTorch's `momentum=0.1`). **Predict** where it stands after 1 and after 10 batches
-# with mean 20.
+# The running mean starts at 0, the running variance at 1, and each new batch moves them
+# one tenth of the way towards its own (PyTorch's `momentum=0.1`). **Predict** where the
+# running mean stands after 1 and after 10 batches with mean 20.
 
 # %% tags=["nbval-check-output", "hide-output"]
 norm = nn.BatchNorm2d(3)
@@ -181,8 +182,8 @@ assert averages[1] < 3 and 11 < averages[10] < 15 and averages[50] > 18
 #
 # ## Why normalise first?
 #
-# Many networks use conv → BN → ReLU, *post-activation*. DenseNet turns it round: BN →
-# ReLU → conv, *pre-activation*. **Predict**: what share of a layer's output is
+# Many networks use conv → BN → ReLU, *post-activation*. DenseNet reverses the order: BN
+# → ReLU → conv, *pre-activation*. **Predict**: what share of a layer's output is
 # negative, in each order?
 
 # %% tags=["nbval-check-output", "hide-output"]
@@ -225,14 +226,15 @@ assert 0.8 < passed[1.0] < 0.9 and 0.1 < passed[-1.0] < 0.2
 # own, too. With post-activation the only γ and β of a map belong to the layer that
 # *made* it, and all readers share them. A reader could still rescale the map by its
 # weights, but the threshold has been applied for good. Here we set β by hand; in
-# training the optimiser does. The authors give this as their reason (issue 50 of their
-# repository).
+# training the optimiser does. One of the authors gives each layer's own scale and shift
+# as the reason, and reports that this order is typically more accurate (issue 17 of
+# their repository).
 #
 # ## Why padding 1?
 #
 # A 3×3 kernel with stride 1 and padding $p$ makes $H + 2p - 2$ rows out of $H$. So
-# padding 1 keeps the size. **Predict** what breaks in a dense block, and where, if you
-# leave the padding out.
+# padding 1 keeps the size. **Predict** the size of the new maps if you leave the
+# padding out, and what a dense block then does.
 
 # %% tags=["nbval-check-output", "hide-output"]
 unpadded = nn.Conv2d(3, 10, kernel_size=3, padding=0, bias=False)
@@ -271,8 +273,8 @@ change = (reader(maps + bias) - reader(maps)).abs().max().item()
 print(f"largest change: {change:.4f}")
 
 # %% [markdown]
-# By nothing but rounding: BN subtracts the mean, and the constant with it. A number
-# that cannot change the output has no gradient either:
+# By nothing but rounding: BN subtracts the mean, and the constant with it. The gradient
+# of a number that cannot change the output is 0:
 
 # %%
 with_bias = nn.Conv2d(3, 10, kernel_size=3, padding=1, bias=True)
@@ -285,9 +287,10 @@ assert with_bias.bias.grad.abs().max() < 1e-5
 assert with_bias.weight.grad.abs().max() > 1e-3
 
 # %% [markdown]
-# The weights learn, the bias does not. This holds in training mode, and as long as
-# *every* reader begins with BN. In a DenseNet it is so: later layers, transitions and
-# the last BN before the classifier.
+# The weights learn, the bias does not. In evaluation mode the running mean contains the
+# bias, too, and takes it away. All this holds as long as *every* reader begins with BN.
+# In a DenseNet it is so: later layers, transitions and the last BN before the
+# classifier.
 #
 # ## Why He initialisation?
 #
@@ -295,8 +298,8 @@ assert with_bias.weight.grad.abs().max() > 1e-3
 # PyTorch draws initial weights of variance $1/(3n)$. Of values distributed
 # symmetrically around 0, ReLU keeps half of the mean square. So ReLU and convolution
 # together leave 1/6 of the variance, just as a step back in lesson 01 left 1/6 of the
-# gradient's squared length ($0.41^2$). He (Kaiming) initialisation draws weights of
-# variance $2/n$.
+# gradient's squared length ($0.41^2$). He initialisation, lesson 01's remedy, draws
+# weights of variance $2/n$.
 
 
 # %%
@@ -337,8 +340,8 @@ assert 0.3 < table[1, 0] < 0.5 and 0.75 < table[1, 1] < 1.25
 # uses both (paper, section 4.2). `conv_block` leaves the weights as PyTorch draws them;
 # `densenet_course.models.initialise` sets them for a whole network.
 #
-# Not in the block: **dropout**. Where data are few, the paper puts it after each
-# convolution, with rate 0.2; lesson 07 tries it.
+# Not in the block: **dropout**. For data sets without augmentation the paper puts it
+# after each convolution but the first, with rate 0.2; lesson 07 tries it.
 #
 # ## The parameters, checked against the formulas
 #
@@ -393,7 +396,7 @@ for name, layer in (("pre ", block), ("post", post)):
 # Normalization](https://arxiv.org/abs/1502.03167) · He et al. 2016, [Identity
 # Mappings](https://arxiv.org/abs/1603.05027) (pre-activation) · He et al. 2015,
 # [Delving Deep into Rectifiers](https://arxiv.org/abs/1502.01852) (He initialisation) ·
-# [issue 50](https://github.com/liuzhuang13/DenseNet/issues/50) of the authors'
+# [issue 17](https://github.com/liuzhuang13/DenseNet/issues/17) of the authors'
 # repository (why BN comes first).
 #
 # **Next:** [03 dense block](03_dense_block.ipynb) puts these layers together.

@@ -133,8 +133,9 @@ print("first 23 channels equal:", torch.equal(deep(images)[:, :23], short(images
 
 # %% [markdown]
 # All 23 of the shorter one: a layer only appends, so it cannot touch what was there.
-# Every shorter block is contained in the longer one. To *see* it, we draw images that
-# can be told apart: two diagonals and a triangle. Growth rate 4 keeps the maps large.
+# With the same weights, every shorter block is contained in the longer one. To *see*
+# it, we draw images that can be told apart: two diagonals and a triangle. With growth
+# rate 4 there are few maps, so that each can be drawn large.
 
 # %%
 triangle = torch.ones(8, 8).tril()
@@ -179,8 +180,8 @@ show(reader_matrix(deep, images, title="Dense block: who reads whose maps"))
 # *Each layer reads the input and all layers before it; the output holds everything.*
 # Above the last row stand 1 + 2 + 3 + 4 = 10 ticks, the links that lesson 01 counted.
 #
-# A plain chain of the same four layers, for comparison. **Predict** its ticks,
-# including those in the output's row.
+# For comparison, a plain chain of four conv blocks. **Predict** its ticks, including
+# those in the output's row.
 
 # %% tags=["hide-output"]
 widths = (3, 10, 10, 10)
@@ -191,20 +192,24 @@ show(reader_matrix(chain, images, title="Plain chain: who reads whose maps"))
 # *Five ticks: each layer reads its neighbour, and the output is the last layer's maps.*
 # What layer 4 needs from the input, layers 1 to 3 must pass on.
 #
-# Now a whole network, trained on FashionMNIST in lesson 07. Point at a part to see whom
-# it reads; choose one, and cut its links. The first two of the five questions are about
-# this lesson.
+# Now a whole network, trained on FashionMNIST in lesson 07. Run the cell, or open this
+# page on the course's website. Point at a part to see whom it reads; choose one, and
+# cut its links. The first two of the five questions are about this lesson. Where no
+# script runs, a still picture stands here.
 
 # %%
 explore(step=2)
 
 # %% [markdown]
+# *2.3 is layer 3 of block 2, and each tile is one map: blue above 0, orange below.
+# Links also lead to what stands behind a block, a transition or the classifier.*
+#
 # ## Narrow layers
 #
 # The paper argues: since no map is lost, a layer need not make many. On CIFAR-10 it
-# goes down to $k = 12$, and $k = 32$ is its choice on ImageNet. Compare what one unit
-# *contributes* to the maps that later units read: a residual block of ResNet-18 passes
-# on 64 to 512 channels, all of them rewritten by its sum. In DenseNet-121:
+# goes down to $k = 12$, and $k = 32$ is its choice on ImageNet. For comparison, a
+# residual block of ResNet-18 hands on 64 to 512 channels, all of them rewritten by its
+# sum. In DenseNet-121:
 
 # %% tags=["nbval-check-output"]
 model = densenet121()
@@ -214,9 +219,9 @@ made = sorted({conv.out_channels for conv in convs})
 print("the network's convolutions make", made, "maps")
 
 # %% [markdown]
-# 32 in every layer of every block. The 128 are an inner stage of each layer, which
-# lesson 05 builds, and the larger numbers belong to the transitions and to the stem,
-# the layers before block 1.
+# 32 in every layer of every block. The stem, the layers before block 1, makes 64, and
+# the transitions make 128, 256 and 512. 128 is also the width of an inner stage of each
+# layer, which lesson 05 builds.
 #
 # What does the growth rate cost? Take 6 layers and 64 input channels. From $k = 12$ to
 # $k = 32$ is a factor of 2.7. **Predict**: do the parameters grow by less than that,
@@ -228,9 +233,9 @@ count = {k: sum(p.numel() for p in b.parameters()) for k, b in blocks.items()}
 print(count, f"factor {count[32] / count[12]:.1f}")
 
 # %% [markdown]
-# More: 4.0. With a larger $k$ each layer makes more maps *and* reads more. Three later
-# lessons save on reading: fewer channels between blocks (04), a narrow waist in each
-# layer (05), storing each map once (09).
+# More: 4.0. With a larger $k$ each layer makes more maps *and* reads more. Two later
+# lessons save parameters: fewer channels between blocks (04), a narrow waist in each
+# layer (05). Lesson 09 saves memory: it stores each map once.
 #
 # ## Break it
 #
@@ -323,7 +328,7 @@ with expected(RuntimeError):
 #
 # ## The numbers, checked against the formulas
 #
-# The block of 4 layers, whose parameters per layer lesson 02 derived:
+# Lesson 02 derived the parameters of one layer. Here are the four of our block:
 
 # %% tags=["nbval-check-output"]
 inputs = layer_inputs(3, num_layers=4, growth_rate=10)
@@ -350,7 +355,7 @@ print(f"{deep(images).shape[1]} leave, by formula {leave}; {connections(4)} link
 #   channels in, $C + L·k$ out.
 # - Layer $\ell$ reads the input and all earlier maps, unchanged: measured by changing
 #   one source at a time.
-# - Layers can be narrow because nothing is lost.
+# - Nothing is lost, so, the paper argues, layers can be narrow.
 #
 # **Sources.** Huang et al. 2017, [Densely Connected Convolutional
 # Networks](https://arxiv.org/abs/1608.06993), equation 2, section 3 "Growth rate"

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 04 · The transition
 #
-# **A dense block cannot shrink its maps: who does, and what does it cost or save?**
+# **A dense block cannot shrink its maps: what does, and what does it cost or save?**
 #
 # After this lesson you can
 # - build `transition` and predict every shape inside it;
 # - say what its convolution and its pooling do to one pixel, and in which order they
-#   may stand;
+#   can come;
 # - follow the channels through a whole DenseNet, and say what the compression θ saves.
 #
 # About 30 minutes, after [03 dense block](03_dense_block.ipynb). Shapes are `(N, C, H,
@@ -102,8 +102,8 @@ show(transition_steps(transition(23)))
 # maps, here in proportion.*
 #
 # With θ = 1 the number of channels stays, and height and width are still halved. A
-# network with θ < 1 is called **DenseNet-C**, C for compression, and the paper sets θ =
-# 0.5:
+# network with θ < 1 is called **DenseNet-C**, C for compression. The paper sets θ =
+# 0.5. What three values leave of 23 channels:
 
 # %% tags=["nbval-check-output"]
 for theta in (1, 0.5, 0.25):
@@ -143,9 +143,9 @@ for name, part in (("1×1", conv), ("3×3", three), ("transition", transition(23
 #
 # ## What the pooling does
 #
-# Pooling averages squares of 2×2 pixels and moves on by 2. The gradient shows which
-# pixels count: how much does each add to the sum of all outputs? **Predict** how many
-# of the 49 pixels of a 7×7 map add nothing.
+# Pooling averages 2×2 pixels at a time; with stride 2 the squares do not overlap. The
+# gradient shows which pixels count: how much does each add to the sum of all outputs?
+# **Predict** how many of the 49 pixels of a 7×7 map add nothing.
 
 # %% tags=["nbval-check-output", "hide-output"]
 pixels = torch.zeros(1, 1, 7, 7, requires_grad=True)
@@ -158,14 +158,16 @@ print(pixels.grad[0, 0])
 # partner and are never read. This really happens on 28×28 images, as you will see
 # below.
 #
-# It happens in the trained network of lesson 07, too. Its transition 2 is chosen here;
-# at the end stands what each of its four steps makes of the maps.
+# It happens in the trained network of lesson 07, too. The explorer opens at its
+# transition 2, and shows at the end what each of the four steps makes of the maps.
+# Where no script runs, a still picture of the network stands here: the rows 2.4 (7×7
+# pixels) and transition 2 (3×3) show the loss.
 
 # %%
 explore(step=3)
 
 # %% [markdown]
-# ## Why an average, and why not the maximum?
+# ## Average or maximum?
 #
 # Max pooling gives the same shapes. **Predict** what flows back: what share of 8×8
 # pixels gets a gradient from each, and how much?
@@ -179,9 +181,10 @@ for pool in (nn.AvgPool2d(2), nn.MaxPool2d(2)):
     print(f"{type(pool).__name__}: {share:.0%} of the pixels get {largest:.2f} each")
 
 # %% [markdown]
-# The average teaches every pixel a little. The maximum teaches one pixel in four, and
-# leaves three with nothing in this step. It also shifts the level: of four values of
-# mean 0 and standard deviation 1, the largest is about 1 on average.
+# With the average every pixel gets a quarter of the gradient. With the maximum one
+# pixel in four gets all of it, and the other three get none in this step. The maximum
+# also shifts the level: of four normally distributed values of mean 0 and standard
+# deviation 1, the largest is about 1 on average.
 
 # %% tags=["nbval-check-output"]
 noise = torch.randn(64, 11, 32, 32)
@@ -192,9 +195,10 @@ print(f"mean after average {abs(means[0]):.2f}, after maximum {means[1]:.2f}")
 assert abs(means[0] - noise.mean()) < 1e-4 and abs(means[1] - 1.03) < 0.02
 
 # %% [markdown]
-# The next BatchNorm takes that shift away again, so neither finding proves the maximum
-# worse. The paper uses max pooling in its ImageNet stem, and reports no trial of the
-# two in a transition. Another difference is plain arithmetic.
+# The next BatchNorm takes that shift away again, and a gradient for fewer pixels need
+# not train worse. So neither finding proves the maximum worse. The paper uses max
+# pooling in its ImageNet stem, and reports no trial of the two in a transition. The
+# next difference can be proved.
 #
 # ## Which comes first?
 #
@@ -223,8 +227,9 @@ print(f"{work:,} multiply-adds, {mixing / work:.1%} of them in transitions")
 print(f"pooling first would save {0.75 * mixing / work:.1%}")
 
 # %% [markdown]
-# The same function for 8.2 % less. We keep the paper's order all the same: the 2.834
-# billion multiply-adds that torchvision states for this network follow it.
+# The same function for 8.2 % less. We keep the paper's order all the same. Only in this
+# order does our count match the 2.834 billion multiply-adds that torchvision states for
+# this network.
 #
 # ## Break it: the next block expects too much
 #
@@ -259,14 +264,15 @@ print("logits:", tuple(model(torch.randn(2, 3, 64, 64)).shape))
 # %% [markdown]
 # 13,312 more in eight million, and no error: this slip is silent. The transition brings
 # 2·1,024 + 1,024·512; the final BatchNorm loses 2·512 and the classifier 512·1,000.
-# Half of the channels and three quarters of the pixels are averaged away just before
-# the decision. Only the parameter count tells.
+# Just before the decision 1,024 channels are squeezed into 512, and height and width
+# are halved once more. The logits keep their shape; the parameter count gives the slip
+# away, or the shape in front of the classifier.
 #
 # ## Break it: an image that is too small
 #
 # The stem of the ImageNet network halves height and width twice, and rounds up. Three
-# transitions follow, which round down. **Predict**: which of them fails on a 28×28
-# image?
+# transitions follow, which round down. (Blocks change no size; the cell leaves them
+# out.) **Predict**: which of them fails on a 28×28 image?
 
 # %% tags=["nbval-check-output", "hide-output"]
 small = torch.randn(2, 64, 7, 7)  # 28 → 14 → 7
@@ -284,9 +290,9 @@ with expected(ValueError):
     densenet121(num_classes=10, in_channels=1)(torch.randn(2, 1, 28, 28))
 
 # %% [markdown]
-# 29 pixels are just enough: the stem makes 15, then 8 of them, and the transitions 4,
-# 2, 1. For FashionMNIST there are two ways out. Lesson 06 enlarges the images; lesson
-# 07 keeps them and takes a gentler stem.
+# 29 pixels are just enough: the stem makes 15 and then 8 pixels a side, the transitions
+# 4, 2 and 1. For FashionMNIST there are two ways out. Lesson 06 enlarges the images;
+# lesson 07 keeps them and takes a gentler stem.
 #
 # ## Channels along the whole network
 #
@@ -310,7 +316,8 @@ whole = replace(config, compression=1.0)
 show(channels_by_depth({"θ = 0.5": config, "θ = 1": whole}))
 
 # %% [markdown]
-# *With θ = ½ the channels draw a sawtooth; with θ = 1 they only climb.*
+# *With θ = ½ the channels draw a sawtooth. With θ = 1 they climb in every block and
+# stay level in the transitions (black squares: before and after).*
 #
 # θ acts inside the three transitions only. **Predict**: where does θ = ½ save more
 # parameters, in the transitions or in the blocks?
@@ -325,10 +332,10 @@ for kind in ("denseblock", "transition"):
     print(f"{kind + 's':12} {before:>10,} → {after:>9,}: {before - after:,} saved")
 
 # %% [markdown]
-# In the blocks. No layer of a block was changed; those of blocks 2 to 4 just have less
-# to read. The rest is saved in the head: the last BatchNorm and the classifier read
-# 1,024 channels instead of 1,920. Formulas can be wrong, so we build both networks and
-# count what PyTorch holds:
+# In the blocks. θ stands in no layer of a block. But the layers of blocks 2 to 4 read
+# fewer channels, so they need fewer weights. The rest is saved in the head: the last
+# BatchNorm and the classifier read 1,024 channels instead of 1,920. Formulas can be
+# wrong, so we build both networks and count what PyTorch holds:
 
 # %% tags=["nbval-check-output"]
 for kind in (config, whole):
@@ -351,7 +358,7 @@ print(f"θ = 0.5 saves {saved:.0%}")
 # - A DenseNet shrinks between blocks: BN → ReLU → 1×1 convolution to ⌊θ·C⌋ channels →
 #   2×2 average. There is one transition fewer than there are blocks.
 # - The 1×1 convolution is one matrix for every pixel. The average is linear, so the two
-#   commute; a maximum would not.
+#   can change places; with a maximum they cannot.
 # - θ = ½ cuts DenseNet-121 from 13.9 to 8.0 million parameters, more than half of it in
 #   the blocks.
 #
