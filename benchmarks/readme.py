@@ -4,7 +4,7 @@ import re
 
 from harness import REPOSITORY
 from recommendations import recommendation_list
-from tables import headlines, result_table, speed_table
+from tables import headlines, machine_line, result_table, speed_table
 
 from densenet_course.files import replacing
 from densenet_course.results import read
@@ -49,20 +49,22 @@ def lesson_table(root):
 
 def exercise_table(root):
     """List the exercises: number and title, difficulty and time, the lesson before."""
-    rows = ["| exercise | difficulty, minutes | points | after |", "|---|---|---|---|"]
+    rows, totals = ["| exercise | difficulty, minutes | points | after |", "|---|---|---|---|"], [0, 0]
     for path in sorted((REPOSITORY / "notebooks/source/exercises").glob("[0-9]*.py")):
         text = path.read_text(encoding="utf-8")
         link = f"[{path.stem[:2]} {title(f'exercises/{path.stem}')}]({root}notebooks/exercises/{path.stem}.ipynb)"
         level, minutes, points = re.search(r"\*(\w+) · (\d+) minutes · .* · (\d+) points\*", text).groups()
         lesson = re.search(r"· after [^·]*?(\d\d)", text)[1]
         rows.append(f"| {link} | {level.lower()}, {minutes} | {points} | lesson {lesson} |")
-    return rows
+        totals = [totals[0] + int(minutes), totals[1] + int(points)]
+    return [*rows, f"| all | {totals[0]} | {totals[1]} | |"]
 
 
 PARTS = {
     "lessons": lesson_table,
     "exercises": exercise_table,
     "headlines": lambda root: headlines(),
+    "machine": lambda root: machine_line(),
     "results": lambda root: result_table(),
     "speed": lambda root: speed_table(),
     "recommendations": recommendation_list,

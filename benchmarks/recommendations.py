@@ -29,23 +29,28 @@ def points(variant, other):
     return f"{mean} points ({low} to {high}, {len(gaps)} seeds)"
 
 
+def _seeds(number):
+    return f"{number} seed{'s' if number > 1 else ''}"
+
+
 @rule("ablation", "07_train_fashion_mnist")
 def recipe(found):
     """Read from the ablation of the class recipe what to keep and what to leave out."""
     variants = {name: variant["accuracy"] for name, variant in found["variants"].items()}
     full = variants["full recipe"]
-    short = f"In {found['epochs']} epochs, on held-out images"
-    yield "Train with momentum", f"{short}, without it {points(variants['without momentum'], full)}"
+    yield ("Train with momentum",
+           f"Here and in the next three lines: {found['epochs']} epochs on held-out images, against the full recipe. "
+           f"Without momentum: {points(variants['without momentum'], full)}")
     yield ("Let the learning rate fall to zero",
-           f"{short}: a constant rate {points(variants['constant learning rate'], full)}, "
-           f"a rate that falls in steps {points(variants['step schedule'], full)}")
+           f"A constant rate: {points(variants['constant learning rate'], full)}; "
+           f"a rate that falls in steps: {points(variants['step schedule'], full)}")
     yield ("In a short training, leave dropout and shifted crops out",
-           f"{short}: dropout 0.2 {points(variants['with dropout 0.2'], full)}, "
-           f"shifted crops {points(variants['with shift crop'], full)}")
+           f"Dropout 0.2: {points(variants['with dropout 0.2'], full)}; "
+           f"shifted crops: {points(variants['with shift crop'], full)}")
     yield ("In a short training, expect little of weight decay, flips and label smoothing",
-           f"{short}: without decay {points(variants['without weight decay'], full)}, "
-           f"without flips {points(variants['without flip'], full)}, "
-           f"with smoothing 0.1 {points(variants['with label smoothing 0.1'], full)}")
+           f"Without weight decay: {points(variants['without weight decay'], full)}; "
+           f"without flips: {points(variants['without flip'], full)}; "
+           f"with label smoothing 0.1: {points(variants['with label smoothing 0.1'], full)}")
 
 
 @rule("techniques", "07_train_fashion_mnist")
@@ -53,9 +58,9 @@ def techniques(found):
     """Read from the trials of newer techniques what a learner may add to the recipe."""
     variants = {name: variant["accuracy"] for name, variant in found["variants"].items()}
     full, both = variants["full recipe"], variants["Muon and mirror images"]
-    yield ("For the last half point, take Muon, and average the logits of an image and its mirror image",
-           f"In {found['epochs']} epochs: Muon alone {points(variants['Muon'], full)}, "
-           f"mirror images alone {points(variants['mirror images in the test'], full)}, both {points(both, full)}")
+    yield ("For the last half point, take the optimizer Muon, and average the logits of an image and its mirror image",
+           f"In {found['epochs']} epochs, Muon alone: {points(variants['Muon'], full)}; "
+           f"mirror images alone: {points(variants['mirror images in the test'], full)}; both: {points(both, full)}")
 
 
 @rule("class_training", "07_train_fashion_mnist")
@@ -63,18 +68,21 @@ def precision(found):
     """Read how much time bfloat16 saves, and whether it costs accuracy."""
     runs = {name: (statistics.median(one["seconds"].values()), statistics.mean(one["accuracy"].values()))
             for name, one in found["precisions"].items()}
-    (half, (fast, half_accuracy)), (full, (slow, full_accuracy)) = runs.items()
-    yield ("On a processor with bf16, compute in bf16 and channels-last",
-           f"{fast:.0f} s in place of {slow:.0f} s for the class training; test accuracy {100 * half_accuracy:.2f} % "
-           f"({half}) and {100 * full_accuracy:.2f} % ({full})")
+    (fast, half_accuracy), (slow, full_accuracy) = runs.values()
+    seeds = [len(one["accuracy"]) for one in found["precisions"].values()]
+    yield ("On a processor with bf16, compute in bf16",
+           f"The class training takes {fast:.0f} s instead of {slow:.0f} s, both in channels-last. Test accuracy was "
+           f"{100 * half_accuracy:.2f} % ({_seeds(seeds[0])}), and in fp32 {100 * full_accuracy:.2f} % "
+           f"({_seeds(seeds[1])}), which is too few to tell them apart")
 
 
 @rule("loader", "07_train_fashion_mnist")
 def loader(found):
     """Read what a data set costs that is small enough to stay in memory."""
-    ratio = found["augmented"]["ratio"]["dataloader with workers"]
-    yield ("Keep a data set that fits into memory there, as one tensor",
-           f"Batches come {ratio['median']:.0f} times as fast as from a DataLoader with a worker for each core")
+    plain, augmented = (found[case]["ratio"]["dataloader with workers"]["median"] for case in ("plain", "augmented"))
+    yield ("If the data set fits into memory, keep it there as one tensor",
+           f"Batches come {plain:.0f} times as fast as from a DataLoader with a worker for each core, {augmented:.0f} "
+           "times with flips and shifts")
 
 
 @rule("time_to_accuracy", "06_small_densenet")
@@ -83,19 +91,19 @@ def sooner(found):
     factors = {name: factor for name, factor in found["factors"].items() if factor > 1}
     largest = max(factors, key=factors.get)
     yield ("Before buying a faster machine, look at resolution, epochs, and layout and dtype",
-           f"The way to 0.91 takes {found['times faster']:.0f} times as long by d2l's recipe (most of it "
-           f"extrapolated); the largest part is {largest}, a factor of {factors[largest]:.1f}")
+           f"To 91 %, d2l's recipe takes {found['times faster']:.0f} times as long as the fastest one here; most of "
+           f"that time is extrapolated. The largest part is {largest}, a factor of {factors[largest]:.1f}")
 
 
 @rule("efficient", "09_memory_and_speed")
 def efficient(found):
     """Read what the efficient block saves."""
-    training = found["training"]["BC-100-12 28², batch 64"]["against torchvision"]
-    (kind, ratios), *_ = training.items()
+    speeds = [one["native"]["median"] for kinds in found["training"].values()
+              for one in kinds["against torchvision"].values()]
     yield ("When memory is short, take the efficient block",
-           f"It keeps {found['memory']['BC-100-12 times fewer']:.1f} times fewer bytes for the backward pass "
-           f"(BC-100-12); its compiled form takes {ratios['native']['median']:.2f} times as many steps a second "
-           f"({kind})")
+           f"It keeps {100 / found['memory']['BC-100-12 times fewer']:.0f} % of the bytes that torchvision's keeps for "
+           f"the backward pass (BC-100-12). Compiled, it trained {min(speeds):.1f} to {max(speeds):.1f} times as fast "
+           "as torchvision's, depending on network, layout and number format")
 
 
 @rule("probe", "10_what_the_layers_learn")
@@ -105,13 +113,16 @@ def layers(found):
         scores = [network[question]["test"] for network in found["networks"]["trained"]]
         means = {layer: statistics.mean(score[layer] for score in scores) for layer in scores[0]}
         layer = max(means, key=means.get)
-        return layer, means[layer], means[list(means)[-1]]
+        return layer, means[layer], means[last]
 
-    layer, classes, _ = best("classes")
-    early, edges, last = best("edge density")
+    last = list(found["networks"]["trained"][0]["classes"]["test"])[-1]
+    layer, classes, last_classes = best("classes")
+    early, edges, last_edges = best("edge density")
     yield ("Take features from the layer that suits the question: late for classes, early for texture",
-           f"Classes are read best after {layer} ({100 * classes:.1f} %), the amount of edge after {early} "
-           f"({edges:.2f}; after the last layer {last:.2f})")
+           f"In the class network, whose last layer is {last}, a linear probe tells the class best after "
+           f"{layer} ({100 * classes:.1f} % right; after the last layer {100 * last_classes:.1f} %). The quarter "
+           f"of the data in which an image is by its amount of edge, it tells best after {early} ({100 * edges:.1f} % "
+           f"right; after the last layer {100 * last_edges:.1f} %)")
 
 
 @rule("densenet121_layers", "10_what_the_layers_learn")
@@ -120,11 +131,12 @@ def deep_layers(found):
     def told(question):
         places = found["networks"]["pretrained"][question]
         best = max(places, key=places.get)
-        return f"{100 * places[best]:.1f} % at {best}, {100 * list(places.values())[-1]:.1f} % at the last layer"
+        return f"{100 * places[best]:.1f} % ({best}) against {100 * list(places.values())[-1]:.1f} %"
 
     yield ("Before you take DenseNet-121's last layer, probe some earlier ones",
-           f"Trained for one epoch on seven classes: three others are read with {told('three tops')}, what stands at a "
-           f"pixel with {told('pixel classes')}, whether an edge runs there with {told('edge pixels')}")
+           "A DenseNet-121 was trained for one epoch on seven classes. What linear probes read at the best layer, "
+           f"against the last one: which of three other classes, {told('three tops')}; what is at a pixel, "
+           f"{told('pixel classes')}; whether there is an edge, {told('edge pixels')}")
 
 
 @rule("transfer", "11_transfer_learning")
@@ -138,14 +150,15 @@ def transfer(found):
         return {seed: one["target"] for seed, one in enumerate(run["test"])}
 
     few, many = found["per_class"]
-    yield ("With few labelled images, fine-tune trained weights; hold frozen features against the raw pixels",
-           f"{few} images of each of three kinds of tops: fine-tuned, against training from scratch, "
-           f"{points(seeds('fine-tuned', few), seeds('from scratch', few))}, against a linear classifier on raw pixels "
-           f"{points(seeds('fine-tuned', few), seeds('raw pixels', few))}; frozen features against raw pixels "
+    yield ("With few labelled images, fine-tune trained weights; before you use frozen features, try the raw pixels",
+           f"{few} images of each of three classes. Fine-tuned, against training from scratch: "
+           f"{points(seeds('fine-tuned', few), seeds('from scratch', few))}; against a linear classifier on pixels: "
+           f"{points(seeds('fine-tuned', few), seeds('raw pixels', few))}. Frozen features against the raw pixels: "
            f"{points(seeds('frozen', few), seeds('raw pixels', few))}")
-    yield ("With more of them, fine-tune all of it, or train longer from scratch",
-           f"{many} images a class: frozen {points(seeds('frozen', many), seeds('from scratch', many))}, fine-tuned "
-           f"{points(seeds('fine-tuned', many), seeds('from scratch', many))}, four times the steps from scratch "
+    yield ("With more labelled images, fine-tune the whole network, or train longer from scratch",
+           f"{many} images of each class, against {found['steps']} steps from scratch. Frozen: "
+           f"{points(seeds('frozen', many), seeds('from scratch', many))}; fine-tuned, as many steps: "
+           f"{points(seeds('fine-tuned', many), seeds('from scratch', many))}; from scratch with four times the steps: "
            f"{points(seeds('from scratch, longer', many), seeds('from scratch', many))}")
 
 
@@ -156,11 +169,11 @@ def relatives(found):
                        for family in ("DenseNet-BC", "ResNet"))
     seconds = {family: one["median"] for family, one in found["step_seconds"].items()}
     yield ("Take DenseNet where parameters are scarce, ResNet where time or memory is",
-           f"At {dense['parameters']:,} and {residual['parameters']:,} parameters: accuracy "
+           f"DenseNet-BC with {dense['parameters']:,} parameters against a ResNet with {residual['parameters']:,}: "
            f"{points(dense['accuracy'], residual['accuracy'])}, but "
            f"{dense['multiply_adds'] / residual['multiply_adds']:.1f} times the multiply-adds, "
            f"{dense['saved_bytes'] / residual['saved_bytes']:.1f} times the bytes and "
-           f"{seconds['DenseNet-BC'] / seconds['ResNet']:.1f} times the time of a step")
+           f"{seconds['DenseNet-BC'] / seconds['ResNet']:.1f} times the time for a step")
 
 
 @rule("design_space", "14_capstone")
@@ -172,5 +185,6 @@ def design(found):
     gaps = [100 * (statistics.mean(a["accuracy"].values()) - statistics.mean(b["accuracy"].values())) for a, b in pairs]
     saved = statistics.mean(1 - a["parameters"] / b["parameters"] for a, b in pairs)
     yield ("Compress at the transitions when parameters count",
-           f"Over {len(pairs)} pairs of designs, θ = 0.5 saves {100 * saved:.0f} % of the parameters and changes the "
-           f"accuracy by {statistics.mean(gaps):+.2f} points".replace("-", "−"))
+           f"Halving the channels at each transition (θ = 0.5) saves {100 * saved:.0f} % of the parameters: "
+           f"{statistics.mean(gaps):+.1f} points ({min(gaps):+.1f} to {max(gaps):+.1f}, {len(pairs)} pairs of designs)"
+           .replace("-", "−"))
