@@ -349,3 +349,32 @@ build(name="the_3x3_with_its_channels_swapped", message="n the 3×3 the two numb
       change=lambda p: [*p[:5], nn.Conv2d(p[5].out_channels, p[5].in_channels, 3, padding=1, bias=False)])
 build(name="pixels_apart", message="leave dilation at 1", change=lambda p: [
     *p[:5], nn.Conv2d(p[5].in_channels, p[5].out_channels, 3, padding=2, dilation=2, bias=False)])
+build(name="ReLU_before_the_first_BatchNorm", message="before the 1×1 convolution the ReLU stands in front",
+      change=lambda p: [p[1], p[0], *p[2:]])
+build(name="ReLU_before_the_second_BatchNorm", message="before the 3×3 convolution the ReLU stands in front",
+      change=lambda p: [*p[:3], p[4], p[3], p[5]])
+costs("height_and_width_added", "This is for H + W pixels", lambda c, k, h, w, b: (h + w) * (c * b * k + 9 * b * k * k))
+costs("a_3x3_that_keeps_the_waist", "not the waist's number",
+      lambda c, k, h, w, b: h * w * (c * b * k + 9 * (b * k)**2))
+costs("a_3x3_to_the_joined_maps", "makes the growth_rate new maps only",
+      lambda c, k, h, w, b: h * w * (c * b * k + 9 * b * k * (c + k)))
+costs("a_1x1_with_padding", "The 1×1 convolution has no padding",
+      lambda c, k, h, w, b: (h + 2) * (w + 2) * c * b * k + h * w * 9 * b * k * k)
+
+
+@right
+class two_halves_with_padding_the_same:
+    class BottleneckLayer(nn.Module):
+        def __init__(self, in_channels, growth_rate, bottleneck_factor=4):
+            super().__init__()
+            self.narrow = self.half(in_channels, bottleneck_factor * growth_rate, 1)
+            self.wide = self.half(bottleneck_factor * growth_rate, growth_rate, 3)
+
+        def half(self, c, out, size):
+            convolution = nn.Conv2d(c, out, size, padding="same", bias=False)
+            return nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), convolution)
+
+        def forward(self, maps):
+            return self.wide(self.narrow(maps))
+
+    layer_cost = staticmethod(cost)

@@ -526,3 +526,38 @@ class a_classifier_without_bias_behind_max_pooling:
 
         def make_transition(self, c, out):
             return transition(c, out)[:3].append(nn.MaxPool2d(2))
+
+
+@wrong("There are 2 linear layers. Expected: 1.")
+class a_hidden_layer_in_the_head:
+    class DenseNet(Base):
+        def __init__(self, *sizes, **options):
+            super().__init__(*sizes, **options)
+            channels, classes = self.classifier.in_features, self.classifier.out_features
+            self.classifier = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, classes))
+
+
+@wrong("everywhere this is a transposed convolution")
+class transposed_convolutions:
+    class DenseNet(Base):
+        def __init__(self, *sizes, **options):
+            super().__init__(*sizes, **options)
+            for module in list(self.modules()):
+                for name, part in list(module.named_children()):
+                    if isinstance(part, nn.Conv2d):
+                        setattr(module, name, nn.ConvTranspose2d(part.in_channels, part.out_channels, part.kernel_size,
+                                                                 padding=part.padding, bias=False))
+
+
+@wrong("The transitions have a second BatchNorm")
+class BatchNorm_behind_the_transitions:
+    class DenseNet(Base):
+        def make_transition(self, c, out):
+            return nn.Sequential(*transition(c, out), nn.BatchNorm2d(out))
+
+
+@wrong("The layers have a third BatchNorm")
+class BatchNorm_behind_the_layers:
+    class DenseNet(Base):
+        def make_layer(self, c, k):
+            return nn.Sequential(*layer(c, k), nn.BatchNorm2d(k))

@@ -1,5 +1,7 @@
 """Answers to exercise keras_weights."""
 
+import copy
+
 import numpy as np
 import torch
 from torch import nn
@@ -302,3 +304,95 @@ class nothing_returned:
 
     def from_keras(model, arrays):
         back(model, arrays)
+
+
+@right
+class into_a_dictionary_of_the_state:
+    to_keras = to
+
+    def from_keras(model, arrays):
+        targets = [target for module in model.modules() for target in targets_of(module)]
+        names = {value.data_ptr(): key for key, value in model.state_dict().items()}
+        new = {names[part.data_ptr()]: torch.tensor(array).permute(axes)
+               for (part, axes), array in zip(targets, arrays, strict=True)}
+        model.load_state_dict(new, strict=False)
+        return model
+
+
+@wrong("eps is added to the variance")
+class eps_in_the_variance:
+    to_keras = of(nn.BatchNorm2d, lambda arrays: [*arrays[:3], arrays[3] + np.float32(1e-5)])
+    from_keras = back
+
+
+@wrong("he biases come first")
+class biases_first:
+    to_keras = of((nn.Conv2d, nn.Linear), lambda arrays: arrays[::-1])
+    from_keras = back
+
+
+@wrong("sorted by kind of layer")
+class kind_by_kind:
+    def to_keras(model):
+        return [array for kind in (nn.Conv2d, nn.BatchNorm2d, nn.Linear) for module in model.modules()
+                if isinstance(module, kind) for array in arrays_of(module)]
+
+    from_keras = back
+
+
+@wrong("All arrays stand in one list")
+class a_list_for_each_layer:
+    def to_keras(model):
+        return [arrays_of(module) for module in model.modules() if arrays_of(module)]
+
+    from_keras = back
+
+
+@wrong("expected arrays of float32, got float64")
+class double_precision:
+    to_keras = changed(lambda module, arrays: [array.astype("float64") for array in arrays])
+    from_keras = back
+
+
+@wrong("expected the model that was given, got another one")
+class a_copy_filled:
+    to_keras = to
+
+    def from_keras(model, arrays):
+        return back(copy.deepcopy(model), arrays)
+
+
+@wrong("odel and arrays share memory")
+class parameters_around_the_arrays:
+    to_keras = to
+
+    def from_keras(model, arrays):
+        targets = [target for module in model.modules() for target in targets_of(module)]
+        for (part, axes), array in zip(targets, arrays, strict=True):
+            part.data = torch.from_numpy(array).permute(axes)
+        return model
+
+
+@wrong("opy into parameters under torch.no_grad()")
+class gradients_recorded:
+    to_keras = to
+
+    def from_keras(model, arrays):
+        with torch.enable_grad():
+            for module in model.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.weight.copy_(torch.tensor(arrays[0]).permute(3, 2, 0, 1))
+        return model
+
+
+@wrong("so what follows is one array off")
+class the_bias_of_a_convolution_not_taken:
+    to_keras = to
+
+    def from_keras(model, arrays):
+        given = iter(arrays)
+        with torch.no_grad():
+            for module in model.modules():
+                for part, axes in targets_of(module)[:1 if isinstance(module, nn.Conv2d) else None]:
+                    part.copy_(torch.tensor(next(given)).permute(axes))
+        return model

@@ -330,3 +330,43 @@ class absolute_values:
     class OneShotBlock(Base):
         layer = staticmethod(lambda c, k: nn.Sequential(
             nn.BatchNorm2d(c), absolute_values.Absolute(), conv(c, k)))
+
+
+@wrong("Are the maps of the layers added?")
+class maps_added_up:
+    class OneShotBlock(Base):
+        def forward(self, maps):
+            made = [maps]
+            for layer in self.layers:
+                made.append(layer(made[-1]))
+            return sum(made[1:])
+
+
+@wrong("no 1×1 convolution follows")
+class a_1x1_at_the_end_as_in_VoVNet:
+    class OneShotBlock(Base):
+        def __init__(self, num_layers, in_channels, growth_rate):
+            super().__init__(num_layers, in_channels, growth_rate)
+            channels = in_channels + num_layers * growth_rate
+            self.mix = nn.Conv2d(channels, channels, 1, bias=False)
+
+        def forward(self, maps):
+            return self.mix(super().forward(maps))
+
+
+@right
+class a_Sequential_of_named_layers:
+    class OneShotBlock(nn.Module):
+        def __init__(self, num_layers, in_channels, growth_rate):
+            super().__init__()
+            self.layers, width = nn.Sequential(), in_channels
+            for i in range(num_layers):
+                self.layers.add_module(f"layer{i}", block(width, growth_rate))
+                width = growth_rate
+
+        def forward(self, maps):
+            made = newest = maps
+            for layer in self.layers:
+                newest = layer(newest)
+                made = torch.concat((made, newest), dim=-3)
+            return made

@@ -335,3 +335,53 @@ class the_fall_ends_at_a_tenth:
     def learning_rate(step, total_steps, peak, warmup=0.25):
         at = warmup * total_steps
         return peak * (step / at if step < at else 1 - 0.9 * (step - at) / (total_steps - at))
+
+
+@right
+class the_scheduler_of_PyTorch_with_a_function:
+    def learning_rate(step, total_steps, peak, warmup=0.25):
+        at = warmup * total_steps
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=peak)
+        rates = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda i: i / at if i < at else (total_steps - i) / (total_steps - at))
+        for _ in range(step):
+            optimizer.step()
+            rates.step()
+        return rates.get_last_lr()[0]
+
+
+@wrong("This is PyTorch's OneCycleLR")
+class the_one_cycle_of_PyTorch:
+    def learning_rate(step, total_steps, peak, warmup=0.25):
+        at, low, end = warmup * total_steps, peak / 25, peak / 25 / 1e4
+        if step < at:
+            return low + (peak - low) * step / at
+        return end + (peak - end) * (total_steps - step) / (total_steps - at)
+
+
+@wrong("This divides the fall by total_steps")
+class a_fall_over_all_steps_after_the_peak:
+    def learning_rate(step, total_steps, peak, warmup=0.25):
+        at = warmup * total_steps
+        return peak * step / at if step <= at else peak * (1 - step / total_steps)
+
+
+@wrong("The rise is a square")
+class a_parabola_up:
+    def learning_rate(step, total_steps, peak, warmup=0.25):
+        at = warmup * total_steps
+        return peak * (step / at) ** 2 if step < at else peak * (total_steps - step) / (total_steps - at)
+
+
+@wrong("The fall is a curve")
+class an_exponential_down:
+    def learning_rate(step, total_steps, peak, warmup=0.25):
+        at = warmup * total_steps
+        return peak * step / at if step < at else peak * math.exp(-5 * (step - at) / (total_steps - at))
+
+
+@wrong("The result is rounded")
+class rounded_to_two_places:
+    def learning_rate(step, total_steps, peak, warmup=0.25):
+        at = warmup * total_steps
+        return round(peak * (step / at if step < at else (total_steps - step) / (total_steps - at)), 2)

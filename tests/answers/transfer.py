@@ -479,3 +479,22 @@ class norms_folded_into_scale_and_shift:
                 setattr(model.get_submodule(place), last, Affine(module))
         model.classifier = head(model, num_classes)
         return model
+
+
+@right
+class train_of_the_features_replaced_in_a_copy:
+    def prepare_for_transfer(model, num_classes):
+        model = copy.deepcopy(model).requires_grad_(False)
+        model.classifier = nn.Linear(model.classifier.in_features, num_classes)
+        features = model.features.eval()
+        features.train = lambda mode=True: features
+        return model
+
+
+@wrong("One linear layer is asked for")
+class a_hidden_layer_in_the_head:
+    def prepare_for_transfer(model, num_classes):
+        model.requires_grad_(False)
+        hidden = nn.Linear(model.classifier.in_features, 64)
+        model.classifier = nn.Sequential(hidden, nn.ReLU(), nn.Linear(64, num_classes))
+        return model

@@ -91,7 +91,7 @@ def alike(expected, got, *, tolerance=TOLERANCE):
             and torch.equal(finite, torch.isfinite(got)) and close(expected[finite], got[finite], tolerance=tolerance))
 
 
-def told(expected, got, what=""):
+def told(expected, got, what="", *, tolerance=TOLERANCE):
     """Return a ``Wrong`` that tells the first difference between two plain values that are not ``alike``."""
     pairs = ()
     if isinstance(expected, dict) and isinstance(got, dict) and expected.keys() == got.keys():
@@ -99,11 +99,11 @@ def told(expected, got, what=""):
     elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got) and _is_nested(expected):
         pairs = [(what, a, b) for a, b in zip(expected, got, strict=True)]
     for label, a, b in pairs:
-        if not alike(a, b):
-            return told(a, b, label)
+        if not alike(a, b, tolerance=tolerance):
+            return told(a, b, label, tolerance=tolerance)
     if isinstance(expected, torch.Tensor):
         try:
-            expect_close(what, expected, got)
+            expect_close(what, expected, got, tolerance=tolerance)
         except Wrong as wrong:
             return wrong
     if isinstance(expected, float) and isinstance(got, float):
@@ -161,6 +161,10 @@ def expect_parameters(expected, got, *, notes=None):
     if not missing and not extra:
         return
     parts = [f"missing {_listed(missing)}"] * bool(missing) + [f"too many {_listed(extra)}"] * bool(extra)
+    linear, others = (sum(len(shape) == 2 for shape in shapes) for shapes in (wanted, found))
+    if 0 < linear < others:
+        raise Wrong("parameters by shape", where="; ".join(parts),
+                    cause=f"There are {others} linear layers. Expected: {linear}.")
     cause = next((note for shape, note in (notes or {}).items() if shape in extra or shape in missing), "")
     raise Wrong("parameters by shape", where="; ".join(parts), cause=cause)
 

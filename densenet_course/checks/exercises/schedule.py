@@ -36,12 +36,13 @@ def because(step, total, peak, warmup=0.25):
     return f"({step}/{at:g} of the peak)" if step < at else f"({total - step:g}/{total - at:g} of the peak)"
 
 
-def pieces(rise, fall):
-    """Make a rate of two pieces, each a function (step, total steps, step of the peak, peak)."""
+def pieces(rise, fall, *, peak_is_of="fall"):
+    """Make a rate of two pieces, each a function (step, total steps, step of the peak, peak); the peak is of one."""
 
     def rate(step, total, peak, warmup=0.25):
         at = warmup * total
-        return rise(step, total, at, peak) if step < at else fall(step, total, at, peak)
+        rises = step <= at if peak_is_of == "rise" else step < at
+        return rise(step, total, at, peak) if rises else fall(step, total, at, peak)
 
     return rate
 
@@ -76,6 +77,7 @@ def floored_with_peak(step, total, peak, warmup=0.25):
 ROUNDED = "The peak's step is rounded; warmup · total_steps may lie between two steps."
 AHEAD = "This is one step ahead. Step 0 has rate 0: is there a step + 1?"
 SLOW_FALL = "This divides the fall by total_steps; expected the number of steps after the peak."
+CURVED_FALL = "The fall is a curve (exponential); expected a straight line."
 SUSPECTS = (
     (lambda s, n, h, w=0.25: triangle(s, n, h, w, at=int(w * n)), ROUNDED),
     (lambda s, n, h, w=0.25: triangle(s, n, h, w, at=round(w * n)), ROUNDED),
@@ -102,10 +104,11 @@ SUSPECTS = (
     (lambda s, n, h, w=0.25: h * s / n, "The rate rises to the end; the peak is at warmup · total_steps."),
     (pieces(up, lambda s, n, p, h: h * (1 - 0.9 * (s - p) / (n - p))),
      "The fall ends at a tenth of the peak; expected 0 at total_steps."),
-    (pieces(up, lambda s, n, p, h: h * (n - s) / n), SLOW_FALL),
+    *((pieces(up, fall, peak_is_of=whose), message) for whose in ("fall", "rise") for fall, message in (
+        (lambda s, n, p, h: h * (n - s) / n, SLOW_FALL),
+        (lambda s, n, p, h: h * (1 - s / (n - p)), "The fall begins at the peak: count its steps from there."),
+        (lambda s, n, p, h: h * (s - p) / (n - p), "After the peak the rate jumps to 0 and rises."))),
     (pieces(up, lambda s, n, p, h: h * (1 - (s - p) / n)), SLOW_FALL),
-    (pieces(up, lambda s, n, p, h: h * (1 - s / (n - p))), "The fall begins at the peak: count its steps from there."),
-    (pieces(up, lambda s, n, p, h: h * (s - p) / (n - p)), "After the peak the rate jumps to 0 and rises."),
     (pieces(lambda s, n, p, h: h * s / n, down), "This divides the rise by total_steps; expected the peak's step."),
     (pieces(lambda s, n, p, h: h * (1 - s / p), down), "The warm-up falls from the peak; it should rise from 0."),
     (lambda s, n, h, w=0.25: triangle(s, n, h, 1 - w), "The fall takes the share warmup; it is the rise that should."),
@@ -117,8 +120,16 @@ SUSPECTS = (
     (lambda s, n, h, w=0.25: triangle(s, n, h, w) / 2, "This is half of the rate."),
     (pieces(up, lambda s, n, p, h: h * step_decay(s, n)), "The fall goes in steps; expected a straight line."),
     (pieces(up, lambda s, n, p, h: h * ((n - s) / (n - p)) ** 2), "The fall is a square; expected a straight line."),
+    (pieces(lambda s, n, p, h: h * (s / p) ** 2, down), "The rise is a square; expected a straight line."),
+    *((pieces(up, lambda s, n, p, h, rate=rate: h * math.exp(-rate * (s - p) / (n - p))), CURVED_FALL)
+      for rate in (1, 2, 3, 4, 5, 10)),
+    *((lambda s, n, h, w=0.25, places=places: round(triangle(s, n, h, w), places),
+       "The result is rounded. Return it as it is.") for places in (2, 3, 4)),
     (pieces(lambda s, n, p, h: h / 25 + (h - h / 25) * s / p, down),
      "The rise starts at peak/25, as PyTorch's OneCycleLR does; expected 0."),
+    (pieces(lambda s, n, p, h: h / 25 + (h - h / 25) * s / p,
+            lambda s, n, p, h: h / 25e4 + (h - h / 25e4) * (n - s) / (n - p)),
+     "This is PyTorch's OneCycleLR: it starts at peak/25 and ends above 0; expected 0 at both ends."),
     (lambda s, n, h, w=0.25: h * step_decay(s, n), "This is the step schedule; expected a line up and one down."),
     (lambda s, n, h, w=0.25: h, "This is constant; expected a line up and a line down."),
     (pieces(up, lambda s, n, p, h: h * ((n - s) // (n - p))), "// cuts off. Use / where you divide."),

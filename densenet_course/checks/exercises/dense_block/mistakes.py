@@ -77,6 +77,7 @@ SHARED = [  # of every block that joins: the texts have these places in common
     *leaves("That is the input and one layer. Join the maps of every layer to those before it.",
             "torch.cat(made[:2], dim=1)", "torch.cat([maps, new], dim=1)"),
     *leaves("That is the input and the maps of 2 layers.", "torch.cat(made[:3], dim=1)"),
+    *leaves("Are the maps of the layers added? Join them: torch.cat.", "sum(made[1:])"),
     *leaves("Is the input joined twice?", "torch.cat([maps, *made], dim=1)"),
     Mistake(SHAPE, "Is the growth rate fixed at 10?", "super().__init__()",
             "super().__init__()\n        growth_rate = 10"),

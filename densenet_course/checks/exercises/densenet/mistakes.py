@@ -95,6 +95,11 @@ MISTAKES = [
                  ("BN → ReLU in the layers' waist is missing.", "(norm1, relu1, conv1, conv2)")),
     *mistakes_at(PARAMETERS, "4 * k", ("The waist is k wide; expected 4k.", "k"),
                  ("The waist is 2k wide; expected 4k.", "2 * k")),
+    *mistakes_at(PARAMETERS, STEP, *(("The transitions have a second BatchNorm. One is enough, in front.", parts)
+                                     for parts in ("(norm, relu, conv, pool, nn.BatchNorm2d(kept))",
+                                                   "(norm, relu, conv, nn.BatchNorm2d(kept), pool)"))),
+    *mistakes_at(PARAMETERS, LAYER, ("The layers have a third BatchNorm. Nothing follows the 3×3 convolution.",
+                                     f"{LAYER[:-1]}, nn.BatchNorm2d(k))")),
     *mistakes_at(PARAMETERS, STEP, (STEP_BEGINS, "(relu, conv, pool)"), (STEP_BEGINS, "(conv, pool)")),
     *mistakes_at(PARAMETERS, LAST,
                  ("Is there a transition after the last block? They stand between blocks.", "number")),
@@ -179,7 +184,7 @@ def notes(block_layers, growth_rate, init_channels, num_classes, in_channels=1, 
     reading = reads(block_layers, k, init_channels, num_classes, in_channels, compression)
     last, before = reading[-1], reading[sum(block_layers):-1]  # channels of the last block, of the transitions
     kept = [int(compression * c) for c in before]
-    return {(k, 4 * k, 3, 3): ALL_THERE} | {
+    return {(k, 4 * k, 3, 3): ALL_THERE, (in_channels,): BARE} | {
         (c,): LAYER_BEGINS for c in reading if c not in {init_channels, last, *before, *kept}
     } | {
         (last,): LAST_NORM, (num_classes,): "The classifier has a bias.",

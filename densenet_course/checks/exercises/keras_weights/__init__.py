@@ -1,8 +1,12 @@
 """Exercise keras_weights: a network's weights as Keras's list of arrays, and back."""
 
+from functools import partial
+
 import torch
 
+from densenet_course.checks.engine.expect import alike, told
 from densenet_course.checks.engine.judge import Exercise
+from densenet_course.checks.engine.wrong import Wrong
 from densenet_course.checks.exercises.keras_weights.mistakes import (
     BACK,
     FROM_KERAS,
@@ -17,6 +21,8 @@ from densenet_course.checks.exercises.keras_weights.networks import bring_back, 
 EXERCISE = Exercise("keras_weights", names=["to_keras", "from_keras"], title="Weights to Keras and back",
                     lesson="13_keras")
 TO, FROM = EXERCISE.names
+COPIED = {  # options of hold: numbers that are copied are the same; BatchNorm's eps would show
+    "tolerance": 1e-6, "told": partial(told, tolerance=1e-6)}
 
 
 def values(draw, sizes):
@@ -54,7 +60,8 @@ def numbers(answer, draw):
     """Each number stands in its place."""
     for _ in range(2):
         TO_KERAS.hold(answer, draw, carry, request(draw),
-                      view=lambda reply: {f"array {i}": array for i, array in enumerate(reply["arrays"])})
+                      view=lambda reply: {f"array {i}": array for i, array in enumerate(reply["arrays"])},
+                      **COPIED)
 
 
 @EXERCISE.finding(KEPT, points=1, of=TO)
@@ -80,12 +87,15 @@ def _filled(sizes, values):
 def numbers_back(answer, draw):
     """The model has the weights and statistics of the arrays."""
     for _ in range(2):
-        FROM_KERAS.hold(answer, draw, bring_back, back(draw), view=lambda reply: reply["state"])
+        FROM_KERAS.hold(answer, draw, bring_back, back(draw), view=lambda reply: reply["state"], **COPIED)
 
 
 @EXERCISE.finding(LEFT, points=2, of=FROM)
 def left(answer, draw):
     """The model still trains, the caller's arrays are as before, and later changes to them do not reach the model."""
     FROM_KERAS.hold(answer, draw, bring_back, back(draw), view=lambda reply: about(reply) | {
-        "arrays in the caller's list after the call": len(reply["shapes"]), "arrays as before": reply["left"],
-        "the model after the arrays were overwritten: ": reply["later"]})
+        "arrays in the caller's list after the call": len(reply["shapes"]), "arrays as before": reply["left"]})
+    reply = answer.ask(bring_back, **back(draw))
+    if not alike(reply["state"], reply["later"]):
+        raise Wrong(cause="model and arrays share memory: what happens to the arrays later happens to the model. "
+                          "torch.from_numpy does not copy.")

@@ -59,11 +59,13 @@ def carry(objects, name, sizes, values):
         raise AnswerError("", "a list of NumPy arrays", kind_of(arrays), returned_nothing(arrays))
     other = next((array for array in arrays if not isinstance(array, np.ndarray)), None)
     if other is not None:
-        raise AnswerError("", "a list of NumPy arrays", f"{kind_of(other)} in it",
-                          "A tensor becomes one by .detach().numpy().")
-    if any(array.dtype != np.float32 for array in arrays):
-        kinds = ", ".join(sorted({str(array.dtype) for array in arrays}))
-        raise AnswerError("", "arrays of float32", kinds, "BatchNorm's num_batches_tracked has no place in Keras.")
+        cause = ("A tensor becomes one by .detach().numpy()." if isinstance(other, torch.Tensor) else
+                 "All arrays stand in one list, one after the other.")
+        raise AnswerError("", "a list of NumPy arrays", f"{kind_of(other)} in it", cause)
+    kinds = {str(array.dtype) for array in arrays} - {"float32"}
+    if kinds:
+        cause = "BatchNorm's num_batches_tracked has no place in Keras." if kinds == {"int64"} else ""
+        raise AnswerError("", "arrays of float32", ", ".join(sorted(kinds)), cause)
     return {"arrays": [torch.tensor(array) for array in arrays], "state": _state(model), **_about(model)}
 
 
@@ -87,8 +89,10 @@ def bring_back(objects, name, sizes, values, arrays):
     result = objects[name](model, given)
     if not isinstance(result, nn.Module):
         raise AnswerError("", "the model", kind_of(result), returned_nothing(result))
-    reply = {"state": _state(result), "shapes": [tuple(array.shape) for array in given], **_about(result),
+    if result is not model:
+        raise AnswerError("", "the model that was given", "another one", "Copy into the model itself, and return it.")
+    reply = {"state": _state(model), "shapes": [tuple(array.shape) for array in given], **_about(model),
              "left": all(np.array_equal(array, before) for array, before in zip(mine, arrays, strict=True))}
     for array in mine:
         array += 1
-    return reply | {"later": _state(result)}
+    return reply | {"later": _state(model)}

@@ -49,6 +49,7 @@ def notes(num_layers, in_channels, growth_rate):
     c, k = in_channels, growth_rate
     chain = "The first layer reads in_channels channels, each later one growth_rate."
     return {
+        (c + num_layers * k,) * 2 + (1, 1): "The block ends with the joined maps: no 1×1 convolution follows.",
         (c, k, 3, 3): "in_channels and growth_rate are swapped.",
         (4 * k, c, 1, 1): "Each layer is one conv block with one 3×3 convolution, not a bottleneck layer.",
         (k, c, 1, 1): "The kernel is 1×1; expected 3×3.",

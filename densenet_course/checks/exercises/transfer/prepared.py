@@ -152,6 +152,8 @@ class Trial:
                 (self.num_classes, 1024): " 1024 fits DenseNet-121 only. Ask model.classifier.in_features.",
             }
             cause = next((text for shape, text in causes.items() if shape in matrices.values()), "")
+            if not cause and len(matrices) > 1:
+                cause = " One linear layer is asked for."
             raise Wrong(f"{expected}, got {got or 'no Linear at all'}.{cause}")
         if not biases:
             raise Wrong(f"{expected} and a bias, got one without bias. Leave nn.Linear's default.")
