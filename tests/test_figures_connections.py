@@ -127,6 +127,13 @@ def test_float_images_have_a_range_each_and_those_that_share_one_range():
         image_grid(images, list("abcd"), share=(1, 4))
 
 
+def test_image_grid_of_one_image_is_as_narrow_as_a_column():
+    figure = image_grid(torch.zeros(1, 1, 28, 28), ["Bag"], columns=4)
+    assert len(figure.axes) == 1
+    assert figure.get_figwidth() == pytest.approx(6.4 / 4)
+    assert figure.alt_text == "One small grey image: Bag."
+
+
 @pytest.mark.parametrize(("shape", "titles", "columns", "message"), [
     ((2, 3, 8, 8), 2, 5, r"\(2, 3, 8, 8\)"),
     ((0, 1, 8, 8), 0, 5, "N ≥ 1"),

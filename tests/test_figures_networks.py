@@ -62,6 +62,11 @@ def test_bars_are_shares_of_the_network_and_of_its_work(small):
     assert f"{100 * rows[-1].parameters / sum(r.parameters for r in rows):.1f}%" in figure.alt_text
 
 
+@pytest.mark.parametrize(("count", "words"), [(2_834_161_664, "2.8 billion"), (7_978_856, "8.0 million")])
+def test_large_numbers_are_told_in_words(count, words):
+    assert networks._in_words(count) == words
+
+
 def test_torchvisions_densenet_draws_too():
     figure = networks.shape_ribbon(torchvision.models.densenet121(), 224)
     assert "denseblock4 1024×7×7" in figure.alt_text

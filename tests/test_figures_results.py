@@ -1,5 +1,7 @@
 """The pictures of training results show the numbers they were given, and refuse what they cannot show."""
 
+from types import SimpleNamespace
+
 import matplotlib
 import pytest
 import torch
@@ -92,3 +94,14 @@ def test_schedules_draw_one_cycle_and_step():
     assert max(one_cycle) == 1.0 and one_cycle[0] == one_cycle[-1] == 0.0
     assert sorted({round(rate, 6) for rate in step}) == [0.01, 0.1, 1.0]
     assert "25 % of the steps" in figure.alt_text
+
+
+def test_epochs_of_the_board_are_whole_and_start_at_zero():
+    def points(xs):
+        return [SimpleNamespace(x=x, y=1 / (1 + x)) for x in xs]
+
+    board = {"train_loss": points([0.25, 0.75, 2.75]), "val_loss": points([1, 2, 3]), "val_acc": points([1, 2, 3])}
+    for panel in results.board_curves(board).axes:
+        low, high = panel.get_xlim()
+        assert [tick for tick in panel.get_xticks() if low <= tick <= high] == [0, 1, 2, 3]
+        assert high > 3

@@ -24,7 +24,7 @@ COMPARED = {
     "03_dense_block": 12,
     "04_transition": 16,
     "05_bottleneck": 14,
-    "06_small_densenet": 17,
+    "06_small_densenet": 16,
     "07_train_fashion_mnist": 6,
     "08_densenet121": 21,
     "09_memory_and_speed": 19,

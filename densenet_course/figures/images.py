@@ -11,7 +11,7 @@ def image_grid(images, titles, *, columns=5, share=()):
     Args:
         images: (N, 1, H, W) or (N, H, W); uint8 of 0…255, or float, where each image uses its own range.
         titles: one string for each image; two lines are fine.
-        columns: images in a row.
+        columns: places in a row; fewer images than that make a narrower picture.
         share: places of float images that use one range, all of theirs, so that their greys can be compared.
 
     Raises:
@@ -28,10 +28,12 @@ def image_grid(images, titles, *, columns=5, share=()):
         raise ValueError(f"columns: expected at least 1, got {columns}")
     if not set(share) <= set(range(len(images))):
         raise ValueError(f"share: expected places from 0 to {len(images) - 1}, got {tuple(share)}")
-    rows = -(-len(images) // columns)
     side = MAX_WIDTH / columns
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
     title_height = 0.22 * max(title.count("\n") + 1 for title in titles)
-    figure, axes = new_figure(height=rows * (side + title_height), nrows=rows, ncols=columns, squeeze=False)
+    size = {"width": columns * side, "height": rows * (side + title_height)}
+    figure, axes = new_figure(**size, nrows=rows, ncols=columns, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for place, (ax, title) in enumerate(zip(axes.flat, titles, strict=False)):  # the last row may have gaps
@@ -40,4 +42,6 @@ def image_grid(images, titles, *, columns=5, share=()):
         ax.imshow(images[place].numpy(), cmap="gray", interpolation="nearest", vmin=float(low), vmax=float(high))
         ax.set_title(title, fontsize=10)
     spoken = "; ".join(" ".join(title.split()) for title in titles)
+    if len(images) == 1:
+        return describe(figure, f"One small grey image: {spoken}.")
     return describe(figure, f"{len(images)} small grey images, {columns} in a row. In reading order: {spoken}.")

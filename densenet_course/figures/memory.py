@@ -90,6 +90,7 @@ def step_costs(seconds, kept):
         raise ValueError(f"expected seconds and bytes of the same variants, got {', '.join(seconds) or 'none'} and "
                          f"{', '.join(kept) or 'none'}")
     figure, (left, right) = new_figure(height=0.9 + 0.34 * len(seconds), ncols=2, sharey=True, width_ratios=(3, 2))
+    figure.get_layout_engine().set(wspace=0.08)  # the last tick of the left axis and the first of the right stay apart
     told = []
     for row, (name, values) in enumerate(seconds.items()):
         low, middle, high = (1e3 * f(values) for f in (min, statistics.median, max))

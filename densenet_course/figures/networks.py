@@ -79,9 +79,9 @@ def shape_ribbon(model, image_size):
         _draw_part(axes, name, left=left, channels=channels, old=old, height=math.log2(1 + side))
         axes.text(left + channels / 2, bottom - 0.25, side, ha="center", va="top", fontsize=9)
         left, before = left + channels + gap, channels
-    axes.text(-0.7 * gap, 0.15 - bottom, "channels", ha="right", va="bottom", fontsize=9)
-    axes.text(-0.7 * gap, bottom - 0.25, "side, px", ha="right", va="top", fontsize=9)
-    axes.set(xlim=(-3.5 * gap, left - 0.9 * gap), ylim=(bottom - 1, 0.9 - bottom))
+    axes.text(-1.2 * gap, 0.15 - bottom, "channels", ha="right", va="bottom", fontsize=9)
+    axes.text(-1.2 * gap, bottom - 0.25, "side, px", ha="right", va="top", fontsize=9)
+    axes.set(xlim=(-4 * gap, left - 0.9 * gap), ylim=(bottom - 1, 0.9 - bottom))
     axes.axis("off")
     legend = {bar.get_label(): bar for bar in axes.containers}  # one entry for each kind
     axes.legend(handles=list(legend.values()), loc="upper right", frameon=False, fontsize=9)
@@ -101,6 +101,11 @@ def _draw_part(axes, name, *, left, channels, old, height):
                   fontsize=9, rotation=90)
     axes.bar(left + old, height, channels - old, color=colour, hatch=hatch, label=label, **box)
     axes.text(left + channels / 2, height / 2 + 0.15, channels, ha="center", va="bottom", fontsize=9)
+
+
+def _in_words(count):
+    """Round a large number to a tenth of a million or billion."""
+    return f"{count / 1e9:,.1f} billion" if count >= 1e9 else f"{count / 1e6:,.1f} million"
 
 
 def parameters_and_work(model, image_size):
@@ -127,7 +132,7 @@ def parameters_and_work(model, image_size):
             colour, hatch, _ = KINDS[label.split()[0]]
             axes.barh(label, 100 * count / total, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
             axes.text(100 * count / total, label, f" {count / total:.1%}", va="center", fontsize=9)
-        axes.set(xlabel=f"% of {total / 1e6:,.1f} million {what}", xlim=(0, 50), xticks=(0, 20, 40))
+        axes.set(xlabel=f"% of {_in_words(total)} {what}", xlim=(0, 50), xticks=(0, 20, 40))
         told.append(f"{what}: " + ", ".join(f"{label} {count / total:.1%}" for label, count in counts.items()))
     panels[0].invert_yaxis()
     return describe(figure, f"Two rows of bars by part of the network. {'; '.join(told)}.")

@@ -3,6 +3,7 @@
 import statistics
 
 import torch
+from matplotlib.ticker import MaxNLocator
 
 from densenet_course.figures.style import COLOURS, as_image, describe, new_figure
 from densenet_course.training.loop import in_notebook
@@ -96,7 +97,8 @@ def board_curves(points):
         values = [scale * float(point.y) for point in points[name]]
         panel.plot([point.x for point in points[name]], values, color=colour, marker=marker, linestyle=line, label=what)
         told.append(f"{what} from {values[0]:.2f} to {values[-1]:.2f}{' %' if scale == 100 else ''}")
-        panel.set_xlabel("epoch")
+        panel.set(xlabel="epoch", xlim=(0, 1.04 * max(point.x for point in points[name])))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(axis="y", alpha=0.3)
     panels[0].set_ylabel("cross-entropy (nats)")
     panels[0].set_ylim(0)

@@ -7,7 +7,7 @@
 # After this lesson you can
 # - build `BottleneckLayer`, put it into a dense block, and set it beside ResNet's
 #   bottleneck;
-# - work out above how many input channels it pays, and what it does not save;
+# - work out above how many input channels it pays off, and what it does not save;
 # - tell DenseNet, -B, -C and -BC apart, and prove by the parameter count which one you
 #   have.
 #
@@ -101,7 +101,7 @@ show(channels.bottleneck_waist(BottleneckLayer(240, 12)))
 # weight, not nine, for each pair of a channel read and a channel made.*
 
 # %% [markdown]
-# ## Where it pays
+# ## Where it pays off
 #
 # A *plain* layer, the conv block of lesson 02, has 9·C·k weights. A bottleneck layer
 # has 4·C·k in its 1×1 and 9·4k·k in its 3×3.
@@ -139,8 +139,9 @@ show(channels.cost_by_input(12))
 # *Left of 86.4 channels the plain layer is cheaper, right of it the bottleneck, and the
 # gap widens with every channel.*
 #
-# How far can it widen? Of the plain layer's weights, (4Ck + 36k²) / 9Ck = 4/9 + 4k/C
-# remain. So at least 4/9 always remain, and 5/9 is the most that a bottleneck can save.
+# Counted in weights, the gap grows by 5k with every channel, without end. As a share it
+# does not: of the plain layer's weights, (4Ck + 36k²) / 9Ck = 4/9 + 4k/C remain. So 5/9
+# is the most that a bottleneck can save.
 
 # %% tags=["nbval-check-output"]
 for c in (240, 1_000, 10_000, 1_000_000):
@@ -150,7 +151,7 @@ for c in (240, 1_000, 10_000, 1_000_000):
 # %% [markdown]
 # **Predict**: DenseNet-121 has bottleneck layers everywhere, with k = 32. Its blocks of
 # 6, 12, 24 and 16 layers start with 64, 128, 256 and 512 channels. How many of the 58
-# layers would be cheaper without?
+# layers would be cheaper as plain layers?
 
 # %% tags=["nbval-check-output", "hide-output"]
 for start, num_layers in ((64, 6), (128, 12), (256, 24), (512, 16)):
@@ -166,7 +167,7 @@ for start, num_layers in ((64, 6), (128, 12), (256, 24), (512, 16)):
 # ## In a dense block
 #
 # `DenseBlock` of lesson 03 takes any layer that reads C channels and returns k. Here
-# are two blocks that differ in the layer alone.
+# are two blocks that differ only in their kind of layer.
 
 # %% tags=["nbval-check-output"]
 maps = torch.randn(2, 256, 14, 14)
@@ -183,7 +184,7 @@ for layer in (conv_block, BottleneckLayer):
 # ## Beside ResNet's bottleneck
 #
 # ResNet-50 has a bottleneck, too: 1×1 down, 3×3, 1×1 up again. **Predict**: why does it
-# need the third convolution, and DenseNet does not?
+# need the third convolution, while DenseNet does without?
 
 # %% tags=["nbval-check-output", "hide-output"]
 residual, dense = Bottleneck(256, 64), BottleneckLayer(256, 32)
@@ -213,10 +214,10 @@ ratios = [a / b for a, b in zip(seconds["bottleneck"], seconds["plain"], strict=
 print(f"time: {median(ratios):.2f} of plain ({min(ratios):.2f} to {max(ratios):.2f})")
 
 # %% [markdown]
-# When this page was stored, the median lay between 0.64 and 1, with single rounds on
-# both sides: less is saved than counted, and one round proves nothing. Counting leaves
-# out the second BN and ReLU, and the memory that they read and write. Weights are saved
-# for certain; time must be measured, and lesson 09 shows how.
+# When this page was stored, the median lay above 0.64: less is saved than counted.
+# Where the range of the rounds reaches past 1, it is not even sure that time is saved.
+# Counting leaves out the second BN and ReLU, and the memory that they read and write.
+# Weights are saved for certain; time must be measured, and lesson 09 shows how.
 
 # %% [markdown]
 # ## Why 4k?
@@ -226,14 +227,14 @@ print(f"time: {median(ratios):.2f} of plain ({min(ratios):.2f} to {max(ratios):.
 
 # %% tags=["nbval-check-output"]
 for b in (1, 2, 4, 8, 9):
-    crossing = f"{9 * b / (9 - b):4.1f}·k" if b < 9 else "never"
+    told = f"pays off above {9 * b / (9 - b):4.1f}·k" if b < 9 else "never pays off"
     weights = conv_weights(BottleneckLayer(240, 12, b))
-    print(f"b = {b}: pays above {crossing}, weights at C = 240: {weights:,}")
+    print(f"b = {b}: {told}, weights at C = 240: {weights:,}")
 
 # %% [markdown]
 # The plain layer has 25,920 weights there. With b = 9 the 1×1 alone costs as much as
-# the plain 3×3. What a narrow waist costs in accuracy, counting cannot say. At most 4k
-# different maps reach the 3×3.
+# the plain 3×3. What a narrow waist costs in accuracy, counting cannot say. It may cost
+# something, because no more than b·k different maps reach the 3×3.
 
 # %% [markdown]
 # ## Four names
@@ -265,8 +266,9 @@ for name, chosen in options.items():
 # saves only where a layer reads more than 86 channels, and costs extra below. Together
 # they save 58 %.
 #
-# The paper spends the saving on depth. Its two small networks are plain with L = 40,
-# and -BC with L = 100 and a stem of 2k; for 2k it gives no reason.
+# The paper spends part of the saving on more layers. Its two small networks are plain
+# with L = 40, which is 12 layers a block, and -BC with L = 100, which is 16. The second
+# has a stem of 2k channels; the paper gives no reason for 2k.
 
 # %% tags=["nbval-check-output"]
 plain40 = cifar_config(depth=40, growth_rate=12, bottleneck=False, compression=1.0)
@@ -278,8 +280,9 @@ for config in (plain40, bc100):
 # %% [markdown]
 # The authors' page gives the shallow network the larger error, 5.24 % on CIFAR-10 with
 # augmentation against 4.51 %. These two differ in depth, stem and θ as well, so that is
-# no proof for the bottleneck. The paper's figure 4 (left) varies one thing at a time:
-# there -BC makes the fewest errors for its parameters.
+# no proof for the bottleneck. The paper's figure 4 (left) draws all four kinds, each at
+# several depths, against their parameters: there -BC makes the fewest errors for its
+# parameters.
 
 # %% [markdown]
 # ## Break it: a waist of k
@@ -293,8 +296,8 @@ print(tuple(narrow(torch.randn(2, 240, 8, 8)).shape))
 print(f"{count_parameters(DenseNet(replace(bc100, bottleneck_factor=1))):,} parameters")
 
 # %% [markdown]
-# The shape is right and nothing complains. Two thirds of the parameters are gone:
-# 261,130 instead of 769,162. Only the count tells.
+# The shape is right and nothing complains, but two thirds of the parameters are gone:
+# 261,130 instead of 769,162.
 
 # %% [markdown]
 # ## Break it: no BN and ReLU in the waist
@@ -372,7 +375,7 @@ for depth, k in ((100, 24), (196, 12)):
 # %% tags=["nbval-check-output"]
 model = DenseNet(bc100)
 out = torch.randn(2, 3, 32, 32)
-rows = accounting.trace(bc100, 32)[:-1]  # all but the head
+rows = accounting.trace(bc100, 32)[:-1]  # all but the head, as the last BN is its part
 for (name, part), row in zip(model.features.named_children(), rows, strict=False):
     out = part(out)
     counted = (*out.shape[1:], count_parameters(part))
@@ -387,7 +390,7 @@ for (name, part), row in zip(model.features.named_children(), rows, strict=False
 #
 # - A bottleneck layer is BN → ReLU → 1×1 to 4k → BN → ReLU → 3×3 to k. A channel it
 #   reads costs 4·k weights, not 9·k.
-# - It pays above 7.2·k input channels and saves at most 5/9, in weights and
+# - It pays off above 7.2·k input channels and saves at most 5/9, in weights and
 #   multiply-adds alike. Time is another matter.
 # - -B is the bottleneck, -C is θ < 1, -BC is both. Most slips here are silent; the
 #   parameter count finds them.

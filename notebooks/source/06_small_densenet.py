@@ -24,6 +24,7 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
     subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
 # %%
+import copy
 import math
 
 import torch
@@ -44,11 +45,8 @@ _ = torch.manual_seed(0)
 # ## The plan
 #
 # Four blocks of four plain layers, growth rate 32, with three transitions between them.
-# Inside a block, layer $\ell$ reads all maps made before it:
-#
-# $$x_\ell = H_\ell([x_0, x_1, \dots, x_{\ell-1}])$$
-#
-# The picture is measured on a live network, with one grey image of 96×96 pixels.
+# Inside a block every layer reads all maps made before it (lesson 03). The picture is
+# measured on a live network, with one grey image of 96×96 pixels.
 
 # %%
 show(networks.shape_ribbon(small_densenet(), 96))
@@ -67,7 +65,7 @@ show(networks.shape_ribbon(small_densenet(), 96))
 #
 # ## A block that does not know its input
 #
-# A *lazy* layer is told its output channels only. The first input tells it the rest.
+# A *lazy* layer is told at most its output channels. The first input tells it the rest.
 # Shapes are `(N, C, H, W)`.
 
 # %% tags=["nbval-check-output"]
@@ -155,9 +153,9 @@ tuple(lazy_stem(64)(torch.randn(2, 1, 96, 96)).shape)
 # ## The network
 #
 # d2l divides the work among three classes. A `Module` holds the network and says what
-# one step computes; its `Classifier` brings cross-entropy, accuracy and SGD with
-# learning rate `lr`, and expects the layers in `self.net`. A `DataModule` hands out
-# batches. A `Trainer` runs the epochs.
+# one step computes. We use its subclass `Classifier`, which brings cross-entropy,
+# accuracy and SGD with learning rate `lr`, and expects the layers in `self.net`. A
+# `DataModule` hands out batches. A `Trainer` runs the epochs.
 
 # %%
 class LazyDenseNet(d2l.Classifier):
@@ -254,7 +252,7 @@ for inputs in (248, maps[0].numel()):
 
 # %% [markdown]
 # Averaging needs a ninth of the parameters. **Predict**: which of the sizes 29, 32, 64
-# and 100 does our network take, though it met only 96×96 so far?
+# and 100 does our network take, though it has met only 96×96 so far?
 
 # %% tags=["nbval-check-output", "hide-output"]
 model.eval()
@@ -264,26 +262,12 @@ for side in (29, 32, 64, 100):
 # %% [markdown]
 # All of them. With `Flatten`, only image sizes that end in 3×3 maps would work.
 #
-# ## Break it: 28 pixels
+# ## Which size?
 #
-# FashionMNIST's images have 28×28 pixels, one less than the 29 of lesson 04.
-# **Predict** who says more about the cause, the lazy network or the package's, and what
-# each message names.
-
-# %% tags=["nbval-check-output", "hide-output"]
-for network in (model, ours):
-    try:
-        network(torch.randn(2, 1, 28, 28))
-    except (RuntimeError, ValueError) as error:
-        print(f"{type(error).__name__}: {error}")
-
-# %% [markdown]
-# PyTorch reports what the third transition's pooling saw. The package looks at the
-# images first, and reports the cause.
-#
-# So the images must be enlarged. The book takes 96×96. ImageNet's 224×224 would be
-# usual for this network; the book says that it reduces them to 96 to save computation.
-# The smallest round size that works is 32.
+# FashionMNIST's images have 28×28 pixels, one less than the 29 that lesson 04 found. So
+# they must be enlarged. The book takes 96×96. ImageNet's 224×224 would be usual for
+# this network; the book says that it reduces them to 96 to save computation. The
+# smallest power of two that works is 32.
 
 # %% tags=["nbval-check-output"]
 large, small = (accounting.multiply_adds(ours.config, side) for side in (96, 32))
@@ -297,7 +281,8 @@ print(f"{large:,} / {small:,} = {large / small:.2f}")
 #
 # `prepare()` finds FashionMNIST on your machine, fetches it, or unpacks a small sample.
 # d2l's own data class would download it once more, so ours says where it lies. It hands
-# out a random part of each split: 5,120 images to train on, 896 to validate.
+# out a random part of each set: 5,120 of the training images, and 896 of the test
+# images, which d2l calls validation.
 
 # %% tags=["nbval-check-output"]
 class FashionMNIST(d2l.FashionMNIST):
@@ -332,7 +317,7 @@ even = model.loss(torch.zeros(128, 10), labels).item()
 print(f"{even:.4f}")
 
 # %% [markdown]
-# −ln(1/10) = ln 10. A fresh network is not that even: it has random opinions.
+# −ln(1/10) = ln 10. A fresh network is not that even.
 #
 # d2l's `apply_init` does two things: one forward pass for the lazy layers, then initial
 # weights by Xavier's rule (`d2l.init_cnn`) for all of `net`.
@@ -346,27 +331,26 @@ logits = model(batch).detach()  # (N, 10)
 start = model.loss(logits, labels).item()
 print(f"loss {start:.2f}")
 
-# %% tags=["remove-cell"]
-half_variance = logits.var(dim=1).mean().item() / 2
-assert abs(start - math.log(10) - half_variance) < 0.3 and start > 2.3
-
 # %% [markdown]
-# Above. Where z is normal with mean μ and variance σ², the mean of $e^z$ is $e^{μ +
-# σ²/2}$. So the logarithm of ten such terms is about ln 10 + μ + σ²/2, and the right
-# class's own logit is μ on average. Opinions that do not depend on the label cost half
-# their variance:
-#
+# Above. Take the ten logits z as normal, with mean μ and variance σ². Then $e^z$ is
+# $e^{μ + σ²/2}$ on average, and the logarithm of the sum of ten such terms is about ln
+# 10 + μ + σ²/2. The right class's own logit, which is subtracted, is μ on average. So
+# random logits cost half their variance:
 
 # %%
 estimate = math.log(10) + logits.var(dim=1).mean().item() / 2
 print(f"ln 10 + half the variance: {estimate:.2f}")
 
+# %% tags=["remove-cell"]
+assert abs(start - estimate) < 0.3 and start > 2.3
+
 # %% [markdown]
 # ## Break it: initial weights too early
 #
-# Each number that the stem writes sums 7·7 products (*fan-in*). Each pixel that it
-# reads enters 64·7·7 of them (*fan-out*). Xavier's rule counts both, ±√(6 / (49 +
-# 64·49)) = ±0.043. PyTorch's own counts the fan-in, ±1/√49 = ±0.143.
+# Each number that the stem writes sums 7·7 products (*fan-in*). If its window moved by
+# one pixel at a time, each pixel would enter 64·7·7 such sums (*fan-out*; the rule
+# ignores the stride of 2). Xavier's rule counts both, ±√(6 / (49 + 64·49)) = ±0.043.
+# PyTorch's own counts the fan-in, ±1/√49 = ±0.143.
 #
 # **Predict** which one you get when `init_cnn` runs *before* the first input.
 
@@ -405,23 +389,29 @@ assert accuracy - 10 * error > 0.1
 # loss of the fresh network.* About 80 % when this page was stored: more than fifty
 # standard errors above chance.
 #
-# The two losses are measured in different modes, as d2l does it. **Predict**: what
-# becomes of the loss on the training images in evaluation mode?
+# The two losses are measured in different modes, as d2l does it. **Predict**: for the
+# same training images and the same weights, how far apart are the two modes?
 
 # %% tags=["hide-output"]
-model.eval()
-with torch.no_grad():
-    seen = [model.loss(model(x), y).item() for x, y in data.train_dataloader()]
+def mean_loss(net):
+    batches = data.train_dataloader()
+    with torch.no_grad():
+        return sum(model.loss(net(x), y).item() for x, y in batches) / len(batches)
+
+
+net = model.cpu().net
+after = mean_loss(copy.deepcopy(net).train()), mean_loss(net.eval())
 last = {name: float(points[-1].y) for name, points in model.board.data.items()}
-print(f"training images, in training mode, last 20 steps: {last['train_loss']:.2f}")
-print(f"the same images afterwards, in evaluation mode: {sum(seen) / len(seen):.2f}")
+print(f"last 20 steps, while the weights changed: {last['train_loss']:.2f}")
+print(f"all training images afterwards, in training mode: {after[0]:.2f}")
+print(f"all training images afterwards, in evaluation mode: {after[1]:.2f}")
 print(f"other images, in evaluation mode: {last['val_loss']:.2f}")
 
 # %% [markdown]
-# No lower, though the weights are later ones: the two differ in the mode. In evaluation
-# mode BatchNorm normalises by running averages, which may lag behind weights that still
-# move fast. Only the last two lines compare old and new images fairly; a gap between
-# the curves is not yet overfitting.
+# Evaluation mode gives the higher loss: there BatchNorm normalises by running averages,
+# which may lag behind weights that still move fast. (The first line is above the
+# second, since its weights were earlier ones.) Only the last two lines compare old and
+# new images fairly; a gap between the curves is not yet overfitting.
 #
 # The book trains this network on all 60,000 images at 96×96, for 10 epochs of batches
 # of 128, with `lr=0.01`. Its page ends at an accuracy of 0.893; the best epoch has
@@ -454,7 +444,7 @@ for row, part in zip(accounting.trace(ours.config, 96), model.net, strict=True):
 #
 # - A lazy layer learns its input channels from its first input. Count, copy and
 #   initialise only after that.
-# - 64 → 192 → 96 → 224 → 112 → 240 → 120 → 248: add L·k in a block, halve in a
+# - 64 → 192 → 96 → 224 → 112 → 240 → 120 → 248: add 4·32 in a block, halve in a
 #   transition; 758,226 parameters in all.
 # - The loss starts above ln 10 = 2.30; the network needs images of at least 29×29
 #   pixels.
