@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 LOCK = ROOT / "requirements.lock"
 LEARNER = ["--extra", "lab", "--extra", "keras", "--group", "d2l"]
-DEV = [*LEARNER, "--extra", "dev", "--extra", "grading", "--group", "site"]
+DEV = [*LEARNER, "--extra", "dev", "--extra", "grading", "--extra", "export", "--group", "site"]
 COMPILE = ["uv", "pip", "compile", "pyproject.toml", "--universal", "--generate-hashes", "--python-version", "3.11",
            "--no-annotate", "--custom-compile-command", "make lock", "--quiet"]
 ENTRY = re.compile(r"^([a-z0-9][^ =]*)==([^ ]+)(?: ; (.+?))?(?= \\$)", re.MULTILINE)  # name, version, marker

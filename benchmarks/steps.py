@@ -14,12 +14,16 @@ KINDS = {"fp32 contiguous": FP32, "fp32 channels-last": FP32_CHANNELS_LAST, "bf1
 REFERENCES = {"against torchvision": None, "against torchvision in fp32 contiguous": "torchvision fp32 contiguous"}
 
 
-def torchvision_bc100():
-    """Build BC-100-12 from torchvision's parts, with the stem for small grey images."""
-    model = torchvision.models.DenseNet(12, (16, 16, 16), 24, num_classes=10)
-    model.features.conv0 = nn.Conv2d(1, 24, kernel_size=3, padding=1, bias=False)
+def torchvision_small(growth_rate, block_layers, init_channels, *, stride=1):
+    """Build a DenseNet-BC from torchvision's parts, with a stem for small grey images."""
+    model = torchvision.models.DenseNet(growth_rate, block_layers, init_channels, num_classes=10)
+    model.features.conv0 = nn.Conv2d(1, init_channels, kernel_size=3, stride=stride, padding=1, bias=False)
     del model.features.norm0, model.features.relu0, model.features.pool0
     return model
+
+
+def torchvision_bc100():
+    return torchvision_small(12, (16, 16, 16), 24)
 
 
 def bc(depth=100, *, efficient):

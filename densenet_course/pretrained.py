@@ -49,15 +49,38 @@ def load_pretrained(model, name, weights):
         ValueError: the weights are unknown, the file holds none, or they do not fit the model.
         OSError: the weights cannot be fetched or read; the message says what to do.
     """
-    published = _published(name)
-    source = _find(published, weights)
-    is_published = source in published.values()
-    loaded = _download(name, source, check_hash=is_published) if "://" in source else read_file(source)
-    state_dict = modern_keys(unwrap(loaded, source))
+    state_dict, source = _read(name, weights)
     differences = _differences(model.state_dict(), state_dict)
     if differences:
         raise ValueError(f"the weights {source} do not fit this {name}: {differences}")
     model.load_state_dict(state_dict)
+
+
+def saved_sizes(name, weights):
+    """Tell for how many classes and channels a network must be built to take some weights.
+
+    Args:
+        name, weights: as for ``load_pretrained``.
+
+    Returns:
+        The options of a factory of ``models``: "num_classes" and "in_channels", as far as the weights tell.
+
+    Raises:
+        ValueError: the weights are unknown, or the file holds none.
+        OSError: the weights cannot be fetched or read; the message says what to do.
+    """
+    state_dict, _ = _read(name, weights)
+    return {option: state_dict[key].shape[axis] for option, key, axis in SIZES
+            if key in state_dict and state_dict[key].ndim > axis}
+
+
+def _read(name, weights):
+    """Return the weights by today's names, and where they come from."""
+    published = _published(name)
+    source = _find(published, weights)
+    is_published = source in published.values()
+    loaded = _download(name, source, check_hash=is_published) if "://" in source else read_file(source)
+    return modern_keys(unwrap(loaded, source)), source
 
 
 def _find(urls, weights):

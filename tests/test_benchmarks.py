@@ -175,6 +175,40 @@ def test_the_profile_counts_products_of_matrices_as_convolutions():
     assert {"convolution", "ReLU"} <= set(found) and list(found.values()) == sorted(found.values(), reverse=True)
 
 
+def test_all_peers_take_turns_in_every_row():
+    from densenet_course.efficient.kernels import Operators, native
+
+    rows = quick("peers", "--repeats", "2")["rows"]
+    networks = {"torchvision", "plain", "efficient"} | (
+        {"native", "torch.compile"} if native() is not Operators else set())
+    assert list(rows) == ["training, three layers 8², batch 4, fp32", "inference, three layers 8², batch 1, fp32"]
+    for name, row in rows.items():
+        assert set(row["seconds"]) - {"OpenVINO"} == networks | ({"ONNX Runtime"} if "inference" in name else set())
+        assert set(row["against torchvision"]) == set(row["seconds of the first call"]) == set(row["seconds"])
+        assert row["machine"]["processor"] and row["against torchvision"]["torchvision"]["values"] == [1, 1]
+        for peer, ratio in row["against torchvision"].items():
+            a, b = (row["seconds"][one]["values"] for one in ("torchvision", peer))
+            assert ratio["values"] == [pytest.approx(x / y, rel=0.1, abs=0.01) for x, y in zip(a, b, strict=True)]
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_peers_are_the_same_network():
+    import peers
+    import torch
+
+    built = peers.networks("class network 28²")
+    tasks = {name: peers.infer(built[name], torch.randn(2, 1, 28, 28), peers.FORMATS["fp32"])
+             for name in ("torchvision", "plain", "efficient")}
+    peers.refuse_other_logits(tasks, 1e-5)
+    tasks["another"] = lambda: 1.1 * tasks["torchvision"]()
+    with pytest.raises(ValueError, match=r"another: expected torchvision.s logits, got some that differ by 0\.1 of"):
+        peers.refuse_other_logits(tasks, 0.05)
+    wanted = peers.rows(peers.CASES, (1, 32), peers.FORMATS)
+    assert len(set(map(str, wanted))) == 4 * 3 * 2
+    assert {(row.task, row.batch) for row in wanted if "121 224²" in row.case} == {
+        ("training", 8), ("inference", 1), ("inference", 32)}
+
+
 @pytest.mark.parametrize("script", ["efficient", "bench"])
 def test_without_a_gpu_there_is_one_line(script):
     import torch

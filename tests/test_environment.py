@@ -25,7 +25,8 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 GROUPS = {name: [text for text in group if isinstance(text, str) and not text.startswith("densenet-course[")]
           for name, group in PROJECT["dependency-groups"].items()}
 FOR_LEARNERS = [*PROJECT["project"]["dependencies"], *EXTRAS["lab"], *EXTRAS["keras"], *GROUPS["d2l"]]
-DIRECT = [Requirement(text) for text in [*FOR_LEARNERS, *EXTRAS["dev"], *EXTRAS["grading"], *GROUPS["site"]]]
+FOR_OTHERS = [text for extra in ("dev", "grading", "export") for text in EXTRAS[extra]]
+DIRECT = [Requirement(text) for text in [*FOR_LEARNERS, *FOR_OTHERS, *GROUPS["site"]]]
 DIRECT = [one for one in DIRECT if one.marker is None or one.marker.evaluate()]  # what this system has
 
 
@@ -63,7 +64,7 @@ def test_a_learner_gets_no_tools_of_contributors_or_instructors():
     learner = {name for name, entries in locked().items() for requirement, _ in entries
                if requirement.marker is None or requirement.marker.evaluate(marker_environment("3.12.3", ""))}
     assert {canonicalize_name(Requirement(text).name) for text in FOR_LEARNERS} <= learner
-    assert not {"nbgrader", "pytest", "ruff", "sphinx", "playwright"} & learner
+    assert not {"nbgrader", "pytest", "ruff", "sphinx", "playwright", "onnx"} & learner
 
 
 MARKED = """a==1 \\

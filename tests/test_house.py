@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "densenet_course"
 MAY = {
     "layers": "", "config": "", "accounting": "", "measure": "", "pretrained": "", "files": "", "recipe": "",
     "results": "", "lesson": "", "terminal": "",
+    "export": "files",
     "fetching": "files",
     "training": "recipe files",
     "data": "fetching",
@@ -26,7 +27,7 @@ MAY = {
     "explorer": "data models accounting studies figures",
     "checks": "files terminal layers config models accounting measure training data figures",
     "grading": "files checks layers figures",
-    "cli": "recipe files terminal models training data doctor figures checks grading",
+    "cli": "recipe files terminal models pretrained export training data doctor figures checks grading",
 }
 
 

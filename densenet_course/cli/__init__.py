@@ -1,11 +1,11 @@
-"""The command ``densenet-course``: doctor, data, train, figures, release, grade, leaderboard."""
+"""The command ``densenet-course``: doctor, data, train, export, figures, release, grade, leaderboard."""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 
-from densenet_course.cli import grade, train
+from densenet_course.cli import export, grade, train
 from densenet_course.terminal import print_anything
 
 
@@ -57,6 +57,11 @@ def _parser():
         "train", help="train on FashionMNIST or on a folder of images",
         description="Train a DenseNet, here or, under torchrun, in several processes: torchrun --nproc-per-node=N -m "
                     "densenet_course.cli train …"))
+
+    export.add_options(commands.add_parser(
+        "export", help="write a network as an ONNX file, checked against PyTorch",
+        description="Write a network as an ONNX file that takes any number of images. The file is there only when ONNX "
+                    "Runtime computes from it what PyTorch computes."))
     return parser
 
 
