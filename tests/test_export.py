@@ -145,7 +145,7 @@ def test_a_network_or_a_shape_that_makes_no_sense_is_refused(earlier, model, sha
     (["--weights", "nowhere.pt"], "weights: no file at nowhere.pt"),
     (["--weights", "nothing"], "weights: expected one of DEFAULT, a URL or a file, got 'nothing'"),
     (["--weights", "checkpoint.pt"], "checkpoint.pt is empty"),
-    (["--network", "densenet121", "--weights", export.__file__], "expected a file that torch.save has written"),
+    (["--network", "densenet121", "--weights", "words.txt"], "expected a file that torch.save has written; words"),
     (["--image-size", "0"], "at least 1 each, got (1, 0, 0)"),
     (["--image-size", "6"], "images of 6×6 pixels are too small"),
 ])
@@ -153,11 +153,12 @@ def test_the_command_refuses_in_one_line(tmp_path, monkeypatch, capsys, options,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "checkpoint.pt").touch()
     (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "words.txt").write_text("words instead of numbers, more than a few of them")
     monkeypatch.setattr(export, "program_of", lambda *_: pytest.fail("something was exported"))
     assert cli.main(["export", *options]) == 1
     error = capsys.readouterr().err
     assert error.startswith("densenet-course export: ") and message in error and error.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "folder.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "folder.onnx", "words.txt"]
 
 
 def test_weights_of_another_network_are_named(tmp_path, monkeypatch, capsys):
