@@ -122,9 +122,8 @@ FROM_KERAS = Solution(FROM, [
                  ("running mean and variance are swapped.",
                   "(module.weight, module.bias, module.running_var, module.running_mean)")),
     *mistakes_at(BACK, "isinstance(module, nn.Conv2d | nn.Linear) and", *(
-        (f"{whose} bias is not taken from the list, so what follows is one array off.", instead)
-        for whose, instead in (("the convolution's", "isinstance(module, nn.Linear) and"),
-                               ("the Linear's", "isinstance(module, nn.Conv2d) and"), ("a layer's", "False and")))),
+        ("a bias is not taken from the list, so what follows is one array off.", instead)
+        for instead in ("isinstance(module, nn.Linear) and", "isinstance(module, nn.Conv2d) and", "False and"))),
     *mistakes_at(BACK, "torch.no_grad()", ("Copy into parameters under torch.no_grad().", "torch.enable_grad()")),
     *mistakes_at(BACK, "part.copy_(torch.tensor(next(given)))",
                  ("the running statistics stay as they were. They are buffers: parameters() leaves them out.",
