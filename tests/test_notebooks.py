@@ -27,7 +27,7 @@ COMPARED = {
     "06_small_densenet": 16,
     "07_train_fashion_mnist": 6,
     "08_densenet121": 21,
-    "09_memory_and_speed": 19,
+    "09_memory_and_speed": 20,
     "10_what_the_layers_learn": 14,
     "11_transfer_learning": 9,
     "12_relatives": 14,

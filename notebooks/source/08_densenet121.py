@@ -32,11 +32,12 @@ from matplotlib import cbook
 from PIL import Image
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.resnet import Bottleneck
 
 from densenet_course import accounting
 from densenet_course.config import DenseNetConfig
 from densenet_course.figures import networks, show
-from densenet_course.layers import DenseBlock, transition
+from densenet_course.layers import BottleneckLayer, DenseBlock, transition
 from densenet_course.lesson import needs_network
 from densenet_course.measure import count_parameters
 from densenet_course.models import (
@@ -54,21 +55,17 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## The plan
 #
-# Inside a block, layer $\ell$ reads everything made before it (equation 2 of the
-# paper):
-#
-# $$x_\ell = H_\ell([x_0, x_1, \dots, x_{\ell-1}])$$
-#
-# Between blocks stands a transition. The picture is measured on a live network with one
-# 224×224 image.
+# Inside a block every layer reads everything made before it; between blocks stands a
+# transition. The picture is measured on a live network with one 224×224 image.
 
 # %%
 show(networks.shape_ribbon(densenet121(), 224))
 
 # %% [markdown]
 # *Higher bars are larger maps, on a logarithmic scale; wider bars are more channels.
-# Grey maps are passed on unchanged, blue ones are made in the block. Blocks append
-# channels; transitions halve both, channels and sides.*
+# Grey bars are the stem and, in a block, the maps passed on unchanged; blue ones are
+# made in the block. Blocks append channels; transitions halve both, channels and
+# sides.*
 #
 # The whole plan fits into a few numbers. The rest are defaults: RGB images, 1000
 # classes, θ = ½, bottlenecks of 4k.
@@ -100,7 +97,7 @@ print(f"{first_part.conv0.weight.numel():,} weights")
 # Five helpers stand in the class below. `stem` you have just seen.
 # `dense_layer(config)` is `BottleneckLayer` of lesson 05 here. `check_images` refuses
 # images that are too small, `initialise` draws the initial weights, and `apply_options`
-# exchanges blocks for those of lesson 09 where `config` asks for it. Read with one
+# can exchange the blocks for those of lesson 09; here it does nothing. Read with one
 # question: where does the variable `channels` change?
 
 # %%
@@ -132,14 +129,15 @@ class DenseNet(nn.Module):
         return self.classifier(pooled)  # (N, num_classes)
 
 # %% [markdown]
-# Twice in each turn of the loop: a block appends L·k, a transition keeps θ of the sum.
+# Twice in each turn of the loop: a block appends n·k, a transition keeps θ of the sum.
 # The `if` spares the last block its transition. Names such as `denseblock1` and `norm5`
 # are torchvision's, on purpose: we shall load its weights.
 #
 # ## Why 121?
 #
 # The paper counts convolutions and the classifier. Lesson 05 counted 116 convolutions
-# in the 58 layers. **Predict** the number for blocks of 6, 12, 32 and 32 layers.
+# in the 58 layers. **Predict** the number in the name of the network with blocks of 6,
+# 12, 32 and 32 layers.
 
 # %% tags=["nbval-check-output", "hide-output"]
 model = DenseNet(config)
@@ -181,9 +179,9 @@ with torch.no_grad():
 #
 # A layer that reads C channels has 2C + 128·C numbers in its first BN and 1×1, and
 # 2·128 + 9·128·32 in its second BN and 3×3. Together that is 130·C + 37,120. A block of
-# L layers that starts with C channels reads L·C + 32·L(L−1)/2 in all, so it has
+# n layers that starts with C channels reads n·C + 32·n(n−1)/2 in all, so it has
 #
-# $$130\,\bigl(LC + 32\,\tfrac{L(L-1)}{2}\bigr) + 37{,}120\,L$$
+# $$130\,\bigl(nC + 32\,\tfrac{n(n-1)}{2}\bigr) + 37{,}120\,n$$
 
 # %% tags=["nbval-check-output"]
 starts = (6, 64), (12, 128), (24, 256), (16, 512)  # layers, channels at the start
@@ -219,7 +217,8 @@ print(f"published:  {meta['_ops']} billion")
 #
 # Layers of late blocks read many channels; layers of early blocks work on many pixels.
 #
-# **Predict**: which block holds most parameters, and which does most work?
+# You have seen that block 3 holds most parameters. **Predict** which block does most of
+# the work, and what share of it.
 
 # %% tags=["nbval-check-output", "hide-output"]
 rows = accounting.trace(config, 224)
@@ -348,8 +347,9 @@ for name, network in slips.items():
 
 # %% [markdown]
 # Running statistics after a train pass, and a second image size: 64×64 images leave
-# maps of 2×2, where the two averages are one. Our own network passes all of it. That is
-# strong evidence, not proof: a test says nothing about what it does not look at.
+# maps of 2×2, where the two averages are the same. Our own network passes all of it.
+# That is strong evidence, not proof: a test says nothing about what it does not look
+# at.
 #
 # ## torchvision's own layout
 #
@@ -365,9 +365,9 @@ print([name for name, _ in theirs.features.denseblock1.denselayer1.named_childre
 # Two: one `Sequential` and the classifier. Blocks lie one level down, layers two, so a
 # layer's BN is `features.denseblock1.denselayer1.norm1`.
 #
-# The code of torchvision's `_DenseLayer` is in five steps: (1) it takes a *list* of
-# maps, or one tensor; (2) concatenates them; (3) `norm1`, `relu1`, `conv1` bring them
-# to 4k; (4) `norm2`, `relu2`, `conv2` make k; (5) dropout, if asked for. With
+# torchvision's `_DenseLayer` works in five steps: (1) it takes a *list* of maps, or one
+# tensor; (2) concatenates them; (3) `norm1`, `relu1`, `conv1` bring them to 4k; (4)
+# `norm2`, `relu2`, `conv2` make k; (5) dropout, if asked for. With
 # `memory_efficient=True` steps 2 and 3 are computed again in the backward pass. Ours
 # leaves step 2 to the block:
 
@@ -397,7 +397,8 @@ print(tuple(maps.shape), "negative values:", (maps < 0).any().item())
 #
 # He (Kaiming) initialisation draws convolution weights with a standard deviation of
 # √(2/n). For n, torchvision and we take the numbers that one output *reads* (fan-in);
-# the authors' own code takes those that one input *writes to* (fan-out).
+# the authors' own code takes those that one input would *write to* with stride 1
+# (fan-out).
 #
 # **Predict** for the stem, 3 to 64 channels by 7×7 windows: which rule draws the larger
 # weights?
@@ -415,13 +416,13 @@ print(f"ours: {drawn:.2f}")
 #
 # The paper then trains on ImageNet for 90 epochs in batches of 256, with Nesterov
 # momentum 0.9 and weight decay 1e-4. The learning rate starts at 0.1 and is divided by
-# 10 at epochs 30 and 60 (section 4.2). Dropout of 0.2 appears only where data is not
-# augmented, so not here.
+# 10 at epochs 30 and 60 (section 4.2). Dropout of 0.2 appears only where the data are
+# not augmented, so not here.
 #
 # ## The family
 #
 # Five networks share one class. The paper's table 1 has 121, 169, 201 and 264. The
-# authors' later network, 161, is wider; libraries ship it in place of 264.
+# authors' page has 161 in place of 264: it is wider, and it is what libraries ship.
 #
 # | network | layers in blocks | k |
 # |---|---|---|
@@ -434,17 +435,16 @@ print(f"ours: {drawn:.2f}")
 # **Predict**: which of the five has most parameters, and is 161 above or below 201?
 
 # %% tags=["nbval-check-output", "hide-output"]
-print("network      layers in blocks    k  parameters  G mult-adds  top-1 %  top-5 %")
+print("network       parameters  G mult-adds  top-1 %  top-5 %")
 for name, variant in IMAGENET_VARIANTS.items():
     one = DenseNetConfig(**variant)
     work, numbers = accounting.multiply_adds(one, 224) / 1e9, accounting.parameters(one)
     weights = torchvision.models.get_model_weights(name).DEFAULT
     top1, top5 = weights.meta["_metrics"]["ImageNet-1K"].values()
-    plan = f"{one.block_layers!s:17} {one.growth_rate:>3}"
-    print(f"{name:12} {plan} {numbers:>11,} {work:>12.3f} {top1:>8.3f} {top5:>8.3f}")
+    print(f"{name:12} {numbers:>11,} {work:>12.3f} {top1:>8.3f} {top5:>8.3f}")
 paper = DenseNetConfig(block_layers=(6, 12, 64, 48), growth_rate=32, init_channels=64)
 work, numbers = accounting.multiply_adds(paper, 224) / 1e9, accounting.parameters(paper)
-print(f"densenet264  {paper.block_layers!s:17}  32 {numbers:>11,} {work:>12.3f}")
+print(f"densenet264  {numbers:>11,} {work:>12.3f}")
 
 # %% [markdown]
 # 264 has most. But 161 lies above 201 with fewer layers, because it is wider: with k =
@@ -473,8 +473,8 @@ for row in rows:
 #
 # | network | CIFAR-10 | CIFAR-100 |
 # |---|---|---|
-# | DenseNet, L = 40, k = 12 | 5.24 | 24.42 |
-# | DenseNet-BC, L = 100, k = 12 | 4.51 | 22.27 |
+# | DenseNet, L = 40, k = 12 (lesson 05) | 5.24 | 24.42 |
+# | DenseNet-BC, L = 100, k = 12 (lesson 05) | 4.51 | 22.27 |
 # | DenseNet-BC, L = 250, k = 24 | 3.62 | 17.60 |
 # | DenseNet-BC, L = 190, k = 40 | 3.46 | 17.18 |
 #
@@ -508,9 +508,17 @@ for name in ("resnet50", "densenet121", "densenet169", "densenet201"):
 # %% tags=["nbval-check-output", "hide-output"]
 def values_read(network):
     total = []
+
+    def count(module, x, out):
+        if isinstance(module, Bottleneck):  # its sum reads two tensors of one size
+            total.append(2 * out.numel())
+        elif isinstance(module, BottleneckLayer):  # cat joins what it read and made
+            total.append(x[0].numel() + out.numel())
+        elif not list(module.children()):  # convolutions, BN, ReLU, pooling, linear
+            total.append(x[0].numel())
+
     for module in network.modules():
-        if not list(module.children()):  # convolutions, BN, ReLU, pooling, linear
-            module.register_forward_hook(lambda _, x, out: total.append(x[0].numel()))
+        module.register_forward_hook(count)
     with torch.no_grad():
         network.eval()(torch.randn(1, 3, 224, 224))
     return sum(total) / 1e6
@@ -518,10 +526,10 @@ def values_read(network):
 
 resnet = torchvision.models.resnet50()
 print(f"ResNet-50    {values_read(resnet):.1f} million values read for one image")
-print(f"DenseNet-121 {values_read(densenet121()):.1f} million, torch.cat not counted")
+print(f"DenseNet-121 {values_read(densenet121()):.1f} million")
 
 # %% [markdown]
-# They read 1.5 times as many: each layer reads all maps before it again. A fair
+# They read 1.3 times as many: each layer reads all maps before it again. A fair
 # summary:
 #
 # | for DenseNet | against |
@@ -535,10 +543,11 @@ print(f"DenseNet-121 {values_read(densenet121()):.1f} million, torch.cat not cou
 # torchvision publishes weights trained on ImageNet. They expect colour pictures, scaled
 # and normalised as `weights.transforms()` does. The picture is a photograph that
 # matplotlib brings along, a portrait of Grace Hopper, computer scientist and rear
-# admiral in uniform. ImageNet's 1,000 classes have no "person". **Predict** one thing
-# that the network may name instead.
+# admiral in uniform. ImageNet's 1,000 classes have no "person". With a network the next
+# cell shows what is named instead; without one it is skipped, as on this page. The
+# weights are fetched once and kept on disk.
 
-# %% tags=["hide-output"]
+# %%
 weights = torchvision.models.DenseNet121_Weights.DEFAULT
 with needs_network("the picture is not classified"):
     pretrained = densenet121(weights=weights).eval()
@@ -549,9 +558,6 @@ with needs_network("the picture is not classified"):
         print(f"{weights.meta['categories'][i]:20} {shares[i]:.1%}")
 
 # %% [markdown]
-# With a network this fetches the weights once and keeps them on disk. The machine that
-# stored this page had none, so it shows no answer; run the cell for yours.
-#
 # ## Your turn
 #
 # [Exercise 8](exercises/08_densenet121.ipynb), *hard, 40 minutes.* Write the whole

@@ -57,9 +57,9 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # ## What training keeps
 #
 # The backward pass needs results of the forward pass. To find the gradient of its
-# weights, a convolution must know what it read. Until then PyTorch keeps such results
-# as **saved tensors**. It offers a hook: PyTorch calls our function `pack` below with
-# each of them, and keeps what that returns.
+# weights, a convolution must know what it read. Until the backward pass PyTorch keeps
+# such results as **saved tensors**. It offers a hook: PyTorch calls our function `pack`
+# below with each of them, and keeps what it returns.
 
 
 # %%
@@ -93,7 +93,8 @@ for name, part in layer.named_children():
     made[f"made by {name}"] = part([*made.values()][-1])
 for tensor in kept(layer, images):
     same = [name for name, maps in made.items() if torch.equal(maps, tensor)]
-    print(f"{tuple(tensor.shape)!s:13} {tensor.nbytes:5} bytes  {', '.join(same)}")
+    what = ", ".join(same) or "a number for each channel, of BN"
+    print(f"{tuple(tensor.shape)!s:13} {tensor.nbytes:5} bytes  {what}")
 
 # %% [markdown]
 # Two sets of three channels. The *normalised* maps are not kept. BatchNorm's backward
@@ -103,7 +104,7 @@ for tensor in kept(layer, images):
 # "Use in-place ReLUs to save memory" is common advice. `saved_bytes` is the package's
 # form of our hook and adds up the bytes.
 #
-# **Predict** what changes.
+# **Predict** how many bytes it saves here.
 
 # %% tags=["nbval-check-output", "hide-output"]
 overwriting = copy.deepcopy(layer)
@@ -112,7 +113,7 @@ print(f"{saved_bytes(layer, images):,} bytes")
 print(f"{saved_bytes(overwriting, images):,} bytes with the ReLU in place")
 
 # %% [markdown]
-# Nothing: it overwrites maps that nobody keeps.
+# None: it overwrites maps that nobody keeps.
 #
 # ## A block by hand
 #
@@ -139,8 +140,8 @@ sum(torch.equal(tensor[:, :3], images) for tensor in four)
 #
 # ## The square
 #
-# All layers together read $R = L·C + k·L(L-1)/2$ channels. A bottleneck layer also
-# keeps its waist of $4k$ channels twice. So a block keeps $R + 4kL$ channels, twice.
+# All $n$ layers together read $R = nC + kn(n-1)/2$ channels. A bottleneck layer also
+# keeps its waist of $4k$ channels twice. So a block keeps $R + 4kn$ channels, twice.
 #
 # We take $C = 24$ and $k = 12$, as in the paper's networks for CIFAR.
 #
@@ -166,10 +167,10 @@ fitted = pictures.exponent(depths, sizes["plain"])
 print(f"exponent {fitted:.2f}, at 2,048 layers {slope:.2f}")
 
 # %% [markdown]
-# Not yet: the factor climbs from 2.3 to 3.7. The exponent is the slope of the line
-# through the logarithms; 2 would be the square. Written out, $R + 4kL = (C + 3.5k)L +
-# kL²/2$. Up to $L = 2C/k + 7 = 11$ layers the first part is the larger one, so these
-# depths give 1.51. For very deep blocks the square is all that matters.
+# Not yet: the factor climbs from 2.3 to 3.7. The exponent is the slope of bytes against
+# layers, both on logarithmic scales; a square has 2. Written out, $R + 4kn = (C +
+# 3.5k)n + kn²/2$. Up to $n = 2C/k + 7 = 11$ layers the first part is the larger one, so
+# these depths give 1.51. For very deep blocks the square is all that matters.
 #
 # ## Recompute
 #
@@ -215,7 +216,7 @@ class CheckpointedBlock(DenseBlock):
         for layer in self.children():
             new_maps = checkpoint(join_and_run, layer, *made, use_reentrant=False)
             made.append(new_maps)  # (N, k, H, W)
-        return torch.cat(made, dim=1)  # (N, C + L·k, H, W)
+        return torch.cat(made, dim=1)  # (N, C + n·k, H, W)
 
 
 sizes["cat inside"] = measure(CheckpointedBlock)
@@ -223,9 +224,9 @@ once = 512 * channels_after(24, num_layers=63, growth_rate=12)
 print("each map once:", sizes["cat inside"][-1] == once)
 
 # %% [markdown]
-# Linear, and one 75th of the bytes. The last layer's maps are missing: whatever reads
-# the block keeps them. The exponent lies below 1, since the 24 channels of the input do
-# not grow.
+# Linear, and one 75th of the bytes. The last layer's maps are not among them: only what
+# comes after the block reads and keeps them. The exponent lies below 1, since the 24
+# channels of the input do not grow.
 #
 # The price is time: every layer runs forward twice. And there is a trap.
 #
@@ -311,7 +312,7 @@ for name, network in networks.items():
 # |---|---|---|
 # | you only predict | `torch.inference_mode()` | none: nothing is kept |
 # | it does not fit | a smaller batch; add up gradients of several before a step | BatchNorm sees the small batch |
-# | it still does not fit | `efficient=True` | time; part two names a compiled form that costs none |
+# | it still does not fit | `efficient=True` | time; none for `native` in part two, which needs a C++ compiler |
 # | it still does not fit | checkpoint, with `cat` inside | forward runs twice; mind BatchNorm |
 # | never, in these blocks | in-place ReLU; checkpoint with `cat` outside | no byte less; still a square |
 #
@@ -359,9 +360,25 @@ for name in ("denseblock1", "denseblock2", "denseblock3"):
     print(f"{name}: running means equal: {equal}; γ differ by up to {largest:.2f}")
 
 # %% [markdown]
-# Each map has to be measured only once, where it is made: in DenseNet-121 there are
-# twelve times fewer channels to measure, and seven times fewer numbers. Here is a block
-# of plain layers that does so. γ, β and ReLU come with each reader.
+# Each map of a block has to be measured only once, where it is made. In DenseNet-121
+# the norm behind each block reads all its maps once:
+
+# %% tags=["nbval-check-output"]
+widths = {
+    name: part.num_features for name, part in densenet121().features.named_modules()
+    if isinstance(part, nn.BatchNorm2d) and name != "norm0"  # the stem's
+}
+waists = sum(width for name, width in widths.items() if name.endswith("norm2"))
+readers = sum(widths.values()) - waists
+behind = ("transition1", "transition2", "transition3", "norm5")
+once = sum(width for name, width in widths.items() if name.startswith(behind))
+print(f"every reader measures: {readers:,} channels; each map once: {once:,}")
+print(f"with the waists: {readers + waists:,}; {once + waists:,}")
+
+# %% [markdown]
+# Twelve times fewer channels. The BN of each waist must still measure its own; with
+# those it is four times fewer. Here is a block of plain layers that measures once. γ, β
+# and ReLU come with each reader.
 
 
 # %%
@@ -376,7 +393,7 @@ def shared(block, features):
         read = F.relu(gamma * torch.cat(normal, dim=1) + beta)  # (N, C', H, W)
         made.append(layer.conv1(read))  # (N, k, H, W)
         normal.append(normalise(made[-1]))
-    return torch.cat(made, dim=1)  # (N, C + L·k, H, W)
+    return torch.cat(made, dim=1)  # (N, C + n·k, H, W)
 
 
 def difference(ours, reference):
@@ -402,8 +419,8 @@ print(len(wanted), "gradients:", max(map(difference, *gradients)) < 1e-12)
 
 # %% [markdown]
 # The same function, and the same training. We drew γ and β at random first: with γ = 1
-# and β = 0, as in a fresh block, a version that shared them too would have passed this
-# test as well.
+# and β = 0, as in a fresh block, a version that shared them too would have made the
+# same maps; only the gradients would have given it away.
 #
 # ## All three together
 #
@@ -431,7 +448,7 @@ buffers = [[b.double() for b in model.buffers()] for model in (efficient, plain)
 print(len(buffers[0]), "buffers:", max(map(difference, *buffers)) < 1e-10)
 
 # %% [markdown]
-# All equal, and no trap. It must keep each map once and each waist once: $C + kL + 4kL$
+# All equal, and no trap. It must keep each map once and each waist once: $C + kn + 4kn$
 # channels of 512 bytes, and two statistics for each of them.
 #
 # **Predict** where its line runs: above or below "cat inside", which recomputes
@@ -454,9 +471,10 @@ assert exponents["efficient"] < 1.1 < exponents["plain"]
 # no convolution runs twice.
 #
 # `benchmarks/efficient.py` compares training steps of whole networks with
-# torchvision's. Above 1, ours is the faster one. `native` computes the same with passes
-# compiled from C++, where there is a compiler. "Convolutions" is a step of nothing but
-# convolutions: about the most that fewer bytes can bring.
+# torchvision's. Above 1, ours is the faster one. BC-100-12 is DenseNet-BC with L = 100
+# and k = 12. `native` is `efficient="native"`: the same with passes compiled from C++,
+# where there is a compiler. "Convolutions" runs the convolutions and nothing else:
+# roughly the limit of any saving on the rest.
 
 # %% tags=["nbval-check-output"]
 found = results.read("efficient")
@@ -469,9 +487,10 @@ for name, result in found["training"].items():
         print(f"  {kind:18}", "  ".join(told))
 
 # %% [markdown]
-# `efficient` alone saves memory and often costs time: four of its nine figures lie
-# below 1, all with DenseNet-121. Compiled, none does, and all stay below what the
-# convolutions alone would allow, where that was measured.
+# For DenseNet-121 it was four times fewer bytes, above. `efficient` alone often costs
+# time: four of its nine figures lie below 1, all with DenseNet-121. Compiled, none
+# does, and all stay below what the convolutions alone would allow, where that was
+# measured.
 #
 # ## Number format and memory layout
 #
@@ -487,10 +506,10 @@ print("1e-8 in fp16:", torch.tensor(1e-8).half().item())
 # 1/256 is lost, and so would be any smaller update to a weight of 1. So autocast
 # multiplies in bf16, but weights and updates stay in fp32: mixed precision.
 #
-# fp16 has 11 significant bits but few exponents: 1e-8, a common size of gradients,
-# becomes 0. So fp16 needs `torch.amp.GradScaler`, which multiplies the loss and divides
-# the gradients again. GPUs without units for bf16, such as Colab's T4, are fast in fp16
-# only. The package does not use it: there it trains in fp32.
+# fp16 has 11 significant bits but few exponents: a gradient of 1e-8 becomes 0. So fp16
+# needs `torch.amp.GradScaler`, which multiplies the loss and divides the gradients
+# again. GPUs without units for bf16, such as Colab's T4, are fast in fp16 only. The
+# package does not use fp16; on such a GPU it trains in fp32.
 #
 # Channels-last stores all channels of a pixel side by side.
 
@@ -500,8 +519,8 @@ print("contiguous   ", batch.stride())
 print("channels-last", batch.contiguous(memory_format=torch.channels_last).stride())
 
 # %% [markdown]
-# Two channels of a pixel were 64 numbers apart, now they are neighbours: a convolution
-# sums over channels.
+# Two channels of a pixel were 64 numbers apart, now they are neighbours. That helps
+# because a convolution sums over channels.
 #
 # ## Time, measured
 #
@@ -538,10 +557,12 @@ assert bytes_kept["efficient"] < bytes_kept["plain"] / 2
 assert bytes_kept.get("bf16", 0) < 0.53 * bytes_kept["plain"]
 
 # %% [markdown]
-# *Right: the bytes, the same on every machine. Left: this machine, when the notebook
-# ran.* Where some rounds are faster and some slower, claim nothing. `efficient` alone
-# costs time on these small images, as in some rows above. The bytes are certain: bf16
-# halves them, channels-last changes none.
+# *Right: the bytes, the same in every run on this machine. Left: the times, when the
+# notebook ran.* Where some rounds are faster and some slower, claim nothing.
+# `efficient` alone costs far more time here than in any row above. Those compare larger
+# networks with torchvision's; here our own small one runs against itself, on one
+# thread, 16 images at a time. Which of these matters, the cell does not say: measure
+# your own case. The bytes are certain: bf16 halves them, channels-last changes none.
 #
 # ## Loading
 #
@@ -577,9 +598,9 @@ assert min(seconds["loader"]) > 5 * max(seconds["resident"])
 # `torch.compile` turns the model into compiled code of its own, with steps fused. On a
 # CPU it needs a C++ compiler. We start with an empty cache, as you do the first time.
 #
-# **Predict** for a block of 4 layers: how many later steps must be saved on before the
-# first one, which compiles, has paid for itself? And are fewer bytes kept? (The cell
-# can take minutes.)
+# **Predict** for a block of 4 layers: the first step compiles and takes long. After how
+# many faster steps has it paid for itself? And are fewer bytes kept? (The cell can take
+# minutes.)
 
 # %% tags=["hide-output"]
 inputs = torch.randn(16, 24, 14, 14, device=device, requires_grad=True)
@@ -607,8 +628,10 @@ with cold_compile("torch.compile was not measured"):
     print(f"bytes kept: {share:.0%}")
 
 # %% [markdown]
-# Thousands of steps, and no byte is saved. So divide one by the other before you wait
-# for it. With a warm cache the first step takes only part of that time.
+# Thousands of steps, and the bytes stay as they were. So divide the seconds of
+# compiling by the seconds gained a step before you wait for it. Where a round was
+# slower, even the gain is unsure. With a warm cache the first step takes only part of
+# that time.
 #
 # ## The numbers, held against the formulas
 #
