@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -14,6 +15,7 @@ from densenet_course.grading.intake import HandedIn
 from densenet_course.grading.people import Person
 from densenet_course.grading.reports import classroom as rooms
 from densenet_course.grading.reports import summary, words
+from densenet_course.grading.reports.adjustments import read_adjustments
 from densenet_course.grading.reports.similar import similar
 from densenet_course.grading.reports.write import write
 from densenet_course.grading.run import Wishes, grade
@@ -223,6 +225,73 @@ def test_canvas_gets_its_columns_and_needs_its_list(course, tmp_path):
     assert [row[1] for row in table[2:]] == ["9", "student001"] and table[2][5:] == ["0", "0"]
     assert "does not have them" in lines[-1] and "student002" in lines[-1]
     assert "not in the roster" in (tmp_path / "out" / "class.html").read_text()
+
+
+def graded(folder, names, roster=None):
+    """Grade right answers to the first exercise, under these names."""
+    for name in names:
+        path = folder / "submitted" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(classroom.notebook("connections"))
+    grade(folder / "submitted", folder / "out", RELEASES, Wishes(
+        roster=roster, isolated=False, worker="tests.stand_in:InThisProcess"))
+    return folder / "out"
+
+
+def contents(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_moodle_gets_the_feedback_in_the_folders_of_its_download(tmp_path):
+    out = graded(tmp_path, ["Ada L_9_assignsubmission_file_/work.ipynb", "Bob_8_assignsubmission_file_work.ipynb",
+                            "eve/work.ipynb"])
+    write(out, RELEASES, "moodle")
+    found = contents(out / "exports" / "moodle_feedback.zip")
+    places = ("Ada L_9_assignsubmission_file_/", "Bob_8_assignsubmission_file_")
+    assert set(found) == {place + name for place in places for name in ("index.html", "connections.ipynb")}
+    assert found["Ada L_9_assignsubmission_file_/index.html"] == (out / "feedback" / "9" / "index.html").read_bytes()
+
+
+def test_canvas_gets_the_annotated_notebooks_under_the_names_of_its_download(tmp_path):
+    roster = tmp_path / "canvas.csv"
+    roster.write_text("Student,ID,Section\nAda,7,A\nBob,8,A\nEve,9,A\n")
+    names = ["ada_7_70_work.ipynb", "bob_LATE_8_80_work-1.ipynb"]
+    out = graded(tmp_path, [*names, "eve_9_90_all/work.ipynb"], roster)  # an archive is not given back
+    write(out, RELEASES, "canvas")
+    before = (out / "exports" / "canvas_feedback.zip").read_bytes()
+    found = contents(out / "exports" / "canvas_feedback.zip")
+    assert set(found) == set(names)
+    assert found[names[0]] == (out / "feedback" / "7" / "connections.ipynb").read_bytes()
+    write(out, RELEASES, "canvas")
+    assert (out / "exports" / "canvas_feedback.zip").read_bytes() == before
+
+
+def test_what_the_instructor_sets_counts_everywhere_and_stays(tmp_path):
+    out = graded(tmp_path, ["ada/work.ipynb", "bob/work.ipynb", "=eve/work.ipynb"])
+    (out / "adjustments.csv").write_text("\ufeffstudent,exercise,points,reason\nADA,connections,7.5,\"late, agreed\"\n"
+                                         "'=eve,connections,0,\n")
+    for _ in range(2):
+        write(out, RELEASES, "gradescope")
+        found = {row["student"]: row for row in rows(out / "gradebook.csv")}
+        assert {name: row["total"] for name, row in found.items()} == {"ada": "7.5", "bob": "10", "'=eve": "0"}
+        assert found["ada"]["adjusted"] == "connections: 10 → 7.5 (late, agreed)" and not found["bob"]["adjusted"]
+    assert "late, agreed" in (out / "feedback" / "ada" / "index.html").read_text(encoding="utf-8")
+    assert "set by your instructor: late, agreed" in (out / "feedback" / "ada" / "connections.ipynb").read_text()
+    result = json.loads((out / "exports" / "gradescope" / "ada" / "results.json").read_text(encoding="utf-8"))
+    assert [test["score"] for test in result["tests"]] == [7.5] == [result["score"]]
+    (out / "adjustments.csv").unlink()
+    write(out, RELEASES)
+    assert {row["total"] for row in rows(out / "gradebook.csv")} == {"10"}
+
+
+@pytest.mark.parametrize("row", ["nobody,connections,5,x", "ada,links,5,x", "ada,connections,11,x",
+                                 "ada,connections,-1,x", "ada,connections,nan,x", "ada,connections,,x",
+                                 "ada;connections;5;x"])
+def test_an_adjustment_that_cannot_be_meant_is_refused(tmp_path, row):
+    (tmp_path / "adjustments.csv").write_text(f"student,exercise,points,reason\nada,connections,5,x\n{row}\n")
+    with pytest.raises(ValueError, match=r"adjustments\.csv, row 3: expected student, exercise, points, reason"):
+        read_adjustments(tmp_path / "adjustments.csv", ["ada"])
 
 
 def test_nbgraders_own_export_shows_our_points_and_a_second_one_changes_nothing(course, grades, tmp_path):

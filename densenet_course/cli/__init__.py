@@ -1,6 +1,7 @@
 """The command ``densenet-course``: doctor, data, train, export, figures, release, grade, leaderboard."""
 
 import argparse
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -23,12 +24,17 @@ def main(arguments=None):
 
 def _parser():
     parser = argparse.ArgumentParser(prog="densenet-course", description="Helpers of the DenseNet course.")
+    parser.add_argument("--version", action="version",
+                        version=f"%(prog)s {importlib.metadata.version('densenet-course')}")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    doctor = commands.add_parser("doctor", help="examine Python, packages, device and data")
+    doctor = commands.add_parser("doctor", help="examine Python, packages, device and data",
+                                 description="Examine Python, packages, device, data and whether the grader's sandbox "
+                                             "starts; say what to do about what is missing.")
     doctor.set_defaults(run=_doctor)
 
-    data = commands.add_parser("data", help="find or fetch FashionMNIST, and verify it")
+    data = commands.add_parser("data", help="find or fetch FashionMNIST, and verify it",
+                               description="Find FashionMNIST on this machine or fetch it, and verify it by SHA-256.")
     data.set_defaults(run=_data)
 
     figures = commands.add_parser("figures", help="draw the pictures of README and lessons as SVG files")
@@ -39,14 +45,16 @@ def _parser():
     place = release.add_mutually_exclusive_group(required=True)
     place.add_argument("out", type=Path, nargs="?", help="a new or empty folder")
     place.add_argument("--nbgrader", type=Path, metavar="COURSE", help="write an assignment of this nbgrader course")
-    release.add_argument("--exercise", action="append", metavar="ID", help="may be repeated (default: all)")
-    release.add_argument("--assignment", metavar="NAME", help="nbgrader's (default: densenet)")
+    release.add_argument("--exercise", action="append", metavar="ID",
+                         help="such as dense_block, the notebook's name without its number; may be repeated (default: "
+                              "all)")
+    release.add_argument("--assignment", metavar="NAME", help="name of nbgrader's assignment (default: densenet)")
     release.set_defaults(run=_release)
 
     grade.add_options(commands.add_parser(
         "grade", help="grade a class's notebooks outside the students' processes",
-        description="Judge what a class handed in, each notebook in a sandbox; the same command goes on after any "
-                    "end."))
+        description="Judge what a class handed in, each notebook in a sandbox. Run the same command again to continue "
+                    "after a stop."))
 
     board = commands.add_parser("leaderboard", help="merge a class's leaderboards of the capstone, and draw them")
     board.add_argument("files", type=Path, nargs="+", metavar="FILE", help="leaderboard.json of a learner")

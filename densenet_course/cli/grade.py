@@ -13,18 +13,26 @@ def add_options(parser):
     """Add the command's options to an ``argparse`` parser, and what runs it."""
     parser.add_argument("submissions", type=Path, metavar="SUBMISSIONS",
                         help="folder or zip file: of nbgrader, Canvas, Moodle, Gradescope, or one folder a student")
-    parser.add_argument("--out", type=Path, required=True, metavar="GRADES", help="folder; holds all that is known")
-    parser.add_argument("--exercise", action="append", metavar="ID", help="may be repeated (default: what came)")
-    parser.add_argument("--roster", type=Path, metavar="FILE", help="class list as CSV, a platform's own or any")
+    parser.add_argument("--out", type=Path, required=True, metavar="GRADES",
+                        help="folder for grades, feedback and the ledger; made if it is not there")
+    parser.add_argument("--exercise", action="append", metavar="ID",
+                        help="grade this exercise only; may be repeated (default: all that were handed in)")
+    parser.add_argument("--roster", type=Path, metavar="FILE",
+                        help="class list: your platform's CSV, or any CSV with a column id, username, email or name")
     parser.add_argument("--due", default="", metavar="DATE",
-                        help="2026-12-01 (to the end of the day) or 2026-12-01T18:00; lateness is told, not punished")
+                        help="2026-12-01 (to the end of the day) or 2026-12-01T18:00, in this machine's time zone "
+                             "unless the time names one; late work is marked and loses no points")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, default=max(1, os.cpu_count() or 1), metavar="N",
-                       help="processes that judge (default: one a core)")
-    where.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask cluster judges instead")
-    parser.add_argument("--regrade", default="", metavar="STUDENT", help="judge this student again, changed or not")
-    parser.add_argument("--export", default="", choices=EXPORTS, help="write the grades for a platform, too")
-    parser.add_argument("--without-isolation", action="store_true", help="go on where no sandbox is to be had")
+                       help="notebooks graded at a time (default: one for each core)")
+    where.add_argument("--scheduler", default="", metavar="ADDRESS",
+                       help="grade on a Dask cluster instead, for instance tcp://HOST:8786")
+    parser.add_argument("--regrade", default="", metavar="STUDENT",
+                        help="judge one student's notebooks again, changed or not; the name as in gradebook.csv")
+    parser.add_argument("--export", default="", choices=EXPORTS,
+                        help="write the grades, and for Canvas and Moodle the feedback, in the platform's form, too")
+    parser.add_argument("--without-isolation", action="store_true",
+                        help="grade without a sandbox, which is unsafe: students' code can read your files")
     parser.set_defaults(run=run)
 
 

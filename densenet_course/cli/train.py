@@ -45,7 +45,8 @@ def add_options(parser):
                         help="of weights, order, crops, flips and dropout (default: 0)")
     parser.add_argument("--fp32", action="store_true", help="plain fp32 even where the device has bf16 units")
     parser.add_argument("--out", type=Path, help="folder (default: runs/NETWORK)")
-    parser.add_argument("--fresh", action="store_true", help="start afresh where a checkpoint would be resumed")
+    parser.add_argument("--fresh", action="store_true",
+                        help="start again from nothing, where a checkpoint would be resumed")
     parser.set_defaults(run=run)
 
 

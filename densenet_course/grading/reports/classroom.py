@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from densenet_course import checks
 from densenet_course.grading.intake import HandedIn
 from densenet_course.grading.people import Person, same
+from densenet_course.grading.reports.adjustments import Adjustment, read_adjustments
 from densenet_course.grading.verdict import INFRA, MISSING, UNREADABLE, Verdict
 
 
@@ -15,10 +16,12 @@ class Entry:
     Args:
         work: the file, or None where there is none.
         verdict: or None where there is none yet.
+        adjusted: what the instructor has set instead, or None.
     """
 
     work: HandedIn | None
     verdict: Verdict | None
+    adjusted: Adjustment | None = None
 
     @property
     def status(self):
@@ -31,7 +34,12 @@ class Entry:
 
     @property
     def points(self):
-        """Return the points, or None where no grade may be given yet."""
+        """Return the points that count, or None where no grade may be given yet."""
+        return self.adjusted.points if self.adjusted else self.judged
+
+    @property
+    def judged(self):
+        """Return the grader's points, or None where it has given none yet."""
         if self.status == INFRA:
             return None
         return self.verdict.points if self.verdict else 0.0
@@ -72,6 +80,11 @@ class Student:
     def late(self):
         """List (exercise, how late)."""
         return [(name, entry.work.late) for name, entry in self.entries.items() if entry.work and entry.work.late]
+
+    @property
+    def adjusted(self):
+        """List (exercise's id, the grader's points or None, ``Adjustment``)."""
+        return [(name, entry.judged, entry.adjusted) for name, entry in self.entries.items() if entry.adjusted]
 
     @property
     def remarks(self):
@@ -117,19 +130,23 @@ def read(ledger, releases):
     Args:
         ledger: the ledger.
         releases: exercise's id → path of the notebook that was handed out.
+
+    Raises:
+        ValueError: ``adjustments.csv``, beside the ledger, cannot be meant.
     """
     settings = {name: ledger.setting(name) for name in ("exercises", "due", "roster", "isolation", "checks")}
     exercises = [_exercise(name, releases[name].stem) for name in settings["exercises"].split()]
     verdicts = ledger.verdicts(settings["checks"], settings["isolation"])
     works = {(work.student, work.exercise): work for work in ledger.works()}
-    strays = ledger.strays()
+    strays, people = ledger.strays(), ledger.people()
+    adjusted = read_adjustments(ledger.path.with_name("adjustments.csv"), [person.id for person, _ in people])
     students = []
-    for person, listed in ledger.people():
+    for person, listed in people:
         entries = {}
         for exercise in exercises:
             work = works.get((person.id, exercise.id))
             found = verdicts.get((person.id, exercise.id, work.sha)) if work else None
-            entries[exercise.id] = Entry(work, found)
+            entries[exercise.id] = Entry(work, found, adjusted.get((person.id, exercise.id)))
         own = [f"{file} {why}" for file, why, student in strays if student == person.id]
         students.append(Student(person, listed, entries, own))
     students.sort(key=lambda student: (same(student.person.name or student.person.id), student.person.id))

@@ -2,9 +2,10 @@
 
 import html
 import json
+import zipfile
 
 from densenet_course.files import replacing
-from densenet_course.grading.people import same
+from densenet_course.grading.people import CANVAS, MOODLE, same
 from densenet_course.grading.reports.nbgrader_book import nbgrader
 from densenet_course.grading.reports.words import file_name, table, visible
 
@@ -22,11 +23,12 @@ def gradescope(room, ledger, folder):
 
 def _tests(exercise, entry):
     """Yield a test of Gradescope's for each finding, or one for the exercise where nothing was looked at."""
-    findings = entry.verdict.findings if entry.verdict else ()
+    findings = entry.verdict.findings if entry.verdict and not entry.adjusted else ()
     for one in findings:
         yield _test(f"{exercise.id}: {one.name}", one.points, one.max_points, visible(one.message))
     if not findings:
-        yield _test(exercise.id, entry.points, exercise.max_points, entry.status)
+        said = f"set by the instructor: {entry.adjusted.reason}" if entry.adjusted else entry.status
+        yield _test(exercise.id, entry.points, exercise.max_points, visible(said))
 
 
 def _test(name, score, max_score, output):
@@ -35,7 +37,9 @@ def _test(name, score, max_score, output):
 
 
 def canvas(room, ledger, folder):
-    """Write ``canvas.csv`` for Canvas's "Import Grades"; the class list must be Canvas's own export.
+    """Write ``canvas.csv`` for Canvas's "Import Grades", and ``canvas_feedback.zip``; the list must be Canvas's export.
+
+    In the archive the annotated notebooks have the names of the download, by which Canvas knows whose they are.
 
     Raises:
         ValueError: there is no class list with Canvas's columns.
@@ -52,11 +56,17 @@ def canvas(room, ledger, folder):
     for student, row in rows:
         lines.append([*(row[name] for name in columns), *_points(student)])
     _put(folder / "canvas.csv", table(lines))
-    return [f"{len(rows)} students: {folder / 'canvas.csv'}", *_unlisted(room)]
+    files = {entry.work.file.rpartition("/")[2]: page for _, entry, page in _pages(room, folder)
+             if CANVAS.fullmatch(entry.work.file.rpartition("/")[2])}
+    return [f"{len(rows)} students: {folder / 'canvas.csv'}", *_zip(folder / "canvas_feedback.zip", files),
+            *_unlisted(room)]
 
 
 def moodle(room, ledger, folder):
-    """Write ``moodle.csv``, an offline grading worksheet: the total, and the points by exercise as its comment."""
+    """Write ``moodle.csv``, an offline grading worksheet, and ``moodle_feedback.zip``, in the folders of the download.
+
+    The worksheet has the total, and the points by exercise as its comment.
+    """
     lines = [["Identifier", "Full name", "Email address", "Grade", "Maximum Grade", "Feedback comments"]]
     for student in room.students:
         row = {same(name): value for name, value in student.person.row.items()}
@@ -68,7 +78,40 @@ def moodle(room, ledger, folder):
                       row.get("full name", student.person.name), row.get("email address", ""),
                       "" if student.points is None else student.points, room.max_points, comment])
     _put(folder / "moodle.csv", table(lines))
-    return [f"{len(room.students)} students: {folder / 'moodle.csv'}"]
+    files = {}
+    for name, entry, page in _pages(room, folder):
+        if place := _moodle_folder(entry.work.file):
+            files |= {f"{place}{name}.ipynb": page, f"{place}index.html": page.with_name("index.html")}
+    return [f"{len(room.students)} students: {folder / 'moodle.csv'}", *_zip(folder / "moodle_feedback.zip", files)]
+
+
+def _moodle_folder(file):
+    """Return what stands before a student's files in Moodle's download: a folder, or the beginning of a name."""
+    parts = file.split("/")
+    found = next((match for match in map(MOODLE.fullmatch, parts) if match), None)
+    if not found:
+        return ""
+    return f"{found[0]}/" if found[0] != parts[-1] else found[0].removesuffix(found["file"])
+
+
+def _pages(room, folder):
+    """Yield (exercise's id, entry, path of the annotated notebook) of all that could be read."""
+    for student in room.students:
+        for name, entry in student.entries.items():
+            if entry.work and entry.work.sha:
+                page = folder.parent / "feedback" / file_name(student.person.id) / f"{name}.ipynb"
+                yield name, entry, page
+
+
+def _zip(path, files):
+    """Write files under their names into an archive, the same bytes for the same files; none where there are none."""
+    if not files:
+        path.unlink(missing_ok=True)
+        return []
+    with replacing(path) as draft, zipfile.ZipFile(draft, "w") as archive:
+        for name in sorted(files):
+            archive.writestr(zipfile.ZipInfo(name), files[name].read_bytes(), zipfile.ZIP_DEFLATED)
+    return [f"{len(files)} files of feedback: {path}"]
 
 
 def _points(student):

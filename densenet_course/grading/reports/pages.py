@@ -45,10 +45,14 @@ def errors(verdict, work):
     return found
 
 
-def annotated(cells, released, verdict, work):
+def annotated(cells, released, entry, work):
     """Return a student's notebook as bytes, the findings behind the answer."""
+    verdict, by_hand = entry.verdict, entry.adjusted
     shown = {place: visible(message) for place, message in errors(verdict, work).items()}
-    return notebook.annotated(cells, released, findings_as_text(verdict) if verdict else "not graded yet", shown)
+    text = findings_as_text(verdict) if verdict else "not graded yet"
+    if by_hand:
+        text = f"{by_hand.points:g} points, set by your instructor: {visible(by_hand.reason, keep='')}\n\n{text}"
+    return notebook.annotated(cells, released, text, shown)
 
 
 def class_report(room, ledger, released):

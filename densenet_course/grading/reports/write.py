@@ -49,7 +49,7 @@ def _feedback(folder, room, student, ledger, released):
             continue
         cells = notebook.read(ledger.notebook(entry.work.sha))
         works[name] = notebook.to_run(cells, released[name])
-        _put(folder / f"{name}.ipynb", pages.annotated(cells, released[name], entry.verdict, works[name]))
+        _put(folder / f"{name}.ipynb", pages.annotated(cells, released[name], entry, works[name]))
     _put(folder / "index.html", pages.feedback(room, student, works))
 
 
