@@ -84,6 +84,20 @@ def test_commands_of_the_guides_exist(page):
             assert (ROOT / path).exists() or list(ROOT.glob(f"{path}*")), f"{page} names {path}"
 
 
+def test_the_instructors_page_has_the_graders_numbers_and_names():
+    from densenet_course.checks import EXERCISES
+    from densenet_course.grading.judging import MORE
+    from densenet_course.grading.reports.adjustments import COLUMNS
+    from densenet_course.grading.sandbox import Limits
+
+    text = " ".join(read("docs/instructors.md").split())
+    *most, last = sorted(EXERCISES.index(name) + 1 for name in MORE)
+    (longer,) = {f"{limits['exercise_seconds']:g}" for limits in MORE.values()}
+    assert f"stopped after {Limits().exercise_seconds:g} seconds" in text
+    assert f"one of the exercises {', '.join(map(str, most))} and {last} after {longer}" in text
+    assert f"at most {Limits().memory / 1e9:g} GB" in text and f" {','.join(COLUMNS)} " in text
+
+
 @pytest.mark.parametrize("page", GUIDES)
 def test_links_lead_somewhere(page):
     assert rules.broken_links(read(page), (ROOT / page).parent) == []
