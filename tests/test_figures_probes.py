@@ -33,7 +33,8 @@ def test_curves_show_means_spread_raw_pixels_and_the_best_places():
     lines = lines_of(panel)
     assert lines["trained"] == pytest.approx([60, 80, 70]) and lines["untrained"] == pytest.approx([40, 40, 30])
     assert lines["guessing"][0] == pytest.approx(10) and lines["raw pixels"][0] == pytest.approx(53)
-    assert lines["best place, or as good"] == pytest.approx([63.5, 83.5, 73.5]), "each equals the best in one run"
+    best = lines["trained: best place, or as good"]
+    assert best == pytest.approx([63.5, 83.5, 73.5]), "each equals the best in one run"
     band = panel.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == pytest.approx((50, 90))
     assert [label.get_text() for label in panel.get_xticklabels()] == ["stem", "T1", "2.1"]
@@ -45,7 +46,7 @@ def test_curves_show_means_spread_raw_pixels_and_the_best_places():
 
 def test_layer_curves_show_every_place_of_the_networks_asked_for():
     by_place = dict(zip(PLACES, (0.5, 0.9, 0.6), strict=True))
-    measured = {"networks": {
+    measured = {"guessing": {"tops": 0.3, "edges": 0.35}, "networks": {
         "pretrained": {"tops": by_place, "edges": by_place}, "fine-tuned": {"tops": {p: 0.4 for p in PLACES}},
         "raw pixels": {"tops": {"raw pixels": 0.55}, "edges": {"raw pixels": 0.3}},
     }}
@@ -55,9 +56,27 @@ def test_layer_curves_show_every_place_of_the_networks_asked_for():
     assert lines["pretrained"] == pytest.approx([50, 90, 60]) and lines["fine-tuned"] == pytest.approx([40, 40, 40])
     assert lines["raw pixels"][0] == pytest.approx(55)
     assert {line.get_color() for line in panel.lines} >= {COLOURS["new"], COLOURS["bottleneck"]}
+    assert [tuple(line.get_markevery() or ()) for line in panel.lines[:2]] == [(1,), (0,)], "the best places"
+    assert lines["guessing"][0] == pytest.approx(30) and panel.get_ylim()[0] > 30, "outside: it would flatten the rest"
+    assert panel.get_title(loc="left") == "tops (guessing: 30 %)"
+    assert [label.get_text() for label in panel.get_xticklabels(which="both")] == ["T1", "block 1", "block 2"]
+    assert "raw pixels 55.0 %, guessing 30.0 %" in figure.alt_text
     assert "tops, pretrained: 50.0 % at the stem, best 90.0 % at transition 1, 60.0 % at the end" in figure.alt_text
     assert len(probes.layer_curves(measured, ["tops", "edges"], ["pretrained"]).axes) == 2
+    assert probes.layer_curves(measured, ["edges"], ["pretrained"]).axes[0].get_ylim()[0] < 30, "raw pixels at 30 show"
     with pytest.raises(ValueError, match="questions: expected some of tops, edges, got shapes"):
         probes.layer_curves(measured, ["shapes"], ["pretrained"])
     with pytest.raises(ValueError, match="got untrained"):
         probes.layer_curves(measured, ["tops"], ["untrained"])
+
+
+def test_a_line_style_has_one_meaning_in_all_pictures():
+    styles = [line for _, _, line in probes.LOOKS.values()] + list(probes.LEVELS.values())
+    assert len(set(styles)) == len(styles) - 1, "trained and pretrained share one"
+    by_place = dict.fromkeys(PLACES, 0.5)
+    measured = {"guessing": {"tops": 0.3}, "networks": {
+        "pretrained": {"tops": by_place}, "raw pixels": {"tops": {"raw pixels": 0.6}}}}
+    for panel in (*probes.layer_curves(measured, ["tops"], ["pretrained"]).axes,
+                  *probes.probe_curves(results(), {"classes": 0.1}).axes):
+        drawn = {line.get_label(): line.get_linestyle() for line in panel.lines}
+        assert (drawn["raw pixels"], drawn["guessing"]) == ("-.", ":")

@@ -27,7 +27,8 @@ def results():
             runs.append({"method": method, "source": source, "target": TARGET, "per_class": per_class,
                          "held_out": held_out,
                          "test": [{"target": (base - 1) / 100} | old, {"target": (base + 1) / 100} | old]})
-    return {"per_class": [30, 300], "seeds": [0, 1], "runs": runs}
+    pretraining = [{"source": ["Bag", "Dress"], "test": [0.1, 0.1]}, {"source": SOURCE, "test": [0.96, 0.5]}]
+    return {"per_class": [30, 300], "seeds": [0, 1], "runs": runs, "pretraining": pretraining}
 
 
 def rows_of(figure, number):
@@ -66,7 +67,8 @@ def test_curves_by_rate_show_new_and_old_classes():
     assert lines["fine-tuned: new classes"] == ([0.01, 0.1], pytest.approx([45, 90]))
     assert lines["fine-tuned: old classes"][1] == pytest.approx([90, 90])
     assert lines["from scratch: new classes"][1] == pytest.approx([40, 80])
-    assert figure.axes[0].get_xscale() == "log"
+    assert lines["old classes before fine-tuning"][1] == pytest.approx([96, 96]), "one seed chose the rates"
+    assert figure.axes[0].get_xscale() == "log" and "Old classes before fine-tuning: 96.0 %" in figure.alt_text
     assert "30 images a class, fine-tuned: new classes: from 40 % to 80 %" in figure.alt_text
 
 

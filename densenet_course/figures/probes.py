@@ -1,5 +1,6 @@
 """Pictures of what linear probes read at every depth of a network."""
 
+import itertools
 import statistics
 
 from densenet_course.figures.style import COLOURS, describe, new_figure
@@ -8,9 +9,10 @@ from densenet_course.studies.features import best_places
 LOOKS = {  # network: colour, marker, line style
     "trained": (COLOURS["new"], "o", "-"),
     "pretrained": (COLOURS["new"], "", "-"),
-    "fine-tuned": (COLOURS["bottleneck"], "", "-."),
+    "fine-tuned": (COLOURS["bottleneck"], "", (0, (8, 1.5))),
     "untrained": (COLOURS["input"], "s", "--"),
 }
+LEVELS = {"raw pixels": "-.", "guessing": ":"}  # horizontal lines: line style
 
 
 def short(place):
@@ -22,6 +24,10 @@ def _shade_transitions(panel, places):
     for i, place in enumerate(places):
         if place.startswith("transition"):
             panel.axvspan(i - 0.5, i + 0.5, color=COLOURS["transition"], alpha=0.15, linewidth=0)
+
+
+def _level(panel, name, percent):
+    panel.axhline(percent, color=COLOURS["ink"], linestyle=LEVELS[name], linewidth=1.2, label=name)
 
 
 def probe_curves(measured, chance):
@@ -53,12 +59,12 @@ def probe_curves(measured, chance):
             if network == "trained":
                 best = [places.index(place) for place in best_places(runs, question)]
                 panel.plot(best, [means[i] + 3.5 for i in best], marker="v", color=COLOURS["wrong"], markersize=8,
-                           linestyle="none", label="best place, or as good")
+                           linestyle="none", label="trained: best place, or as good")
                 told.append(f"best, or as good, are {', '.join(places[i] for i in best)}")
         pixels = statistics.mean(100 * run[question]["test"] for run in measured["raw pixels"]["runs"])
-        panel.axhline(pixels, color=COLOURS["ink"], linestyle="-.", linewidth=1.2, label="raw pixels")
+        _level(panel, "raw pixels", pixels)
         told.append(f"raw pixels: {pixels:.1f} %")
-        panel.axhline(100 * chance[question], color=COLOURS["ink"], linestyle=":", linewidth=1.2, label="guessing")
+        _level(panel, "guessing", 100 * chance[question])
         _shade_transitions(panel, places)
         panel.set_title(question, loc="left")
         panel.set_ylabel("right (%)")
@@ -91,7 +97,8 @@ def layer_curves(measured, questions, networks):
         networks: those to draw, for instance "pretrained" and "untrained".
 
     Returns:
-        A figure with alt text; the probe on raw pixels is a horizontal line. Each panel has its own range.
+        A figure with alt text. Triangles mark each network's best place; the probe on raw pixels is a horizontal line.
+        Each panel has the range of its curves; guessing is a line where it lies inside, and stands in every title.
 
     Raises:
         ValueError: a question or network was not measured.
@@ -100,27 +107,46 @@ def layer_curves(measured, questions, networks):
     for kind, wanted, known in (("networks", networks, found), ("questions", questions, found["raw pixels"])):
         if set(wanted) - set(known):
             raise ValueError(f"{kind}: expected some of {', '.join(known)}, got {', '.join(wanted)}")
-    figure, panels = new_figure(height=0.9 + 1.5 * len(questions), nrows=len(questions), sharex=True, squeeze=False)
+    figure, panels = new_figure(height=1.2 + 1.5 * len(questions), nrows=len(questions), sharex=True, squeeze=False)
     told = []
     for panel, question in zip(panels[:, 0], questions, strict=True):
         places = list(found[networks[0]][question])
         for network in networks:
-            values = [100 * found[network][question][place] for place in places]
-            colour, _, line = LOOKS[network]
-            panel.plot(values, color=colour, linestyle=line, linewidth=1.6, label=network)
-            best = max(range(len(places)), key=values.__getitem__)
-            told.append(f"{question}, {network}: {values[0]:.1f} % at the stem, best {values[best]:.1f} % at "
-                        f"{places[best]}, {values[-1]:.1f} % at the end")
-        pixels = 100 * found["raw pixels"][question]["raw pixels"]
-        panel.axhline(pixels, color=COLOURS["ink"], linestyle=":", linewidth=1.4, label="raw pixels")
-        told.append(f"raw pixels {pixels:.1f} %")
+            told.append(f"{question}, {network}: "
+                        f"{_curve(panel, network, {place: 100 * found[network][question][place] for place in places})}")
+        pixels, guessed = 100 * found["raw pixels"][question]["raw pixels"], 100 * measured["guessing"][question]
+        _level(panel, "raw pixels", pixels)
+        panel.set_ylim(panel.get_ylim())  # guessing may lie far below the curves
+        _level(panel, "guessing", guessed)
+        told.append(f"raw pixels {pixels:.1f} %, guessing {guessed:.1f} %")
         _shade_transitions(panel, places)
-        panel.set_title(question, loc="left", fontsize=11)
+        panel.set_title(f"{question} (guessing: {guessed:.0f} %)", loc="left", fontsize=11)
         panel.set_ylabel("right (%)")
         panel.grid(axis="y", alpha=0.3)
-    ends = [0] + [i for i, place in enumerate(places) if place.startswith("transition")] + [len(places) - 1]
-    panels[-1, 0].set_xticks(ends, [short(places[i]) for i in ends])
-    panels[-1, 0].set_xlabel(f"place: from the stem to the last layer, {short(places[-1])}; T, shaded: transition")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    _name_blocks(panels[:, 0], places)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    handles += panels[0, 0].plot([], [], marker="v", color=COLOURS["ink"], linestyle="none")
+    figure.legend(handles, [*labels, "best place"], loc="outside lower center", ncols=3, frameon=False)
     return describe(figure, f"Accuracy of a linear probe at {len(places)} places of a DenseNet-121. "
                             f"{'; '.join(told)}.")
+
+
+def _curve(panel, network, by_place):
+    """Draw one network's accuracies, a triangle at the best; return a line about them for the alt text."""
+    values, best = list(by_place.values()), max(by_place, key=by_place.get)
+    colour, _, line = LOOKS[network]
+    panel.plot(values, color=colour, linestyle=line, linewidth=1.6, label=network, marker="v", markersize=8,
+               markevery=[list(by_place).index(best)])
+    return f"{values[0]:.1f} % at the stem, best {by_place[best]:.1f} % at {best}, {values[-1]:.1f} % at the end"
+
+
+def _name_blocks(panels, places):
+    """Put ticks at the transitions; below the lowest panel, name them and the blocks between them."""
+    transitions = [i for i, place in enumerate(places) if place.startswith("transition")]
+    borders = [-2, *transitions, len(places)]
+    names = [f"block {i}" for i in range(1, len(borders))]
+    panels[-1].set_xticks(transitions, [short(places[i]) for i in transitions], fontsize=10)
+    panels[-1].set_xticks([(a + b) / 2 for a, b in itertools.pairwise(borders)], names, minor=True, fontsize=10)
+    for panel in panels:
+        panel.tick_params(axis="x", which="minor", length=0, pad=7)
+    panels[-1].set_xlabel("place, from the stem to the last layer; T, shaded: transition")

@@ -76,7 +76,7 @@ def _panels(measured, rows, target):
         panel.xaxis.set_major_locator(MultipleLocator(10))
         panel.grid(axis="x", alpha=0.3)
     low, high = panels[0, 0].get_xlim()
-    panels[0, 0].set_xlim(low, high + 0.25 * (high - low))  # room for the numbers
+    panels[0, 0].set_xlim(low, high + 0.16 * (high - low))  # room for the numbers
     panels[0, 0].set_yticks(range(len(rows)), [label for label, _, _ in rows])
     panels[0, 0].set_ylim(len(rows) - 0.5, -0.5)
     return describe(figure, f"Test accuracy, mean of {len(measured['seeds'])} seed(s). {'; '.join(told)}.")
@@ -92,16 +92,18 @@ def by_rate(measured, target, source):
 
     Returns:
         A figure with alt text, a panel for each number of labelled images: the target classes with the new classifier,
-        and, where fine-tuned, the source classes with the old one; a line is the mean, a band the range of the seeds.
+        and, where fine-tuned, the source classes with the old one, before and after; a line is the mean, a band the
+        range of the seeds.
 
     Raises:
         ValueError: a run is missing.
     """
-    figure, panels = new_figure(height=3.0, ncols=len(measured["per_class"]), sharey=True, squeeze=False)
+    figure, panels = new_figure(height=3.3, ncols=len(measured["per_class"]), sharey=True, squeeze=False)
     told = []
     lines = (("fine-tuned", source, "target", "fine-tuned: new classes", "-"),
              ("fine-tuned", source, "source", "fine-tuned: old classes", ":"),
              ("from scratch", (), "target", "from scratch: new classes", "--"))
+    before = next(one["test"] for one in measured["pretraining"] if one["source"] == list(source))
     for panel, per_class in zip(panels[0], measured["per_class"], strict=True):
         for method, pretrained_on, part, label, line in lines:
             held_out = find(measured, method, per_class, target, pretrained_on)["held_out"]
@@ -114,13 +116,16 @@ def by_rate(measured, target, source):
             panel.fill_between(rates, list(map(min, seeds)), list(map(max, seeds)), color=colour, alpha=0.2,
                                linewidth=0)
             told.append(f"{per_class} images a class, {label}: from {means[0]:.0f} % to {means[-1]:.0f} %")
+        start = 100 * statistics.mean(before[:len(seeds[0])])  # of the seeds that chose the rates
+        panel.axhline(start, color=COLOURS["wrong"], linewidth=1.2, label="old classes before fine-tuning")
         panel.set_xscale("log")
-        panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        panel.set_xticks(rates, [f"{rate:g}" for rate in rates], fontsize=9.5)
         panel.minorticks_off()
         panel.set_title(f"{per_class} images a class")
         panel.set_xlabel("peak learning rate")
         panel.grid(axis="y", alpha=0.3)
     panels[0, 0].set_ylabel("accuracy (%)")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False,
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False,
                   fontsize=9.5, columnspacing=1.2)
-    return describe(figure, f"Accuracy by peak learning rate from {rates[0]:g} to {rates[-1]:g}. {'; '.join(told)}.")
+    return describe(figure, f"Accuracy by peak learning rate from {rates[0]:g} to {rates[-1]:g}. Old classes before "
+                            f"fine-tuning: {start:.1f} %. {'; '.join(told)}.")
