@@ -3,11 +3,11 @@
 #
 # *Medium · 25 minutes · after [lesson 12](../12_relatives.ipynb) · 10 points*
 #
-# **Task.** Write `OneShotBlock(num_layers, in_channels, growth_rate)`, an `nn.Module`: the idea of VoVNet (2019).
-# It runs `num_layers` conv blocks (BN → ReLU → 3×3 convolution) in a chain. The first reads the input, each later one
-# only the maps of the one before; each makes `growth_rate` maps. The output is joined once, at the end: the input
-# first, then the maps of all layers in order. Each call builds new layers, with PyTorch's own start values. The package's
-# own block does not count: write it yourself.
+# **Task.** Write `OneShotBlock(num_layers, in_channels, growth_rate)`, an `nn.Module`: the idea of VoVNet (2019). It
+# runs `num_layers` conv blocks (BN → ReLU → 3×3 convolution, padding 1, no bias) in a chain. The first reads the input,
+# each later one only the maps of the one before; each makes `growth_rate` maps. The output is joined once, at the end:
+# the input first, then the maps of all layers in order. Each block has its own new layers, with PyTorch's default
+# initial weights. Do not import the package's block; write your own.
 
 # %% tags=["remove-cell"]
 import sys
@@ -82,8 +82,8 @@ check("one_shot", OneShotBlock)
 # %% [markdown]
 # ## To think about
 #
-# For 4 layers, 64 channels and k = 16, what does each layer read here, and what in a dense block? How do the numbers of
-# weights grow with the number of layers in each? And what can layer 4 no longer see?
+# For 4 layers, 64 channels and k = 16, what does each layer read here, and what in a dense block? How does the number
+# of weights grow with the number of layers, here and there? And what can layer 4 no longer see directly?
 
 # %% [markdown]
 # ## Score

@@ -4,10 +4,15 @@
 # *Medium · 25 minutes · after [lesson 13](../13_keras.ipynb) · 10 points*
 #
 # **Task.** Write `to_keras(model)` and `from_keras(model, arrays)`. The first returns a list of NumPy arrays: for each
-# `Conv2d`, `BatchNorm2d` and `Linear`, in the order of `model.modules()`, what Keras's layer takes. Kernels are (height,
-# width, in, out), then the bias, if there is one; γ, β, running mean, running variance; weights (in, out), then the
-# bias, if there is one. The model stays as it was. The second copies such a list into `model` and returns it. Its
-# parameters still train. The arrays stay as they were; later changes to them do not reach the model.
+# `Conv2d`, `BatchNorm2d` and `Linear`, in the order of `model.modules()`, what Keras's layer takes:
+#
+# - `Conv2d`: the kernel (height, width, in, out), then the bias, if there is one;
+# - `BatchNorm2d`: γ, β, running mean, running variance;
+# - `Linear`: the weights (in, out), then the bias, if there is one.
+#
+# The model stays as it was; the arrays may share memory with it. The second copies such a list, which always fits, into
+# `model` and returns the model. Its parameters still train. The arrays stay as they were; later changes to them do not
+# reach the model.
 
 # %% tags=["remove-cell"]
 import sys
@@ -29,16 +34,22 @@ from densenet_course.checks import check, finish
 # %% [markdown]
 # ## Example
 #
-# `model = nn.Sequential(nn.Conv2d(3, 10, 3, bias=False), nn.BatchNorm2d(10), nn.Flatten(), nn.Linear(360, 5))`:
+# ```python
+# model = nn.Sequential(
+#     nn.Conv2d(3, 10, 3, bias=False), nn.BatchNorm2d(10), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(10, 5)
+# )
+# ```
 #
 # | place in the list | shape | what |
 # |---|---|---|
 # | 0 | (3, 3, 3, 10) | the kernel |
 # | 1 to 4 | (10,) | γ, β, running mean, running variance |
-# | 5 | (360, 5) | the weights of the `Linear` |
+# | 5 | (10, 5) | the weights of the `Linear` |
 # | 6 | (5,) | its bias |
 #
-# Keras is not needed here: its layers take such arrays in `set_weights`.
+# Keras is not needed here: its layers take such arrays in `set_weights`. No model here flattens maps of more than one
+# pixel: Keras would flatten them in another order, with the channels last, so the rows of the next `Linear` would have
+# to change places too.
 
 # %% [markdown]
 # ## Your answer
@@ -101,7 +112,7 @@ check("keras_weights", to_keras, from_keras)
 # ## To think about
 #
 # Every shape may fit and the numbers still be wrong. How would you find out, with both frameworks at hand and one batch
-# of images? Which kernel shapes would hide a swap of height and width?
+# of images? For which kernels do the shapes not tell whether height and width are swapped?
 
 # %% [markdown]
 # ## Score
