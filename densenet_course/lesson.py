@@ -25,7 +25,7 @@ def needs_network(otherwise, *, seconds=5):
         with contextlib.redirect_stderr(io.StringIO()):
             yield
     except OSError:
-        print(f"No network: {otherwise}. Nothing else in this lesson needs it.")
+        print(f"Offline: {otherwise}. Nothing else in this lesson needs it.")
     finally:
         socket.setdefaulttimeout(before)
 

@@ -543,9 +543,9 @@ print(f"DenseNet-121 {values_read(densenet121()):.1f} million")
 # torchvision publishes weights trained on ImageNet. They expect colour pictures, scaled
 # and normalised as `weights.transforms()` does. The picture is a photograph that
 # matplotlib brings along, a portrait of Grace Hopper, computer scientist and rear
-# admiral in uniform. ImageNet's 1,000 classes have no "person". With a network the next
-# cell shows what is named instead; without one it is skipped, as on this page. The
-# weights are fetched once and kept on disk.
+# admiral in uniform. ImageNet's 1,000 classes have no "person". Online, the next cell
+# shows what is named instead; offline it is skipped, as on this page. The weights are
+# fetched once and kept on disk.
 
 # %%
 weights = torchvision.models.DenseNet121_Weights.DEFAULT
