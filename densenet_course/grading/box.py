@@ -38,7 +38,8 @@ def isolation():
     if done.returncode == 0:
         return "full", ""
     last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-    return "none", f"this system lets no sandbox start ({last[:200]}); a container may forbid it, plain Linux does not"
+    return "none", (f"this system lets no sandbox start ({last[:200]}); a container may forbid it, and so does Ubuntu "
+                    "from 23.10 on until it is allowed: see 'Where it runs' on the course's page for instructors")
 
 
 def _missing():
