@@ -160,8 +160,8 @@ print(pixels.grad[0, 0])
 #
 # It happens in the trained network of lesson 07, too. The explorer opens at its
 # transition 2, and shows at the end what each of the four steps makes of the maps.
-# Where no script runs, a still picture of the network stands here: the rows 2.4 (7×7
-# pixels) and transition 2 (3×3) show the loss.
+# Where no script runs, a still picture shows these steps: 7×7 pixels up to the
+# convolution, 3×3 after the pooling.
 
 # %%
 explore(step=3)
@@ -322,13 +322,15 @@ show(channels_by_depth({"θ = 0.5": config, "θ = 1": whole}))
 # θ acts inside the three transitions only. **Predict**: where does θ = ½ save more
 # parameters, in the transitions or in the blocks?
 
+
 # %% tags=["nbval-check-output", "hide-output"]
+def held(rows, kind):
+    return sum(row.parameters for row in rows if row.name.startswith(kind))
+
+
 few, many = accounting.trace(config, 224), accounting.trace(whole, 224)
 for kind in ("denseblock", "transition"):
-    before, after = (
-        sum(row.parameters for row in rows if row.name.startswith(kind))
-        for rows in (many, few)
-    )
+    before, after = held(many, kind), held(few, kind)
     print(f"{kind + 's':12} {before:>10,} → {after:>9,}: {before - after:,} saved")
 
 # %% [markdown]
