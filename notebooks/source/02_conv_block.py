@@ -90,7 +90,8 @@ show(step_values(block, images))
 # convolution mixes 3 channels into 10 new maps.*
 #
 # The same on a picture: an ankle boot, the three steps of a fresh `conv_block(1, 3)`,
-# and the three maps that it makes. Each image has its own grey scale.
+# and the three maps that it makes. Each image has its own grey scale, but "after BN"
+# and "after ReLU" share one.
 
 # %%
 boots, labels = load("test", prepare())
@@ -99,13 +100,12 @@ for step in conv_block(1, 3).children():
     steps.append(step(steps[-1]).detach())
 tiles = torch.cat([part[0] for part in steps])  # (1 + 1 + 1 + 3, 28, 28)
 titles = ["input", "after BN", "after ReLU", "map 0", "map 1", "map 2"]
-show(image_grid(tiles, titles, columns=6))
+show(image_grid(tiles, titles, columns=6, share=(1, 2)))
 
 # %% [markdown]
 # *BN changes the scale and not the picture. ReLU sets all values below the mean to 0:
-# the background, black before and after, and the darker spots of the boot. Each map is
-# another mixture of neighbouring pixels.* The weights are random, so the maps mean
-# nothing yet.
+# the background turns from black to the grey of 0. Each map is another mixture of
+# neighbouring pixels.* The weights are random, so the maps mean nothing yet.
 #
 # ## What BatchNorm does to a batch
 #
@@ -125,7 +125,7 @@ torch.allclose(by_hand, block.norm1(images), atol=1e-5)
 
 # %% tags=["nbval-check-output", "hide-output"]
 normalised = block.norm1(images).detach()  # (2, 3, 8, 8)
-print("means:    ", normalised.mean(dim=(0, 2, 3)).abs())  # no −0.0000
+print("means:    ", normalised.mean(dim=(0, 2, 3)).abs())  # abs() only avoids −0.0000
 print("variances:", normalised.var(dim=(0, 2, 3), unbiased=False))
 
 # %% tags=["remove-cell"]

@@ -140,8 +140,8 @@ print("first 23 channels equal:", torch.equal(deep(images)[:, :23], short(images
 # %%
 triangle = torch.ones(8, 8).tril()
 shapes = torch.stack([torch.eye(8), torch.eye(8).flip(0), triangle])  # (3, 8, 8)
-drawings = torch.stack([shapes, shapes.flip(2)])  # (2, 3, 8, 8)
-show(concatenation_step(DenseBlock(2, 3, growth_rate=4), drawings))
+drawing = shapes.unsqueeze(0)  # (1, 3, 8, 8)
+show(concatenation_step(DenseBlock(2, 3, growth_rate=4), drawing))
 
 # %% [markdown]
 # *Every row begins with the row above it, map for map.* Each map has its own grey
