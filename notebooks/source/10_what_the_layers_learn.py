@@ -87,9 +87,9 @@ boot = normalise(test_images[:1])  # (1, 1, 28, 28)
 show(pictures.through_the_network(model, boot))
 
 # %% [markdown]
-# After the stem it is a boot, as outline or as silhouette. Some maps show the
-# background instead. At 3×3 pixels nothing is left to recognise, only where and how
-# strongly a map fires. Every map has its own range of grey.
+# Up to block 1 it is a boot, as outline or as silhouette; some maps show the background
+# instead. At 7×7 pixels a slope is left, at 3×3 only where a map fires. Every map has
+# its own range of grey, so brightness cannot be compared between maps.
 #
 # ## What is there at a depth?
 #
@@ -156,8 +156,9 @@ for level, maps in extractor(images).items():
     print(f"{level:6} {tuple(maps.shape)}")
 
 # %% [markdown]
-# Deeper means more channels and fewer pixels. The extractor computes no further than
-# asked, so a low level is cheap.
+# Deeper means fewer pixels. The channels grow inside a block, and each transition
+# halves them: blocks 3 and 4 both end with 1,024. The extractor computes no further
+# than asked, so a low level is cheap.
 #
 # "Frozen" has two halves: no gradients, and BatchNorm in evaluation mode. **Predict**:
 # with `requires_grad_(False)`, but in train mode, what does one forward pass change?
@@ -175,9 +176,8 @@ print("parameters that want a gradient:", wanted)
 
 # %% [markdown]
 # No weight moved, but the statistics of all 121 BatchNorms did. They moved in
-# `network`, too: the extractor shares its modules with the original. So
-# `requires_grad_(False)` froze them in `network` as well. Only its classifier, which
-# the extractor dropped, still wants gradients.
+# `network`, too, and its gradients are off: the extractor shares its modules. Only the
+# classifier, which the extractor dropped, still wants gradients.
 #
 # ## Break it
 #
@@ -237,7 +237,7 @@ print(f"{by_class:.1%}")
 assert 0.34 < by_class < 0.48
 
 # %% [markdown]
-# About two fifths: more than chance, and far from all. So they are different questions.
+# More than chance, and far from all: they are different questions.
 #
 # ## A linear probe at every depth
 #
@@ -308,12 +308,12 @@ print(f"probe {by_probe:.1%}, the network {network_accuracy:.1%}")
 assert network_accuracy - 0.03 < by_probe
 
 # %% [markdown]
-# A point or so below: the features had done the work.
+# A point or two below, with a twentieth of the images: the features had done the work.
 #
 # Now all 13 places and both questions. Two controls stand beside them: a probe on the
-# 784 raw pixels, and a network with random weights, whose BatchNorm got fitting
-# statistics. **Predict** the best place for each question, and whether the stem's 32
-# averages beat the raw pixels.
+# 784 raw pixels, and a network with random weights, whose BatchNorm statistics were
+# measured on the same 3,000 images. **Predict** the best place for each question, and
+# whether the stem's 32 averages beat the raw pixels.
 
 # %% tags=["hide-output"]
 untrained = measure_batchnorm(class_densenet(), fit_images)
@@ -341,12 +341,13 @@ assert scores["classes"]["stem"]["trained"] < scores["classes"]["raw pixels"]
 assert edges["stem"]["trained"] > edges["raw pixels"]
 
 # %% [markdown]
-# The classes are read better and better, the edges best in block 1 and worse from then
-# on. For the classes the stem's averages tell *less* than the raw pixels: an average
-# forgets where something is. For the edges they tell more, since a sum of pixels knows
-# no edge, and the ReLU makes one.
+# The classes are read better and better. The edges are read best in block 1; they fall
+# at each transition and stay about level inside a block. For the classes the stem's
+# averages tell *less* than the raw pixels: an average forgets where something is. For
+# the edges they tell more. A weighted sum of pixels cannot count edges, since rising
+# and falling ones cancel; a ReLU behind a convolution lets only one kind through.
 #
-# One draw of images. `benchmarks/probe.py` drew 5,000 images three times and judged on
+# One draw of images. `benchmarks/probe.py` drew 5,000 images three times and tested on
 # the whole test set, for our network and for three untrained ones.
 
 # %%
@@ -374,13 +375,13 @@ for runs in measured["networks"].values():  # the edges are lost at the transiti
         assert mean(one[place] - one[after] for one in edges) > fall
 
 # %% [markdown]
-# Where several places are named, the best of them does not win in every draw. A band is
-# the range over three draws, but of *one* trained network: another training could move
-# its line.
+# Named are the best place, by its mean, and those that it does not beat in every draw.
+# The grey band spans three untrained networks. The blue one, three draws of images for
+# *one* trained network, is too thin to see; another training could move its line.
 #
 # The edges fall at the transitions in both networks, and about as far. So it is not
-# training that loses them. What training adds is the upper curve: untrained, the
-# transitions lose classes too.
+# training that loses them. What training adds shows in the upper panel: untrained, the
+# transitions lose classes too; trained, hardly any.
 #
 # ## A transition, taken apart
 #
@@ -440,12 +441,13 @@ assert rows["learned mix"][0] > rows["learned mix, BN, ReLU"][0] + 0.03
 assert abs(rows["learned mix"][0] - rows["learned mix, BN"][0]) < 0.03
 
 # %% [markdown]
-# Keeping only 48 numbers costs some six points, however they are chosen: the learned
-# mix lies within the range of the random ones. BN costs nothing, since a probe undoes a
-# shift and a scale. The ReLU takes six or seven points more, behind the learned mix as
-# behind a random one. Before, an average of sums was a sum of averages, and all was
-# linear; now each sum loses its negative side before it is averaged. The pooling costs
-# two or three.
+# Two steps cost most. Keeping only 48 numbers takes five to eight points, however they
+# are chosen: the learned mix lies within the range of the random ones. BN costs
+# nothing, since a probe undoes a shift and a scale. The ReLU takes six or seven points
+# more, behind the learned mix as behind a random one. Before, an average of sums was a
+# sum of averages, and all was linear; now each sum loses its negative side before it is
+# averaged. The pooling, which also drops the last row and column of the 7×7, costs two
+# or three.
 #
 # ## The pooling is part of the answer
 #
@@ -465,8 +467,8 @@ print(f"raw pixels: {scores['classes']['raw pixels']:.1%}")
 assert by_grid[2] > by_grid[1] + 0.05
 
 # %% [markdown]
-# They gain much, without any deeper layer. So a comparison of layers is one of layers
-# *and* pooling. Ours is the network's own: the average of the whole map.
+# They gain much, without any deeper layer; part of it may come from having four times
+# the numbers. So a comparison of layers is one of layers *and* pooling.
 #
 # ## Seen images flatter
 #
@@ -492,9 +494,10 @@ assert flattered["block 3, layer 4"] > 0.8 > flattered["stem"]
 # ## So which layer of DenseNet-121?
 #
 # No layer is best as such. Name the question and the pooling, take unseen images, and
-# measure. `benchmarks/densenet121_layers.py` did so on a DenseNet-121. It learned
-# FashionMNIST's seven classes that are no tops with long sleeves, 64×64 pixels, for one
-# epoch. (With `--weights imagenet` it takes ImageNet's, from a network.)
+# measure. `benchmarks/densenet121_layers.py` did so on a DenseNet-121, trained for one
+# epoch on seven of FashionMNIST's classes: all but pullover, coat and shirt, our *three
+# tops*. The images were enlarged from 28×28 to 64×64 pixels. (With `--weights imagenet`
+# it downloads ImageNet's weights instead.)
 
 # %% tags=["nbval-check-output"]
 layers = results.read("densenet121_layers")
@@ -502,18 +505,22 @@ print(f"{layers['parameters']:,} parameters", end=", ")
 print(f"{layers['train_images']:,} training images")
 seven = layers["classifiers"]["pretrained"]
 print(f"its own classifier: {100 * seven:.1f} % of the seven classes")
-print(f"{layers['fit_images']:,} images to fit on, {layers['test_images']:,} to judge")
+print(f"{layers['fit_images']:,} images to fit on", end=", ")
+print(f"{layers['test_images']:,} to test on")
 print("guessing:", {name: f"{value:.0%}" for name, value in layers["guessing"].items()})
 
 # %% [markdown]
 # Five questions. Three about the whole image: which of the *seven classes* it knows,
 # which of the *three tops* it never saw, and the *edge density*. Two about a single
-# pixel: does an edge run there (*edge pixels*), and what is there, background or one of
-# the ten classes (*pixel classes*). The last is a small segmentation: the probe is a
-# 1×1 convolution, and its output is enlarged to the image's size.
+# pixel: does an edge run there (*edge pixels*, the steepest quarter), and what is
+# there, background or one of the ten classes (*pixel classes*, a small segmentation).
+# For both, the probe is a 1×1 convolution whose output is enlarged to the image's size;
+# on raw pixels it sees one grey value. Guessing means the commonest answer of the
+# images to fit on.
 #
 # The blocks work on 16×16, 8×8, 4×4 and 2×2 pixels. **Predict** for each question the
-# block with the best place, and where raw pixels are hard to beat.
+# block with the best place, and the questions for which the raw pixels do as well as
+# the untrained network. (Each panel has its own range.)
 
 # %% tags=["hide-output"]
 asked, found = list(layers["guessing"]), layers["networks"]
@@ -531,14 +538,18 @@ for question in asked:
 
 # %% [markdown]
 # Its own seven classes are read best from the middle of block 3 to the end. The tops it
-# never saw are read best in blocks 2 and 3; at the end three points are gone, though
-# all is there that the seven classes need. The deepest layers are specific to what was
-# trained. (The 1,500 tops make a standard error of about one point.)
+# never saw are read best in blocks 2 and 3; at the end three points are gone. Most go
+# at transition 3, where the untrained network loses six. So a transition loses what
+# training does not keep: here training kept what the seven classes need, and only part
+# of what the tops need. (The 1,500 tops make a standard error of about one point.)
 #
-# Edges belong to block 1, trained or not. Pixel classes are best late in block 3:
-# deep enough to know the class, and 4×4 pixels still tell where. At 2×2 they fall by
-# 23 points. The raw pixels, 784 numbers, tell the seven classes and the tops about as
-# well as the best place of the untrained network.
+# Edges belong to block 1, trained or not. At the end the edge pixels are read worse
+# than by guessing, and they fall even inside blocks, where no map is lost. That part is
+# the probe's own: with 1,000 maps it fits its 6,000 pixels too well. A probe measures
+# what it can learn, not all that is there. Pixel classes are best late in block 3: deep
+# enough to know the class, and 4×4 pixels still tell where. At 2×2 they fall by 23
+# points. The raw pixels, 784 numbers, tell the seven classes and the tops about as well
+# as the best place of the untrained network.
 #
 # Now a copy was fine-tuned on the three tops, 300 labelled images of each, 300 steps.
 # **Predict** at which depths the same probes change, and in which direction for each of
@@ -564,21 +575,25 @@ assert best["edge density"].startswith("block 1")
 assert best["edge pixels"].startswith("block 1")
 tops, seven = before["three tops"], before["seven classes"]
 assert tops[best["three tops"]] - tops[last] > 0.02
+for network, fall in (before, 0.015), (found["untrained"], 0.05):  # at transition 3
+    places = network["three tops"]
+    assert places["block 3, layer 24"] - places["transition 3"] > fall
 assert after["three tops"][last] - tops[last] > 0.05
 assert abs(after["seven classes"][last] - seven[last]) < 0.01
 
 # %% [markdown]
-# The tops gain most at the deep places, and the end is now as good as the middle. The
-# other questions move by two points or less. The seven classes lose one at most: their
-# features are still there, for a new probe. The old classifier would do worse; that is
-# the forgetting of [lesson 11](11_transfer_learning.ipynb).
+# The tops gain most at the deep places, and the end is now as good as the middle. At
+# the stem they lose three points; one training does not tell why. The other questions
+# move by less than two and a half. The seven classes lose about one at most: their
+# features are still there, for a new probe. Whether the old classifier still fits them
+# is another question, the forgetting of [lesson 11](11_transfer_learning.ipynb).
 #
 # All this is one training and one draw, on small pictures of clothes.
 #
-# Where other tasks look is known from elsewhere. Detectors read several depths at once
-# (Lin et al. 2017). Textures and styles are caught by how maps of early and middle
-# layers go together (Gatys et al. 2015). Image retrieval compares the averages near the
-# end (Babenko et al. 2014).
+# Other tasks were studied elsewhere. Detectors read several depths at once (Lin et al.
+# 2017). Textures are caught by which maps of early and middle layers fire together
+# (Gatys et al. 2015). Image retrieval compares what a layer near the end puts out
+# (Babenko et al. 2014).
 
 # %% [markdown]
 # ## Which maps does a layer weigh most?
@@ -586,7 +601,8 @@ assert abs(after["seven classes"][last] - seven[last]) < 0.01
 # The paper averages the absolute weights that each reader gives to each source in its
 # block (figure 5). A reader is a layer, or the transition or classifier behind the
 # block; `links` lists the weights of each pair. We divide by the reader's mean. A first
-# layer has one source only, so its 1 would hold by definition: we leave it out.
+# layer has one source only, so its 1 holds by definition: the counts leave these three
+# out, the picture shows them.
 
 
 # %%
@@ -606,8 +622,8 @@ for name, rows in (
     print(f"{name:9} {len(values)} links, from {min(values):.2f} to {max(values):.2f}")
 
 # %% [markdown]
-# Initial weights favour no source. What the picture shows beyond that was learned, in
-# six epochs.
+# Initial weights favour no source. What lies outside the untrained range in the picture
+# was learned, in six epochs.
 
 # %%
 show(pictures.reuse_map(model))
@@ -630,11 +646,13 @@ assert min(row, key=row.get) == "input"
 #
 # | the paper | here |
 # |---|---|
-# | weights spread over all earlier layers | no link below half of its reader's mean; untrained, all are near 1 |
+# | weights spread over all earlier layers | no link below half of its reader's mean |
 # | least weight on what a transition put out | clearly in transition 2 and the classifier, faintly in most layers |
 # | the classifier leans to the latest maps | in part: away from the input, but the last layer is not its top |
 #
-# An even spread is no sign of learning: the untrained network has it too.
+# An even spread is no sign of learning: the untrained network has it too. And
+# transition 1 gives least weight to the stem's maps, which no transition put out: it
+# may be the place at a block's start that counts.
 #
 # ## Is a large weight an important link?
 #
@@ -676,7 +694,8 @@ assert 0.45 * len(pairs) < sum(agree) < 0.9 * len(pairs)
 # network, so they are far from 44 independent trials. And a cut also shifts the mean
 # that the next BN expects, which adds some harm of its own.
 #
-# Cut links yourself: the explorer's fourth question asks what a cut costs.
+# Cut links yourself: the explorer's fourth question asks what a cut costs. In its maps
+# blue is above zero, orange below.
 
 # %%
 explore(step=4)
@@ -692,13 +711,14 @@ explore(step=4)
 # %% [markdown]
 # ## Recap
 #
-# - The best layer depends on the question and on the pooling. Edges are read best in
-#   block 1, classes it knows at the end; in DenseNet-121 new classes and pixels in
-#   block 3. The edges are lost at the transitions, trained or not.
+# - The best layer depends on the question; what a layer tells depends on the pooling,
+#   too. Edges are read best in block 1, known classes at the end; in DenseNet-121 new
+#   classes in blocks 2 and 3, the class of a pixel late in block 3. The edges are lost
+#   at the transitions, trained or not.
 # - `create_feature_extractor` reaches every step of `forward`. Freeze gradients *and*
 #   BatchNorm, mind in-place ReLUs, and know whether a name means new maps or all.
-# - Weights show which maps a layer weighs most; probes show what maps contain;
-#   ablations show which it needs.
+# - Weights show which maps a layer weighs most, probes what a weighted sum can read
+#   off, cuts what the network uses.
 #
 # **Sources.** Huang, Liu, van der Maaten and Weinberger 2017, [Densely Connected
 # Convolutional Networks](https://arxiv.org/abs/1608.06993), section 5 and figure 5.
