@@ -9,8 +9,7 @@ from densenet_course.grading.verdict import Judged
 NEVER = ("",)
 CLAIMS = {  # exercise → claim → the findings that it rests on
     "train_epoch": {"train mode": ("update", "loss"), "evaluate changes nothing": ("accuracy",)},
-    "memory": {name: ("outputs", "gradients", "statistics") for name in
-               ("saved bytes", "saved bytes in eval mode", "a whole module")},
+    "memory": {"a whole module": ("outputs", "gradients", "statistics")},
     "features": {name: ("values", "before in-place", "eval mode") for name in
                  ("modes restored", "hooks", "after an error", "unknown names")},
     "transfer": {name: ("values", "batch statistics") for name in
@@ -28,7 +27,11 @@ UNCOMMITTED = CLAIMS | {  # the same, where the student's modules could not be p
     "densenet": {name: ("values", "training") for name in ("parameters", "gradients and side effects")},
     "capstone": {name: NEVER for name in ("parameters", "joined maps", *(f"accuracy, level {i}" for i in (1, 2, 3)))},
 }
+MEASURED = {  # counted by the judge, and worth nothing for a layer that computes something else
+    "memory": {name: ("outputs", "gradients") for name in ("saved bytes", "saved bytes in eval mode")},
+}
 GATED = "only the notebook's own process can tell this, and it counts only where {} passed"
+RESTS = "it counts only where {} passed"
 NOT_PLAYED = "the judge could not play this network itself, so it cannot count here ({})"
 
 
@@ -44,13 +47,14 @@ def gate(exercise, findings, committed, why=""):
     Returns:
         ``Judged`` for each of them.
     """
-    claims = (CLAIMS if committed else UNCOMMITTED).get(exercise, {})
+    claims, measured = (CLAIMS if committed else UNCOMMITTED).get(exercise, {}), MEASURED.get(exercise, {})
     passed = {finding.name for finding in findings if finding.passed}
     judged = []
     for finding in findings:
-        needed = claims.get(finding.name, ())
+        needed = claims.get(finding.name) or measured.get(finding.name, ())
         held = finding.passed and not passed.issuperset(needed)
-        message = NOT_PLAYED.format(why) if needed == NEVER else GATED.format(" and ".join(needed))
+        words = GATED if finding.name in claims else RESTS
+        message = NOT_PLAYED.format(why) if needed == NEVER else words.format(" and ".join(needed))
         judged.append(Judged(finding.name, 0.0 if held else finding.points, finding.max_points,
-                             message if held else finding.message, bool(needed)))
+                             message if held else finding.message, finding.name in claims))
     return tuple(judged)

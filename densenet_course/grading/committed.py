@@ -17,6 +17,8 @@ from torch import nn
 
 from densenet_course.grading.operations import ALLOWED, EMPTY, MAX_CONSTANT, Refused
 
+NORMS = "batch_norm.", "instance_norm."
+
 
 def play(program, inputs, constants):
     """Play a list of operations.
@@ -38,11 +40,10 @@ def play(program, inputs, constants):
             raise Refused("it takes other tensors than the module has")
         values, before = list(inputs), torch.is_grad_enabled()
         try:
-            for name, arguments, named in operations:
-                values.append(_do(name, arguments, named, values, constants))
+            perform(operations, values, constants)
         finally:
             torch.set_grad_enabled(before)
-        output = _value(result, values)
+        output = resolve(result, values)
     except (Refused, RuntimeError):  # ours; and PyTorch's own words for what the module does
         raise
     except Exception as error:
@@ -52,36 +53,51 @@ def play(program, inputs, constants):
     return output
 
 
+def perform(operations, values, constants):
+    """Perform operations, and append what each makes to the values that later ones may refer to."""
+    for name, arguments, named in operations:
+        values.append(_do(name, arguments, named, values, constants))
+
+
 def _do(name, arguments, named, values, constants):
     if name == "gradients":
         return torch.set_grad_enabled(arguments[0] is True) and None
     if name == "constant":
-        return _constant(*arguments, constants)
-    arguments = _value(arguments, values)
+        return _constant(constants, *arguments)
+    arguments = resolve(arguments, values)
     if name == "item":
         return operator.getitem(*arguments)
     space, operation, overload = name.split(".")
     if space != "aten" or operation not in ALLOWED:
         raise Refused(f"the operation {name[:60]} is not allowed")
-    named = {key: _value(value, values) for key, value in named.items() if value != {"kept": ""}}
+    named = {key: resolve(value, values) for key, value in named.items() if value != {"kept": ""}}
     made = getattr(getattr(torch.ops.aten, operation), overload)(*arguments, **named)
     return made.zero_() if operation in EMPTY else made
 
 
-def _constant(kind, shape, numbers, constants):
+def _constant(constants, kind, shape, numbers, trainable=False):
     if len(numbers) > MAX_CONSTANT:
         raise Refused("a constant is too large")
     if not isinstance(getattr(torch, kind, None), torch.dtype):
         raise Refused("a constant of no type")
-    key = repr((kind, shape, numbers))
+    key = repr((kind, shape, numbers)), trainable is True
     if key not in constants:
         constants[key] = torch.tensor(numbers, dtype=getattr(torch, kind)).reshape(shape)
     return constants[key].clone()
 
 
-def _value(value, values):
+def places(written):
+    """Return the places of all values that a piece of a list refers to."""
+    if isinstance(written, dict):
+        own = {item for key, item in written.items() if key == "#" and type(item) is int}
+        return own.union(*map(places, written.values()))
+    return set().union(*map(places, written)) if isinstance(written, list | tuple) else set()
+
+
+def resolve(value, values):
+    """Return a plain value with the tensors that it refers to."""
     if type(value) is list:
-        return [_value(item, values) for item in value]
+        return [resolve(item, values) for item in value]
     if type(value) is not dict:
         return value
     (key, item), = value.items()
@@ -144,3 +160,27 @@ class Committed(nn.Module):
         if key not in self.programs:
             self.programs[key] = self.source.program(self.number, *key)
         return play(self.programs[key], [images, *self._parameters.values(), *self._buffers.values()], self.constants)
+
+    def holdings(self):
+        """List the numbers that it holds, as ``checks.exercises.capstone.holdings`` does of a module in a notebook."""
+        statistics = self._statistics()
+        own = [("trained" if value.requires_grad else "frozen", value) for value in self._parameters.values()]
+        own += [("statistics" if place in statistics else "buffer", value)
+                for place, value in enumerate(self._buffers.values(), 1 + len(own))]
+        own += [("lost" if trainable else "hidden", value) for (_, trainable), value in self.constants.items()]
+        once = {id(value): (kind, tuple(value.shape)) for kind, value in own}  # tied ones are one and the same
+        return list(once.values())
+
+    def _statistics(self):
+        """Return the places of the buffers that BatchNorm alone reads, and of its counters."""
+        first = 1 + len(self._parameters)
+        steps = [step for program in self.programs.values() for step in program["operations"]]
+        read = {True: set(), False: set()}  # by whether as the running mean or variance
+        for name, arguments, named in steps:
+            running = name.partition(".")[2].startswith(NORMS)
+            for number, argument in enumerate(arguments):
+                read[running and number in (3, 4)] |= places(argument)
+            read[False] |= places(named)
+        counters = {place for place, value in enumerate(self._buffers.values(), first)
+                    if not value.ndim and not value.is_floating_point()}
+        return counters | (read[True] - read[False])

@@ -17,21 +17,44 @@ STAGE = "densenet_course.grading.tracing"
 PLAYER_SECONDS = 1_800.0  # the capstone's training; all else takes seconds
 
 
-class Committing:
-    """An ``Answer`` whose modules are played by the judge's own cell; a context manager.
+class Played:
+    """An ``Answer`` of which a part is played by the judge's own cell; a context manager.
 
     Args:
         student: a ``Student``.
         limits: ``sandbox.Limits``.
+    """
+
+    def __init__(self, student, limits):
+        self.student, self.player = student, None
+        self.limits = replace(limits, resources=limits.resources | {"CPU": int(PLAYER_SECONDS)})
+
+    def begin(self):
+        """Start the player; where it runs already, nothing happens; tell whether it was started."""
+        if self.player is not None:
+            return False
+        self.player = Cell(self.student.zygote, self.limits)
+        begin(self.player, self.student.exercise, self.student.order.seed)
+        return True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.player is not None:
+            self.player.close()
+
+
+class Committing(Played):
+    """An ``Answer`` whose modules are played.
 
     Attributes:
         refused: why something cannot be committed, or "": then the student must be asked, from the start.
     """
 
     def __init__(self, student, limits):
-        self.student, self.names = student, COMMITTED[student.exercise.name]
-        resources = limits.resources | {"CPU": int(PLAYER_SECONDS)}
-        self.limits, self.player, self.refused = replace(limits, resources=resources), None, ""
+        super().__init__(student, limits)
+        self.names, self.refused = COMMITTED[student.exercise.name], ""
 
     def ask(self, probe, **request):
         """See ``checks.engine.answer.Answer``."""
@@ -54,9 +77,7 @@ class Committing:
 
     def _perform(self, probe, request):
         """Let the player perform a probe, and fetch what it needs from the student's cell."""
-        if self.player is None:
-            self.player = Cell(self.student.zygote, self.limits)
-            begin(self.player, self.student.exercise, self.student.order.seed)
+        if self.begin():
             self.player.talk(PLAYER_SECONDS, do="hold", names=self.names)
         reply = self.player.talk(PLAYER_SECONDS, do="perform", probe=probe, request=request)
         while "need" in reply:
@@ -66,10 +87,3 @@ class Committing:
                 given_ = {"error": texts(error)}
             reply = self.player.talk(PLAYER_SECONDS, do="give", **given_)
         return reply
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.player is not None:
-            self.player.close()

@@ -12,6 +12,7 @@ from densenet_course.checks.engine.plain import cut
 from densenet_course.grading.box import isolation
 from densenet_course.grading.claims import gate
 from densenet_course.grading.committing import COMMITTED, Committing
+from densenet_course.grading.counting import Counting
 from densenet_course.grading.sandbox import Limits
 from densenet_course.grading.server import Infra, Zygote
 from densenet_course.grading.student import Student
@@ -79,7 +80,11 @@ class Worker:
                     return self._verdict(student, report, committed=True)
             note = f"not committed: {answer.refused}"
         with Student(self.zygote, exercise, order, limits) as student:
-            report = judge(exercise, student, order.seed)
+            if exercise.name == "memory":
+                with Counting(student, limits) as answer:
+                    report = judge(exercise, answer, order.seed)
+            else:
+                report = judge(exercise, student, order.seed)
         return self._verdict(student, report, committed=False, note=note)
 
     def _verdict(self, student, report, committed, note=""):

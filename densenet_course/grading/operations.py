@@ -7,7 +7,7 @@ class Refused(Exception):
 
 MAX_CONSTANT = 4_096  # numbers: weights outside parameters and buffers have no place in a list
 EMPTY = ("empty", "empty_like", "new_empty")  # filled with zeros: no memory as it was found
-ALLOWED = frozenset("""
+FORWARD = frozenset("""
  _adaptive_avg_pool2d _log_softmax _native_batch_norm_legit _native_batch_norm_legit_no_training _softmax _to_copy
  _unsafe_view abs adaptive_avg_pool2d adaptive_max_pool2d add add_ addmm alias alpha_dropout amax amin arange atan
  avg_pool2d batch_norm bernoulli bernoulli_ bitwise_and bitwise_not bmm cat celu chunk clamp clamp_ clamp_max
@@ -25,3 +25,9 @@ ALLOWED = frozenset("""
  tanh tanh_ tensor_split threshold tile to transpose tril triu type_as unbind unflatten unfold unsqueeze unsqueeze_
  upsample_bilinear2d upsample_nearest2d var var_mean view view_as vstack where zero_ zeros zeros_like
 """.split())  # noqa: SIM905 - a list of words
+BACKWARD = frozenset("""
+ convolution_backward elu_backward gelu_backward hardtanh_backward leaky_relu_backward
+ native_batch_norm_backward select_backward sigmoid_backward silu_backward slice_backward tanh_backward
+ threshold_backward
+""".split())  # noqa: SIM905 - what a list holds beside these where the backward pass is written too
+ALLOWED = FORWARD | BACKWARD

@@ -66,7 +66,7 @@ class Cell:
 
     def __init__(self, zygote, limits):
         self.zygote, self.limits = zygote, limits
-        self.place = None
+        self.place, self.look = None, 0.0
         try:
             self.printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the cell
             self.socket, theirs = socket.socketpair()
@@ -99,14 +99,14 @@ class Cell:
         return reply
 
     def _exchange(self, out, deadline):
-        out, got, wanted, look = memoryview(out), bytearray(), wire.PREFIX.size, 0.0
+        out, got, wanted = memoryview(out), bytearray(), wire.PREFIX.size
         cut = None
         while True:
             now = time.monotonic()
             if now > deadline:
                 raise Ended("it did not come back in time: is there a loop that never ends?", "time")
-            if now > look:
-                look = now + 3 * TICK
+            if now > self.look:
+                self.look = now + 3 * TICK
                 self._watch()
             readable, writable, _ = select.select([self.socket], [self.socket] * bool(out), [], TICK)
             if writable:

@@ -34,16 +34,11 @@ def _other_chance(objects):
     objects[CHANCE] = torch.get_rng_state()
 
 
-def settle(objects, name, number, shape, mend=False):
-    """Let a module's lazy parts take their shapes, or mend its biases, and describe it anew."""
+def settle(objects, name, number, shape):
+    """Let a module's lazy parts take their shapes, and describe it anew."""
     module = objects[MODULES][number]
-    if mend:
-        from densenet_course.checks.kinds.networks import mend_biases
-
-        mend_biases(module)
-    else:
-        with torch.no_grad(), _other_chance(objects):
-            module.eval()(torch.randn(shape))
+    with torch.no_grad(), _other_chance(objects):
+        module.eval()(torch.randn(shape))
     return _describe(objects, number)
 
 
@@ -75,10 +70,10 @@ def trace(objects, name, number, shape, train):
     module = objects[MODULES][number].train(train)
     parameters = dict(module.named_parameters())
     state = {**parameters, **dict(module.named_buffers())}
-    first = _watched(module, _decoys(state), torch.randn(shape))  # what the module raises is raised here, as it is
+    first = _watched(module, decoys(state), torch.randn(shape))  # what the module raises is raised here, as it is
     try:
-        written = _operations(module, _decoys(state), parameters, torch.randn(shape))
-        if first != _watched(module, _decoys(state), torch.randn(shape)):
+        written = _operations(module, decoys(state), parameters, torch.randn(shape))
+        if first != _watched(module, decoys(state), torch.randn(shape)):
             raise Refused("the same call did two different things")
     except Exception as error:
         return {"refused": f"{type(error).__name__}: {error}"[:300]}
@@ -126,7 +121,7 @@ class _Watch(TorchDispatchMode):
         return tuple(value.shape), value.flatten()[:MAX_CONSTANT].tolist()
 
 
-def _decoys(state):
+def decoys(state):
     """Draw other numbers for every tensor, positive ones, for some are variances."""
     return {name: torch.rand_like(value) + 0.5 if value.is_floating_point() else value.clone()
             for name, value in state.items()}
@@ -146,7 +141,7 @@ def _operations(module, state, parameters, images):
     leaves = [images.requires_grad_() * 1, *(value * 1 for value in state.values())]
     with _nothing_hidden():
         graph = make_fx(call, pre_dispatch=True)(*leaves).graph
-    return _Writer(graph).written
+    return Writer(graph).written
 
 
 @contextlib.contextmanager
@@ -165,7 +160,7 @@ def _nothing_hidden():
         function.apply, hooks.__init__ = kept
 
 
-class _Writer:
+class Writer:
     """Write a graph of operations as plain values.
 
     Args:
@@ -190,7 +185,7 @@ class _Writer:
             if not isinstance(value, torch.Tensor) or value.numel() > MAX_CONSTANT:
                 raise Refused(f"it holds more than {MAX_CONSTANT} numbers outside its parameters and buffers")
             self.operations.append(["constant", [str(value.dtype)[6:], list(value.shape),
-                                                 value.detach().flatten().tolist()], {}])
+                                                 value.detach().flatten().tolist(), value.requires_grad], {}])
         else:
             arguments = [self._plain(value) for value in node.args]
             named = {key: self._plain(value) for key, value in node.kwargs.items()}
