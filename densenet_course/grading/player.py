@@ -7,7 +7,6 @@ import torch
 from densenet_course.grading.committed import Committed
 from densenet_course.grading.operations import Refused
 
-
 ONE_FOR_ALL = ("respond",)  # probes that build anew for each run; a list has no memory, so one module does for all
 
 
