@@ -22,7 +22,7 @@ def preserved():
     dtype, device, threads = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
     recursion = sys.getrecursionlimit()
     torch.set_default_dtype(torch.float32)
-    torch.set_default_device("cpu")
+    torch.set_default_device(None)  # the CPU; named, it would slow down every call of torch's
     try:
         with silenced(), warnings.catch_warnings(), ordinary():
             warnings.simplefilter("ignore")
