@@ -3,7 +3,6 @@
 import pytest
 
 from densenet_course import data
-from densenet_course.grading.judging import Worker
 from densenet_course.grading.verdict import GRADED, Order
 
 HEAD = """
@@ -66,12 +65,6 @@ class build_model(Around):
     def more(self, rows):
         return torch.utils.checkpoint.checkpoint(torch.relu, rows, use_reentrant=False)
 """
-
-
-@pytest.fixture(scope="module")
-def worker():
-    with Worker(isolated=True) as worker:
-        yield worker
 
 
 def judged(worker, text):
