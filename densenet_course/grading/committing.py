@@ -62,9 +62,9 @@ class Committing(Played):
             return self.student.ask(probe, **request)
         if self.refused:
             raise Unjudged(self.refused)
-        request.pop("cpu_seconds", None)
+        patience = request.pop("cpu_seconds", None)
         try:
-            reply = self._perform(f"{probe.__module__}:{probe.__qualname__}", request)
+            reply = self._perform(f"{probe.__module__}:{probe.__qualname__}", request, patience)
         except Infra as error:
             self.student.infra = error
             raise Unjudged(str(error)) from None
@@ -75,14 +75,14 @@ class Committing(Played):
             raise Unjudged(self.refused)
         return value_of(reply)
 
-    def _perform(self, probe, request):
-        """Let the player perform a probe, and fetch what it needs from the student's cell."""
+    def _perform(self, probe, request, patience):
+        """Let the player perform a probe, and fetch what it needs from the student's cell, each within some patience."""
         if self.begin():
             self.player.talk(PLAYER_SECONDS, do="hold", names=self.names)
         reply = self.player.talk(PLAYER_SECONDS, do="perform", probe=probe, request=request)
         while "need" in reply:
             try:
-                given_ = {"value": self.student.ask_by_name(f"{STAGE}:{reply['need']}", None, reply["request"])}
+                given_ = {"value": self.student.ask_by_name(f"{STAGE}:{reply['need']}", patience, reply["request"])}
             except AnswerError as error:
                 given_ = {"error": texts(error)}
             reply = self.player.talk(PLAYER_SECONDS, do="give", **given_)
