@@ -1,7 +1,7 @@
 """Grade a class outside the students' processes.
 
 intake   folders and zips → submissions        sandbox, cell, wire   a student's notebook, run where it can do no harm
-notebook the cells to run, and the feedback    committed            a module as a list of operations, played here
+notebook the cells to run, and the feedback    committed, steps     a module, or a step, as a list of operations
 ledger   verdicts in one SQLite file           judging               an order → a verdict
 reports  gradebook, feedback, class report     verdict               what the two halves hand to each other
 """

@@ -76,7 +76,7 @@ class Committing(Played):
         return value_of(reply)
 
     def _perform(self, probe, request, patience):
-        """Let the player perform a probe, and fetch what it needs from the student's cell, each within some patience."""
+        """Let the player perform a probe, and fetch what it needs from the student's cell, within some patience."""
         if self.begin():
             self.player.talk(PLAYER_SECONDS, do="hold", names=self.names)
         reply = self.player.talk(PLAYER_SECONDS, do="perform", probe=probe, request=request)
