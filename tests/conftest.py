@@ -41,32 +41,6 @@ def quick_capstone(monkeypatch):
         monkeypatch.setattr(capstone, levels, (0.15, 0.20, 0.25))
 
 
-CANARY = "CANARY-f4b1c7"  # must never be seen by a student's code
-
-
-@pytest.fixture(scope="session")
-def _one_worker():
-    from densenet_course.grading.judging import Worker, isolation
-
-    assert isolation() == ("full", "")
-    before = os.environ.get("SECRET")
-    os.environ["SECRET"] = CANARY
-    with Worker(isolated=True) as worker:
-        yield worker
-    os.environ.pop("SECRET") if before is None else os.environ.update(SECRET=before)
-
-
-@pytest.fixture
-def worker(_one_worker, monkeypatch):
-    """A worker that judges in boxes; its fork server, which takes seconds to start, serves all tests."""
-    from densenet_course.grading.server import Zygote
-
-    monkeypatch.setattr(_one_worker, "limits", None)
-    if _one_worker.zygote is None:  # a test has ended it
-        _one_worker.zygote = Zygote(isolated=True)
-    return _one_worker
-
-
 @pytest.fixture(autouse=True)
 def _quick_where_all_answers_are_tried(request):
     parameters = getattr(getattr(request.node, "callspec", None), "params", {})

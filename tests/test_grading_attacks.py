@@ -4,19 +4,20 @@ Each file of ``attacks`` is one answer; its first lines say of which kind it is,
 it is worth without its tricks.
 """
 
+import os
 from pathlib import Path
 
 import pytest
 
+from densenet_course.grading.judging import Worker, isolation
 from densenet_course.grading.sandbox import Limits
 from densenet_course.grading.server import family
 from densenet_course.grading.verdict import INFRA, Order
-from tests.conftest import CANARY
 
 FOLDER = Path(__file__).with_name("attacks")
 FILES = sorted(FOLDER.glob("*.py"))
 LIMITS = Limits(cell_seconds=6.0, notebook_seconds=12.0, ask_seconds=12.0, exercise_seconds=24.0)
-SHORT = Limits(cell_seconds=3.0, notebook_seconds=6.0, ask_seconds=4.0, exercise_seconds=9.0)  # for what takes moments
+CANARY = "CANARY-f4b1c7"
 SEEN = (CANARY, "WROTE", "GOT ", "OPEN ", "SOCKET", "CONNECTED", "SEES", "RAISED", "TYPED", "FOUND", "root:x:")
 
 
@@ -26,10 +27,16 @@ def header(path):
     return kind, exercise, float(honest)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def canary(tmp_path_factory):
-    """A file that no answer may read."""
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory):
+    assert isolation() == ("full", "")
     (tmp_path_factory.mktemp("other") / "canary.txt").write_text(CANARY)
+    before = os.environ.get("SECRET")
+    os.environ["SECRET"] = CANARY
+    with Worker(isolated=True, limits=LIMITS) as worker:
+        yield worker
+    os.environ.pop("SECRET") if before is None else os.environ.update(SECRET=before)
+
 
 
 def left_behind(worker):
@@ -40,10 +47,8 @@ def left_behind(worker):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_an_answer_earns_what_it_is_worth(path, worker, monkeypatch):
+def test_an_answer_earns_what_it_is_worth(path, worker):
     kind, exercise, honest = header(path)
-    short = exercise == "connections" and kind != "odd but right"
-    monkeypatch.setattr(worker, "limits", SHORT if short else LIMITS)
     zygote, before = worker.zygote, left_behind(worker)
     verdict = worker.judge(Order(exercise, (path.read_text(encoding="utf-8"),), seed=5))
     assert verdict.status != INFRA, verdict.notes

@@ -10,6 +10,7 @@ from torch import nn
 from densenet_course.checks.engine import probes
 from densenet_course.grading import operations, tracing, wire
 from densenet_course.grading.committed import Committed, play
+from densenet_course.grading.judging import Worker
 from densenet_course.grading.operations import MAX_CONSTANT, Refused
 from densenet_course.grading.player import Source
 from densenet_course.grading.verdict import GRADED, Order
@@ -290,6 +291,12 @@ def conv_block(in_channels, out_channels):
     return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(),
                          nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False))
 """
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with Worker(isolated=True) as worker:
+        yield worker
 
 
 def test_a_right_module_is_committed_and_accepted(worker):

@@ -13,7 +13,7 @@ import pytest
 from densenet_course.checks import EXERCISES, load
 from densenet_course.cli.masters import MASTERS, stem
 from densenet_course.grading import box, claims, given, judging, server
-from densenet_course.grading.judging import Infra, Worker
+from densenet_course.grading.judging import Infra, Worker, isolation
 from densenet_course.grading.lessons import copied
 from densenet_course.grading.sandbox import Limits
 from densenet_course.grading.verdict import GRADED, INFRA, LIMIT, NOT_OWN_WORK, Order
@@ -28,6 +28,13 @@ def channels_after(in_channels, num_layers, growth_rate):
     return in_channels + num_layers * growth_rate
 """
 each_exercise = pytest.mark.parametrize("exercise", EXERCISES)
+
+
+@pytest.fixture(scope="module")
+def worker():
+    assert isolation() == ("full", "")
+    with Worker(isolated=True) as worker:
+        yield worker
 
 
 @pytest.fixture
