@@ -18,9 +18,9 @@ from tests import answers
 BUSY = "while True: pass"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def full_load():
-    """Two processes that keep both cores busy."""
+    """Two processes that keep both cores busy, no longer than a test needs them."""
     processes = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(2)]
     yield
     for process in processes:
