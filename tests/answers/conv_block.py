@@ -86,7 +86,7 @@ class no_BatchNorm:
         return nn.Sequential(nn.ReLU(), conv(in_channels, out_channels))
 
 
-@wrong("A 3×3 convolution needs padding=1")
+@wrong("A 3×3 convolution needs padding=1 and no dilation")
 class no_padding:
     def conv_block(in_channels, out_channels):
         return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv(in_channels, out_channels, padding=0))

@@ -288,7 +288,7 @@ class a_plain_list:
             self.layers = kept
 
 
-@wrong("A 3×3 convolution needs padding=1")
+@wrong("A 3×3 convolution needs padding=1 and no dilation")
 class no_padding:
     class DenseBlock(Base):
         layer = staticmethod(lambda c, k: block(c, k, padding=0))

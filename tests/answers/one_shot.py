@@ -275,7 +275,7 @@ class in_place_on_the_input:
             return output
 
 
-@wrong("A 3×3 convolution needs padding=1")
+@wrong("A 3×3 convolution needs padding=1 and no dilation")
 class no_padding:
     class OneShotBlock(Base):
         layer = staticmethod(lambda c, k: block(c, k, padding=0))

@@ -13,7 +13,7 @@ from densenet_course.checks.engine.wrong import Wrong
 CHANNELS = ("Channels do not fit. Does the stem take in_channels, does each layer join its new maps to all before it, "
             "is the count updated after a block and after a transition?")
 SAME = "The second pass must save what the first one did: keep BatchNorm's mode and buffers."
-PADDED = "A 3×3 convolution needs padding=1; without it a pixel is lost on each side."
+PADDED = "A 3×3 convolution needs padding=1 and no dilation; otherwise a pixel is lost on each side."
 OVERWRITTEN = "The gradients still need what was overwritten. Is there an in-place operation on the input"
 
 NETWORK = (

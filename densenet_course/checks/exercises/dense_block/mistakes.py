@@ -57,6 +57,7 @@ def reads(finding, message, *calls):
     return [Mistake(finding, message, CALL, call) for call in calls]
 
 
+SPREAD = conv_block.PADDING, f"{conv_block.PADDING}, dilation=2"  # loses the pixels that no padding loses
 SECOND_RELU = "(norm, relu, conv, relu)"  # of a conv block: the same as new maps that go through a ReLU
 
 
@@ -104,7 +105,7 @@ SHARED = [  # of every block that joins: the texts have these places in common
     *reads(GRADIENTS, "nothing flows back into what the layers read. Is there a detach() or .data?",
            "layer(read.detach())"),
     *(in_each_layer(mistake) for mistake in conv_block.SOLUTION.mistakes
-      if (conv_block.PARTS, SECOND_RELU) not in mistake.edits),
+      if not {(conv_block.PARTS, SECOND_RELU), SPREAD}.intersection(mistake.edits)),
 ]
 MISTAKES = [
     *SHARED,
