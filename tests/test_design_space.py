@@ -71,23 +71,30 @@ def test_pairs_are_told_apart_beyond_two_standard_errors():
     assert pairs(0.9 * limit) == (0, 1) and pairs(1.1 * limit) == (1, 1)
 
 
-def test_changes_hold_the_other_knobs():
-    pairs = design_space.changes(TRAINED, "growth_rate", 8, 16)
-    assert len(pairs) == 4
-    for a, b in pairs:
-        assert (a.growth_rate, b.growth_rate) == (8, 16)
-        assert (a.block_layers, a.compression) == (b.block_layers, b.compression)
-    with pytest.raises(ValueError, match="two of 8, 16; got 8 and 12"):
-        design_space.changes(TRAINED, "growth_rate", 8, 12)
+def test_a_turn_changes_one_knob_upwards():
+    start = design_space.find(TRAINED, 8, (2, 2, 2))
+    assert start is TRAINED[0]
+    assert [(knob, str(network)) for knob, network in design_space.turns(TRAINED, start)] == [
+        ("growth_rate", "k = 16, (2, 2, 2), θ = 0.5"), ("block_layers", "k = 8, (2, 4, 4), θ = 0.5"),
+        ("compression", "k = 8, (2, 2, 2), θ = 1")]
+    assert design_space.turns(TRAINED, TRAINED[-1]) == []  # nothing is left to turn up
+    with pytest.raises(ValueError, match=r"got \(9, \(2, 2, 2\), 0.5\)"):
+        design_space.find(TRAINED, 9, (2, 2, 2))
 
 
-def test_an_effect_is_priced_by_doublings():
-    large = {"parameters": 160_000, "seconds": (80, 88)}
-    found = [network(8, (2,), 0.5, 0.88, 0.88), network(16, (2,), 0.5, 0.90, 0.90, **large),
-             network(8, (3,), 0.5, 0.86, 0.88), network(16, (3,), 0.5, 0.88, 0.90, **large)]
-    effect = design_space.effect(design_space.networks({"networks": found}), "growth_rate", 8, 16)
-    assert effect.parameters == pytest.approx(4) and effect.seconds == pytest.approx(4)
-    assert effect.points == pytest.approx((2, 2)) and effect.for_twice_the_seconds == pytest.approx(1)
+def test_turns_are_priced_from_their_start_and_marked_beyond_luck():
+    limit = design_space.told_apart(TRAINED)
+    assert limit == pytest.approx(2 * design_space.noise(TRAINED))  # of two seeds
+    head, start, rate, layers, theta = design_space.turn_table(TRAINED, TRAINED[0]).splitlines()
+    assert head.split() == ["parameters", "seconds", "points"] and start == "from k = 8, (2, 2, 2), θ = 0.5, 86.10 %"
+    assert rate.split() == ["growth_rate", "→", "16", "×", "3.85", "×", "1.74", "+1.70", "*"]
+    assert layers.split()[-1] == "*" and theta.split()[-1] == "-0.10" and 0.1 < limit < 1.7
+
+
+def test_front_and_ranks():
+    assert [network.parameters for network in design_space.front(TRAINED)] == [20_000, 36_000, 100_000, 141_000, 185_000]
+    assert [design_space.rank(TRAINED, TRAINED[-1], seed) for seed in (0, 1)] == [1, 1]
+    assert design_space.rank(TRAINED, TRAINED[0], 0) == 7
 
 
 def test_landscape_joins_the_unbeaten_and_points_out_the_chosen_one():

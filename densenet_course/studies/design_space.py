@@ -68,10 +68,9 @@ def distinguishable_pairs(trained):
     Returns:
         (pairs told apart, all pairs)
     """
-    seeds = len(trained[0].accuracies)
-    standard_error = noise(trained) * math.sqrt(2 / seeds)
+    limit = told_apart(trained)
     pairs = list(combinations(trained, 2))
-    return sum(abs(a.accuracy - b.accuracy) > 2 * standard_error for a, b in pairs), len(pairs)
+    return sum(abs(a.accuracy - b.accuracy) > limit for a, b in pairs), len(pairs)
 
 
 def unbeaten(points):
@@ -85,52 +84,72 @@ def unbeaten(points):
     return {i for i, point in enumerate(points) if not any(beats(other, point) for other in points)}
 
 
-def changes(trained, knob, before, after):
-    """Pair the networks that differ in one knob only.
+def front(trained):
+    """List the networks that no other beats by parameters and accuracy, the smallest first."""
+    places = unbeaten([(network.parameters, network.accuracy) for network in trained])
+    return sorted((trained[i] for i in places), key=lambda network: network.parameters)
+
+
+def find(trained, growth_rate, block_layers, compression=0.5):
+    """Return the trained network with these knobs.
+
+    Raises:
+        ValueError: there is none.
+    """
+    wanted = growth_rate, block_layers, compression
+    for network in trained:
+        if tuple(getattr(network, knob) for knob in KNOBS) == wanted:
+            return network
+    raise ValueError(f"trained: expected one network of {', '.join(map(str, trained))}; got {wanted}")
+
+
+def turns(trained, start):
+    """List the networks that differ from one network in one knob only, turned up.
 
     Args:
         trained: the networks.
-        knob: "growth_rate", "block_layers" or "compression".
-        before: the knob's value in the first network of each pair.
-        after: its value in the second.
+        start: one of them.
 
-    Raises:
-        ValueError: there is no such pair.
+    Returns:
+        Pairs (knob, network), the cheapest turn of each knob first.
     """
-    others = [name for name in KNOBS if name != knob]
-    by_rest = {tuple(getattr(n, name) for name in others): n for n in trained if getattr(n, knob) == after}
-    pairs = [(n, by_rest[rest]) for n in trained if getattr(n, knob) == before
-             and (rest := tuple(getattr(n, name) for name in others)) in by_rest]
-    if not pairs:
-        values = ", ".join(map(str, dict.fromkeys(getattr(n, knob) for n in trained)))
-        raise ValueError(f"{knob}: expected two of {values}; got {before} and {after}")
-    return pairs
+    found = []
+    for knob in KNOBS:
+        for network in trained:
+            same = all(getattr(network, other) == getattr(start, other) for other in KNOBS if other != knob)
+            if same and _amount(network, knob) > _amount(start, knob):
+                found.append((knob, network))
+    return sorted(found, key=lambda turn: (KNOBS.index(turn[0]), turn[1].parameters))
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What turning one knob costs and buys, over the pairs that differ in it only."""
-
-    parameters: float  # factor, geometric mean over the pairs
-    seconds: float  # factor, geometric mean over the pairs
-    points: tuple[float, ...]  # of accuracy, one for each pair
-
-    @property
-    def mean(self):
-        """Mean of the points."""
-        return statistics.mean(self.points)
-
-    @property
-    def for_twice_the_seconds(self):
-        """Points that a doubling of the seconds buys by this knob."""
-        return self.mean / math.log2(self.seconds)
+def _amount(network, knob):
+    value = getattr(network, knob)
+    return sum(value) if isinstance(value, tuple) else value
 
 
-def effect(trained, knob, before, after):
-    """Measure what one knob costs and buys; arguments as for ``changes``."""
-    pairs = changes(trained, knob, before, after)
-    return Effect(
-        parameters=statistics.geometric_mean(b.parameters / a.parameters for a, b in pairs),
-        seconds=statistics.geometric_mean(b.seconds / a.seconds for a, b in pairs),
-        points=tuple(b.accuracy - a.accuracy for a, b in pairs),
-    )
+def turn_table(trained, *starts):
+    """Write as text what turning one knob up costs and buys, from each of several starts; * is beyond luck.
+
+    Args:
+        trained: the networks.
+        starts: some of them.
+    """
+    limit = told_apart(trained)
+    lines = [f"{'':27}{'parameters':>10}  seconds  points"]
+    for start in starts:
+        lines.append(f"from {start}, {start.accuracy:.2f} %")
+        for knob, network in turns(trained, start):
+            points = network.accuracy - start.accuracy
+            lines.append(f"  {knob:12} → {getattr(network, knob)!s:9} × {network.parameters / start.parameters:6.2f}"
+                         f"   × {network.seconds / start.seconds:.2f}   {points:+.2f}{' *' * (abs(points) > limit)}")
+    return "\n".join(lines)
+
+
+def told_apart(trained):
+    """Return how many points two means over the seeds must differ by to be told apart: two standard errors."""
+    return 2 * noise(trained) * math.sqrt(2 / len(trained[0].accuracies))
+
+
+def rank(trained, network, seed):
+    """Return a network's place among all by one seed; 1 is the most accurate."""
+    return 1 + sum(other.accuracies[seed] > network.accuracies[seed] for other in trained)

@@ -1,5 +1,6 @@
 """Networks to hold DenseNet against, on equal terms: the class network's stem and head around other blocks."""
 
+import bisect
 import functools
 
 import torch
@@ -132,32 +133,29 @@ def densenet(growth_rate=16, block_layers=(2, 4, 4), num_classes=10, in_channels
 
 
 FAMILIES = {"DenseNet-BC": densenet, "ResNet": resnet, "Inception": inception}
+BLOCKS = {"DenseNet-BC": (2, 4, 4), "ResNet": (2, 2, 2), "Inception": (1, 2, 2)}  # one shape for all sizes
 
 
-def nearest_in_size(family, parameters):
-    """Build the member of a family whose number of parameters is nearest.
+def nearest_in_size(family, parameters, blocks=None):
+    """Build the member of a family, with its blocks fixed, whose number of parameters is nearest.
 
     Args:
         family: a name in ``FAMILIES``.
         parameters: how many are wanted.
+        blocks: blocks in each of the three stages, or layers for a DenseNet; default: those in ``BLOCKS``.
 
     Returns:
-        A freshly initialised ``nn.Module``.
+        A freshly initialised ``nn.Module``; of two equally near ones the narrower.
     """
-    return FAMILIES[family](*_nearest(family, parameters))
+    build, blocks = FAMILIES[family], blocks or BLOCKS[family]
 
-
-@functools.cache
-def _nearest(family, parameters):
-    """Find (width, blocks) of the member whose number of parameters is nearest."""
-    others = (1, 2, 2), (2, 2, 2), (1, 1, 2), (3, 2, 2), (1, 3, 2), (2, 3, 2)
-    shapes = ((2, 4, 4),) if family == "DenseNet-BC" else others
-
-    def distance(choice):
+    @functools.cache
+    def size(width):
         with torch.device("meta"):
-            return abs(sum(p.numel() for p in FAMILIES[family](*choice).parameters()) - parameters)
+            return sum(p.numel() for p in build(width, blocks).parameters())
 
-    return min(((width, blocks) for width in range(4, 40) for blocks in shapes), key=distance)
+    wide = bisect.bisect_left(range(1, 256), parameters, lo=1, key=size) + 1  # the first that has as many
+    return build(min((wide - 1, wide), key=lambda width: abs(size(width) - parameters)), blocks)
 
 
 def class_densenet_with(layer):
@@ -169,11 +167,23 @@ def class_densenet_with(layer):
     Returns:
         A freshly initialised network, from (N, 1, 28, 28) to (N, 10).
     """
+    return class_densenet_of(functools.partial(DenseBlock, layer=layer))
+
+
+def class_densenet_of(block):
+    """Build the class network with other blocks in place of its dense blocks.
+
+    Args:
+        block: a function (num_layers, in_channels, growth_rate) → ``nn.Module``, from C to C + L·k channels.
+
+    Returns:
+        A freshly initialised network, from (N, 1, 28, 28) to (N, 10).
+    """
     model = class_densenet()
     config = model.config
     plan = channel_plan(config.block_layers, growth_rate=config.growth_rate, init_channels=config.init_channels,
                         compression=config.compression)
     for i, (num_layers, channels) in enumerate(zip(config.block_layers, plan[::2], strict=True), start=1):
-        setattr(model.features, f"denseblock{i}", DenseBlock(num_layers, channels, config.growth_rate, layer))
+        setattr(model.features, f"denseblock{i}", block(num_layers, channels, config.growth_rate))
     initialise(model)
     return model
