@@ -1,7 +1,7 @@
 """Measure the layers of DenseNet's descendants in the class network: ``python benchmarks/descendants.py``.
 
 Every network has the class network's blocks of 2, 4 and 4 layers and k = 16; only the layer differs, or the block.
-Plain DenseNet-BCs of three other sizes are the scale to read them by. All are trained alike: one epoch on 16,000 images,
+Plain DenseNet-BCs of three other sizes are the scale to read them by. All train alike: one epoch on 16,000 images,
 lesson 07's recipe, three seeds (``--seeds``); the test set is read once for each seed, at the end. No rate was sought
 for any layer. Then step times, taken in turns. Each finished run is kept in runs/descendants, so a stopped script goes
 on where it was. ``--quick`` is for CI: a few hundred images, written to runs/quick.

@@ -16,6 +16,7 @@ from densenet_course.models import class_densenet, densenet121
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["KERAS_TORCH_DEVICE"] = "cpu"
 keras = pytest.importorskip("keras", reason="needs the optional group keras")
+PYTORCHS = {"epsilon": 1e-5, "momentum": 0.9}
 LESSON = Path(__file__).resolve().parent.parent / "notebooks" / "source" / "13_keras.py"
 
 
@@ -27,9 +28,9 @@ def _close_figures():
 
 @pytest.fixture
 def lesson():
-    """The lesson's own functions, with the settings it ends on."""
+    """The lesson's own functions."""
     functions = [node for node in ast.parse(LESSON.read_text(encoding="utf-8")).body if type(node) is ast.FunctionDef]
-    names = {"keras": keras, "layers": keras.layers, "nn": nn, "norm_options": {"epsilon": 1e-5, "momentum": 0.9}}
+    names = {"keras": keras, "layers": keras.layers, "nn": nn}
     exec(compile(ast.Module(functions, []), LESSON.name, "exec"), names)
     return types.SimpleNamespace(**names)
 
@@ -56,17 +57,23 @@ def mismatch(lesson, model, twin, size):
 
 def test_class_network_is_the_same_function(lesson):
     model = varied(class_densenet(), 28)
-    twin = lesson.keras_densenet(model.config, 28, lesson.class_stem)
+    twin = lesson.keras_densenet(model.config, 28, lesson.class_stem, **PYTORCHS)
     assert mismatch(lesson, model, twin, 28) < 1e-5
-    lesson.norm_options["epsilon"] = 1e-3
     assert mismatch(lesson, model, lesson.keras_densenet(model.config, 28, lesson.class_stem), 28) > 1e-3
+
+
+def test_settings_reach_every_normalisation(lesson):
+    config = densenet121(10).config
+    twin = lesson.keras_densenet(config, 64, lesson.padded_stem, epsilon=1e-4, momentum=0.8)
+    norms = [layer for layer in twin.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == 121 and {(norm.epsilon, norm.momentum) for norm in norms} == {(1e-4, 0.8)}
 
 
 def test_densenet121_needs_the_padded_stem_on_even_sizes(lesson):
     model = varied(densenet121(10), 64)
-    assert mismatch(lesson, model, lesson.keras_densenet(model.config, 64, lesson.padded_stem), 64) < 1e-5
-    assert mismatch(lesson, model, lesson.keras_densenet(model.config, 64, lesson.same_stem), 64) > 0.05
-    assert mismatch(lesson, model, lesson.keras_densenet(model.config, 65, lesson.same_stem), 65) < 1e-5
+    assert mismatch(lesson, model, lesson.keras_densenet(model.config, 64, lesson.padded_stem, **PYTORCHS), 64) < 1e-5
+    assert mismatch(lesson, model, lesson.keras_densenet(model.config, 64, lesson.same_stem, **PYTORCHS), 64) > 0.05
+    assert mismatch(lesson, model, lesson.keras_densenet(model.config, 65, lesson.same_stem, **PYTORCHS), 65) < 1e-5
 
 
 def test_weights_of_another_network_are_refused(lesson):
