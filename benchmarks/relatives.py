@@ -1,14 +1,15 @@
 """Measure DenseNet against its relatives at equal parameters: ``python benchmarks/relatives.py``.
 
-Three families at the class network's size, DenseNet and ResNet at three smaller sizes, and ResNets of two other shapes,
-trained alike with three seeds (``--seeds``). A family keeps the blocks in each stage at all sizes; only its width
-changes. Its peak rate is the best on 5,000 held-out training images, out of a grid that grows until the best lies
-inside; the test set is read once for each seed, after the last epoch. Then multiply-adds, bytes saved for the backward
-pass, and step times taken in turns. Each finished run is kept in runs/relatives, so a stopped script goes on where it
-was, and two may share the work (``--reverse``). ``--quick`` is for CI: a few hundred images, written to runs/quick.
+Three families at the class network's size, and DenseNet and ResNet at three smaller sizes, trained alike with three
+seeds (``--seeds``). A family keeps the blocks in each stage at all sizes; only its width changes. Its peak rate is the
+best on 5,000 held-out training images, out of a grid that grows where the best lies at its edge; the test set is read
+once for each seed, after the last epoch. Then multiply-adds, bytes saved for the backward pass, and step times taken in
+turns. Each finished run is kept in runs/relatives, so a stopped script goes on where it was, and two may share the work
+(``--reverse``). ``--quick`` is for CI: a few hundred images, written to runs/quick.
 """
 
 import argparse
+import functools
 
 import torch
 import torch.nn.functional as F
@@ -24,15 +25,14 @@ from densenet_course.training import choose_device, choose_precision, evaluate, 
 SIZE = 141_130  # parameters of the class network
 FOUR_SIZES = (15_000, 35_000, 75_000, SIZE)
 SIZES = {"DenseNet-BC": FOUR_SIZES, "ResNet": FOUR_SIZES, "Inception": (SIZE,)}
-SHAPES = (("ResNet", (4, 4, 1)), ("ResNet", (1, 1, 2)))  # nearly DenseNet-BC's work, and two fifths of it
 RATES = (0.1, 0.2, 0.4)
 BATCH = 128
 
 
-def train(family, blocks, size, rate, seed, *, images, judged, epochs, device, precision):
+def train(family, size, rate, seed, *, images, judged, epochs, device, precision):
     """Train one network and return its accuracy on the judged images."""
     torch.manual_seed(seed)
-    model = nearest_in_size(family, size, blocks)
+    model = nearest_in_size(family, size)
     batches = ResidentBatches(*images, batch_size=BATCH, device=device, shuffle=True, augment="flip", drop_last=True,
                               seed=seed)
     fit(model, batches, epochs=epochs, peak_rate=rate, device=device, precision=precision)
@@ -58,9 +58,9 @@ def peak_rate(measure):
     return max(found, key=found.get), dict(sorted(found.items()))
 
 
-def cost(family, blocks, size, device):
+def cost(family, size, device):
     """Count one network: parameters, multiply-adds of one image, bytes saved for one image of a batch in fp32."""
-    model = nearest_in_size(family, size, blocks).to(device)
+    model = nearest_in_size(family, size).to(device)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(torch.randn(1, 1, 28, 28, device=device))
     model.train()
@@ -115,36 +115,32 @@ def main():
     precision = choose_precision(device)
     common = {"epochs": epochs, "device": device, "precision": precision}
 
-    def held_out_accuracy(family, rate):
-        return kept(folder, f"rate-{family}-{rate}", lambda: train(
-            family, BLOCKS[family], SIZE, rate, 0, images=part, judged=held_out, **common))
+    @functools.cache
+    def rates(family):
+        return peak_rate(lambda rate: kept(folder, f"rate-{family}-{rate}", lambda: train(
+            family, SIZE, rate, 0, images=part, judged=held_out, **common)))
 
-    def accuracy(family, blocks, size, seed):
-        shape = "-".join(map(str, blocks))
-        return kept(folder, f"{family}-{shape}-{size}-{seed}", lambda: train(
-            family, blocks, size, best[family], seed, images=everything, judged=test, **common))
+    def accuracy(family, size, seed):
+        return kept(folder, f"{family}-{size}-{seed}", lambda: train(
+            family, size, rates(family)[0], seed, images=everything, judged=test, **common))
 
-    rates = {family: peak_rate(lambda rate, family=family: held_out_accuracy(family, rate)) for family in FAMILIES}
-    best = {family: rate for family, (rate, _) in rates.items()}
-    wanted = [(family, BLOCKS[family], size) for family, sizes in SIZES.items() for size in sizes]
-    others = [(*shape, SIZE) for shape in SHAPES]
-    for networks in (wanted, others):
-        for seed in seeds[::-1] if options.reverse else seeds:
-            for network in networks:
-                accuracy(*network, seed)
+    wanted = [(family, size) for family in reversed(FAMILIES) for size in SIZES[family]]  # the cheapest family first
+    for seed in seeds[::-1] if options.reverse else seeds:
+        for network in wanted:
+            accuracy(*network, seed)
     if options.no_result:
         return
 
-    def described(family, blocks, size):
-        return {"family": family, "blocks": blocks, **cost(family, blocks, size, device),
-                "accuracy": {str(seed): accuracy(family, blocks, size, seed) for seed in seeds}}
+    def described(family, size):
+        return {"family": family, "blocks": BLOCKS[family], **cost(family, size, device),
+                "accuracy": {str(seed): accuracy(family, size, seed) for seed in seeds}}
 
     write_json(out, {
         "provenance": provenance(seeds=seeds), "epochs": epochs, "train_images": len(everything[1]),
         "precision": str(precision), "device": device.type, "data": "sample" if location.is_sample else "full",
-        "seeds": seeds, "held_out_accuracy_by_rate": {family: found for family, (_, found) in rates.items()},
-        "peak_rate": best, "networks": [described(*network) for network in wanted],
-        "other_shapes": [described(*network) for network in others],
+        "seeds": seeds, "held_out_accuracy_by_rate": {family: rates(family)[1] for family in FAMILIES},
+        "peak_rate": {family: rates(family)[0] for family in FAMILIES},
+        "networks": [described(family, size) for family in FAMILIES for size in SIZES[family]],
         "step_seconds": steps(device, precision, 2 if options.quick else 9),
     })
     print(out.relative_to(REPOSITORY))

@@ -133,7 +133,7 @@ def densenet(growth_rate=16, block_layers=(2, 4, 4), num_classes=10, in_channels
 
 
 FAMILIES = {"DenseNet-BC": densenet, "ResNet": resnet, "Inception": inception}
-BLOCKS = {"DenseNet-BC": (2, 4, 4), "ResNet": (2, 2, 2), "Inception": (1, 2, 2)}  # one shape for all sizes
+BLOCKS = {"DenseNet-BC": (2, 4, 4), "ResNet": (1, 3, 2), "Inception": (1, 2, 2)}  # one shape for all sizes
 
 
 def nearest_in_size(family, parameters, blocks=None):
