@@ -92,7 +92,8 @@ def test_turns_are_priced_from_their_start_and_marked_beyond_luck():
 
 
 def test_front_and_ranks():
-    assert [network.parameters for network in design_space.front(TRAINED)] == [20_000, 36_000, 100_000, 141_000, 185_000]
+    front = [network.parameters for network in design_space.front(TRAINED)]
+    assert front == [20_000, 36_000, 100_000, 141_000, 185_000]
     assert [design_space.rank(TRAINED, TRAINED[-1], seed) for seed in (0, 1)] == [1, 1]
     assert design_space.rank(TRAINED, TRAINED[0], 0) == 7
 

@@ -8,6 +8,7 @@ import pytest
 from nbformat import v4
 
 from densenet_course import layers, models
+from densenet_course.studies import descendants, relatives
 from notebooks.fold import fold, folding
 from tests import notebook_rules as rules
 
@@ -159,7 +160,9 @@ def test_lesson_has_the_parts_of_the_house(lesson):
 
 @pytest.mark.parametrize("lesson", TEXTS)
 def test_lesson_and_package_hold_the_same_code(lesson):
-    package = rules.definitions(inspect.getsource(layers)) | rules.definitions(inspect.getsource(models))
+    package = {}
+    for module in (layers, models, relatives, descendants):
+        package |= rules.definitions(inspect.getsource(module))
     built = rules.definitions((FOLDER / "source" / f"{lesson}.py").read_text(encoding="utf-8"))
     assert built.get(BUILT.get(lesson)) is not None or lesson not in BUILT
     assert {name: code for name, code in built.items() if name in package and code != package[name]} == {}

@@ -13,11 +13,13 @@ from densenet_course.figures import relative_layers
 from densenet_course.figures import relatives as figures
 from densenet_course.layers import BottleneckLayer, DenseBlock, conv_block
 from densenet_course.models import class_densenet
-from densenet_course.studies import families
+from densenet_course.studies import descendants, families
 from densenet_course.studies.relatives import (
+    BLOCKS,
     FAMILIES,
     InceptionBlock,
     ResidualBlock,
+    class_densenet_of,
     class_densenet_with,
     nearest_in_size,
     resnet,
@@ -35,7 +37,8 @@ MEASURED = {
         network("ResNet", 10_000, 0.79, 0.81, multiply_adds=250_000), network("ResNet", 40_000, 0.88, 0.88),
         network("Inception", 40_000, 0.87, 0.89),
     ],
-    "step_seconds": {"DenseNet-BC": {"median": 0.2}, "ResNet": {"median": 0.1}, "Inception": {"median": 0.3}},
+    "step_seconds": {"DenseNet-BC": {"values": [0.2, 0.4, 0.2]}, "ResNet": {"values": [0.1, 0.3, 0.1]},
+                     "Inception": {"values": [0.3, 0.6, 0.4]}},
 }
 
 
@@ -50,6 +53,15 @@ def test_of_size_finds_the_class_network():
     assert sum(p.numel() for p in nearest_in_size("DenseNet-BC", 140_000).parameters()) == 141_130
     with pytest.raises(KeyError):
         nearest_in_size("VGG", 1000)
+
+
+@pytest.mark.parametrize(("family", "blocks", "size"), [("ResNet", None, 20_000), ("ResNet", (4, 4, 1), 60_000),
+                                                        ("Inception", None, 100_000)])
+def test_only_the_width_is_chosen_and_none_comes_nearer(family, blocks, size):
+    found = nearest_in_size(family, size, blocks)
+    count = [sum(p.numel() for p in FAMILIES[family](width, blocks or BLOCKS[family]).parameters())
+             for width in range(2, 24)]
+    assert sum(p.numel() for p in found.parameters()) == min(count, key=lambda parameters: abs(parameters - size))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -91,11 +103,12 @@ def test_comparison_draws_the_largest_networks():
     figure = figures.comparison(MEASURED)
     accuracy, work, saved, step = figure.axes
     assert [label.get_text() for label in accuracy.get_yticklabels()] == ["DenseNet-BC", "ResNet", "Inception"]
-    assert list(accuracy.lines[0].get_xdata()) == [89, 91] and list(accuracy.lines[1].get_xdata()) == [90, 90]
+    assert list(accuracy.lines[0].get_xdata()) == [90, 90] and list(accuracy.lines[1].get_xdata()) == [89, 91]
     assert [bar.get_width() for bar in work.patches] == [2, 2, 2]
     assert [bar.get_width() for bar in saved.patches] == [700, 300, 300]
-    assert [bar.get_width() for bar in step.patches] == pytest.approx([200, 100, 300])
-    assert "ResNet: accuracy 88.00 %, 2.00 million multiply-adds, 300 kB saved, 100 ms" in figure.alt_text
+    assert list(step.lines[3].get_xdata()) == pytest.approx([0.5, 0.75, 0.5])  # round by round
+    assert list(step.lines[2].get_xdata()) == pytest.approx([0.5, 0.5])  # their median
+    assert "ResNet: accuracy 88.00 %, 2.00 million multiply-adds, 300 kB saved, a step of 0.50 times" in figure.alt_text
 
 
 def test_efficiency_draws_errors_over_both_sizes():
@@ -121,15 +134,15 @@ def test_needed_names_what_lies_outside():
     grown = 10_000 * 4 ** (5 / 8)  # 85 % of accuracy lies 5/8 of the way from 80 to 88
     assert lines[1].split() == ["10,000", "85.00", "%", "×", f"{grown / 10_000:.2f}", "×",
                                 f"{250_000 * 8 ** (5 / 8) / 500_000:.2f}"]
-    assert lines[2].split() == ["40,000", "90.00", "%", *["beyond", "our", "largest"] * 2]
-    assert "below our smallest" in families.needed(MEASURED, other="DenseNet-BC", ours="ResNet")
+    assert lines[2].split() == ["40,000", "90.00", "%", *["over", "×", "1.00"] * 2]
+    assert "less than our smallest" in families.needed(MEASURED, other="DenseNet-BC", ours="ResNet")
 
 
 def test_table_and_gaps_tell_the_seeds():
     head, dense, residual, _ = families.table(MEASURED).splitlines()
     assert len(head) < 90 and dense.split()[:3] == ["DenseNet-BC", "40,000", "2,000,000"]
-    assert dense.endswith("700 kB  200 ms  90.00 %, 89.00 to 91.00")
-    assert residual.endswith("300 kB  100 ms  88.00 %, 88.00 to 88.00")
+    assert dense.endswith("700 kB  × 1.00 (1.00–1.00)  90.00, 89.00 to 91.00 %")
+    assert residual.endswith("300 kB  × 0.50 (0.50–0.75)  88.00, 88.00 to 88.00 %")
     assert families.gaps(MEASURED, "ResNet") == pytest.approx([-1, -3])
 
 
@@ -159,6 +172,56 @@ def test_cost_by_growth_counts_live_layers():
 
 
 def test_conv_weights_counts_a_condensed_convolution_by_what_is_left():
-    layer = BottleneckLayer(64, 8)
-    layer.conv1.condensation = 4
-    assert relative_layers.conv_weights(layer) == 64 * 32 // 4 + 9 * 32 * 8
+    assert relative_layers.conv_weights(descendants.condense_layer(64, 8)) == 64 * 32 // 4 + 9 * 32 * 8 // 4
+
+
+LAYERS = [descendants.se_layer, descendants.TwoWayLayer, descendants.condense_layer, descendants.grouped_layer,
+          descendants.rd_layer]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_descendants_layer_makes_k_maps_and_every_parameter_learns(layer):
+    made = layer(16, 8)
+    maps = made(torch.randn(4, 16, 6, 6))
+    assert maps.shape == (4, 8, 6, 6)
+    maps.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in made.parameters())
+
+
+def test_groups_drop_their_weakest_channels_and_keep_a_quarter():
+    learned = descendants.LearnedGroupConv(8, 8)
+    with torch.no_grad():
+        learned.weight.copy_(torch.arange(1.0, 65).reshape(8, 8, 1, 1))  # later channels weigh more in each output
+    learned.condense()
+    assert learned.mask.sum(1).tolist() == [6] * 4 and not learned.mask[:, :2].any()
+    for _ in range(2):
+        learned.condense()
+    assert (learned.masked_weight() != 0).sum() == 16 and learned.mask[:, 6:].all()
+
+
+def test_fixed_groups_share_the_channels_out():
+    for shuffled in (False, True):
+        mask = descendants.grouped_layer(16, 4, shuffled=shuffled).conv1.mask
+        assert mask.sum(0).tolist() == [1] * 16 and mask.sum(1).tolist() == [4] * 4
+    assert descendants.grouped_layer(16, 4).conv1.mask[0].tolist() == [1] * 4 + [0] * 12
+
+
+def test_a_one_shot_block_joins_the_input_and_a_chain():
+    block = descendants.OneShotBlock(3, 5, 4).eval()
+    maps = torch.randn(2, 5, 6, 6)
+    first = block.layer1(maps)
+    second = block.layer2(first)
+    assert torch.equal(block(maps), torch.cat([maps, first, second, block.layer3(second)], 1))
+    assert class_densenet_of(descendants.OneShotBlock)(torch.randn(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_layers_are_read_beside_a_plain_network_of_their_size():
+    rows = [{"name": "bottleneck", "parameters": 40_000, "multiply_adds": 9, "accuracy": {"0": 0.9}},
+            {"name": "small", "parameters": 20_000, "multiply_adds": 5, "accuracy": {"0": 0.86}},
+            {"name": "large", "parameters": 90_000, "multiply_adds": 7, "accuracy": {"0": 0.92}}]
+    plain = [{"name": "plain", "parameters": 10_000, "multiply_adds": 2, "accuracy": {"0": 0.8}}]
+    seconds = {"bottleneck": {"values": [1, 2]}, "small": {"values": [2, 2]}, "large": {"values": [3, 3]}}
+    told = families.layer_table({"networks": rows, "plain": plain, "step_seconds": seconds, "seeds": [0]}).splitlines()
+    assert "of 1 seeds" in told[0] and told[1].endswith("+0.0") and "× 1.50 (1.00–2.00)" in told[2]
+    assert told[2].endswith("+1.0")  # halfway between 80 and 90 on a log scale
+    assert told[3].endswith("(92.0 to 92.0)")  # larger than any plain one

@@ -3,17 +3,16 @@
 import statistics
 
 from densenet_course.figures.style import COLOURS, describe, new_figure
-from densenet_course.studies.families import curves, largest, points
+from densenet_course.studies.families import curves, largest, points, step_ratios
 
 FAMILIES = {  # colour and hatch of a bar, marker and line of a curve
     "DenseNet-BC": {"color": COLOURS["new"], "hatch": "", "marker": "o", "linestyle": "-"},
     "ResNet": {"color": COLOURS["residual"], "hatch": "//", "marker": "^", "linestyle": "--"},
-    "Inception": {"color": COLOURS["input"], "hatch": "..", "marker": "s", "linestyle": ":"},
+    "Inception": {"color": "#56B4E9", "hatch": "..", "marker": "s", "linestyle": ":"},
 }
-COSTS = (  # what a panel shows: title, unit, how to read it from a network and its step time in seconds
-    ("multiply-adds", "millions", lambda network, _: network["multiply_adds"] / 1e6),
-    ("saved bytes", "kB", lambda network, _: network["saved_bytes"] / 1e3),
-    ("training step", "ms", lambda _, seconds: 1e3 * seconds),
+COSTS = (  # what a panel shows: title, unit, how to read it from a network
+    ("multiply-adds", "millions", lambda network: network["multiply_adds"] / 1e6),
+    ("saved bytes", "kB", lambda network: network["saved_bytes"] / 1e3),
 )
 
 
@@ -24,7 +23,7 @@ def comparison(measured):
         measured: what ``benchmarks/relatives.py`` writes.
 
     Returns:
-        A figure with alt text: four panels, a row for each family; a dot is one seed.
+        A figure with alt text: four panels, a row for each family; a dot is one seed, or one round of timing.
 
     Raises:
         ValueError: there is no network.
@@ -34,26 +33,27 @@ def comparison(measured):
     rows, told = range(len(networks)), []
     for row, (family, network) in zip(rows, networks.items(), strict=True):
         style, values = FAMILIES[family], points(network)
-        panels[0].plot(values, [row] * len(values), linestyle="none", marker=style["marker"], markersize=5,
+        ratios = step_ratios(measured, family)
+        for panel, each, middle in ((panels[0], values, statistics.mean), (panels[3], ratios, statistics.median)):
+            panel.plot([middle(each)] * 2, [row - 0.3, row + 0.3], color=COLOURS["ink"], linewidth=1.5)
+            panel.plot(each, [row] * len(each), linestyle="none", marker=style["marker"], markersize=5,
                        color=style["color"])
-        panels[0].plot([statistics.mean(values)] * 2, [row - 0.3, row + 0.3], color=COLOURS["ink"], linewidth=1.5)
-        seconds = measured["step_seconds"][family]["median"]
-        numbers = [read(network, seconds) for _, _, read in COSTS]
-        for panel, number in zip(panels[1:], numbers, strict=True):
+        numbers = [read(network) for _, _, read in COSTS]
+        for panel, number in zip(panels[1:3], numbers, strict=True):
             panel.barh(row, number, 0.6, color=style["color"], hatch=style["hatch"], edgecolor="white")
             panel.text(number, row, f" {number:.3g}" if number < 100 else f" {number:.0f}", va="center", fontsize=10)
         told.append(f"{family}: accuracy {statistics.mean(values):.2f} %, {numbers[0]:.2f} million multiply-adds, "
-                    f"{numbers[1]:.0f} kB saved, {numbers[2]:.0f} ms")
-    panels[0].set_title("accuracy")
-    panels[0].set_xlabel("% correct")
-    panels[0].margins(x=0.2)
-    panels[0].set_yticks(rows, list(networks))
-    panels[0].set_ylim(len(networks) - 0.5, -0.5)
-    for panel, (title, unit, _) in zip(panels[1:], COSTS, strict=True):
+                    f"{numbers[1]:.0f} kB saved, a step of {statistics.median(ratios):.2f} times DenseNet-BC's "
+                    f"({min(ratios):.2f} to {max(ratios):.2f})")
+    labels = [("accuracy", "% correct"), *((title, unit) for title, unit, _ in COSTS),
+              ("training step", "× DenseNet-BC")]
+    for panel, (title, unit) in zip(panels, labels, strict=True):
         panel.set_title(title)
         panel.set_xlabel(unit)
-        panel.margins(x=0.4)
+        panel.margins(x=0.4 if panel in panels[1:3] else 0.2)
         panel.tick_params(axis="y", length=0)
+    panels[0].set_yticks(rows, list(networks))
+    panels[0].set_ylim(len(networks) - 0.5, -0.5)
     return describe(figure, f"Networks of about {next(iter(networks.values()))['parameters']:,} parameters, mean of "
                             f"{len(points(network))} seed(s), per image and for one training step. {'; '.join(told)}.")
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from densenet_course.layers import BottleneckLayer, conv_block
+from densenet_course.studies.relatives import post_conv
 
 
 class SqueezeExcite(nn.Module):
@@ -37,13 +38,6 @@ def se_layer(in_channels, growth_rate):
     layer = BottleneckLayer(in_channels, growth_rate)
     layer.add_module("excite", SqueezeExcite(growth_rate))
     return layer
-
-
-def post_conv(in_channels, out_channels, kernel_size, stride=1):
-    """Build convolution → BN → ReLU, in this order: BN can be folded into the convolution after training."""
-    pad = kernel_size // 2
-    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, pad, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
 
 
 class TwoWayLayer(nn.Module):

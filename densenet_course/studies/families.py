@@ -1,4 +1,4 @@
-"""Read what ``benchmarks/relatives.py`` measured: the families at equal size, seed by seed, and at four sizes."""
+"""Read what ``benchmarks/relatives.py`` and ``descendants.py`` measured: families of equal size, layers by turns."""
 
 import math
 import statistics
@@ -34,14 +34,28 @@ def points(network):
 
 def table(measured):
     """Write as text what each family costs and reaches at equal parameters; bytes and work are those of one image."""
-    lines = [f"{'':11} {'parameters':>10} {'multiply-adds':>14} {'saved':>7} {'a step':>7}  accuracy, mean and range"]
+    lines = [f"{'':11} {'parameters':>10} {'multiply-adds':>13} {'saved':>7}  {'a step':17}  accuracy"]
     for family, network in largest(measured).items():
-        values, seconds = points(network), measured["step_seconds"][family]["median"]
+        values = points(network)
         lines.append(
-            f"{family:11} {network['parameters']:10,} {network['multiply_adds']:14,} "
-            f"{network['saved_bytes'] / 1e3:4.0f} kB {1e3 * seconds:4.0f} ms  "
-            f"{statistics.mean(values):.2f} %, {min(values):.2f} to {max(values):.2f}")
+            f"{family:11} {network['parameters']:10,} {network['multiply_adds']:13,} "
+            f"{network['saved_bytes'] / 1e3:4.0f} kB  {_ratio(step_ratios(measured, family))}  "
+            f"{statistics.mean(values):.2f}, {min(values):.2f} to {max(values):.2f} %")
     return "\n".join(lines)
+
+
+def step_ratios(measured, name, *, against=None):
+    """Divide step times round by round: the named network's by another's, by default the first one's.
+
+    A busy machine slows all networks of a round, so only times of one round compare.
+    """
+    seconds = measured["step_seconds"]
+    base = seconds[against or next(iter(seconds))]["values"]
+    return [a / b for a, b in zip(seconds[name]["values"], base, strict=True)]
+
+
+def _ratio(ratios):
+    return f"× {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
 
 
 def gaps(measured, family, *, against="DenseNet-BC"):
@@ -76,8 +90,46 @@ def needed(measured, *, other="ResNet", ours="DenseNet-BC"):
         accuracy, told = statistics.mean(points(network)), []
         for measure in ("parameters", "multiply_adds"):
             size = size_needed(families[other], accuracy, measure)
-            outside = {0.0: "below our smallest", math.inf: "beyond our largest"}
+            outside = {0.0: "less than our smallest", math.inf: f"over × {_largest(families[other], measure, network)}"}
             told.append(outside.get(size, f"× {size / network[measure]:.2f}"))
-        lines.append(f"{network['parameters']:18,}  {accuracy:8.2f} %   {told[0]:18}   {told[1]}".rstrip())
-    head = f"{ours + ' of':>18}    reaches   parameters           multiply-adds"
+        lines.append(f"{network['parameters']:18,}  {accuracy:8.2f} %   {told[0]:22}   {told[1]}".rstrip())
+    head = f"{ours + ' of':>18}    reaches   parameters               multiply-adds"
     return "\n".join([f"{'':33}{other} needs", head, *lines])
+
+
+def _largest(networks, measure, network):
+    return f"{max(other[measure] for other in networks) / network[measure]:.2f}"
+
+
+def accuracy_at(networks, parameters):
+    """Estimate the mean accuracy of a family at a size, in percent, on straight lines over log size.
+
+    Args:
+        networks: measured networks of one family.
+        parameters: the size.
+
+    Returns:
+        The accuracy; None outside the sizes that were measured.
+    """
+    line = sorted((network["parameters"], statistics.mean(points(network))) for network in networks)
+    for (small, low), (big, high) in pairwise(line):
+        if small <= parameters <= big:
+            return low + (high - low) * math.log(parameters / small) / math.log(big / small)
+    return None
+
+
+def layer_table(measured):
+    """Write as text what each layer costs and reaches in the class network, and beside a plain one of equal size.
+
+    Args:
+        measured: what ``benchmarks/descendants.py`` writes.
+    """
+    plain = [*measured["plain"], measured["networks"][0]]
+    lines = [f"{'':15} {'parameters':>10} {'mult.-adds':>10}  {'a step':17}  {'accuracy, % of 3 seeds':22}  plain"]
+    for network in measured["networks"]:
+        values, equal = points(network), accuracy_at(plain, network["parameters"])
+        gap = "" if equal is None else f"{statistics.mean(values) - equal:+.1f}"
+        lines.append(f"{network['name']:15} {network['parameters']:10,} {network['multiply_adds']:10,}  "
+                     f"{_ratio(step_ratios(measured, network['name'])):17}  "
+                     f"{statistics.mean(values):4.1f} ({min(values):.1f} to {max(values):.1f})    {gap}".rstrip())
+    return "\n".join(lines).replace("of 3 seeds", f"of {len(measured['seeds'])} seeds")

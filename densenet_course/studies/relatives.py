@@ -37,6 +37,13 @@ class ResidualBlock(nn.Module):
         return self.carry(x) + self.conv2(F.relu(self.norm2(y)))
 
 
+def post_conv(in_channels, out_channels, kernel_size, stride=1):
+    """Build convolution → BN → ReLU, in this order: BN can be folded into the convolution after training."""
+    pad = kernel_size // 2
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, pad, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
 class InceptionBlock(nn.Module):
     """Look at the input in four ways at once, and join what they see: 1×1, 3×3, two 3×3, and 3×3 pooling.
 
@@ -49,22 +56,16 @@ class InceptionBlock(nn.Module):
 
     def __init__(self, in_channels, width):
         super().__init__()
-        self.point = _conv_norm(in_channels, width, 1)
-        self.small = nn.Sequential(_conv_norm(in_channels, width, 1), _conv_norm(width, width, 3))
+        self.point = post_conv(in_channels, width, 1)
+        self.small = nn.Sequential(post_conv(in_channels, width, 1), post_conv(width, width, 3))
         self.large = nn.Sequential(
-            _conv_norm(in_channels, width, 1), _conv_norm(width, width, 3), _conv_norm(width, width, 3)
+            post_conv(in_channels, width, 1), post_conv(width, width, 3), post_conv(width, width, 3)
         )
-        self.pooled = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), _conv_norm(in_channels, width, 1))
+        self.pooled = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), post_conv(in_channels, width, 1))
 
     def forward(self, x):
-        return torch.cat([self.point(x), self.small(x), self.large(x), self.pooled(x)], dim=1)  # (N, 4 · width, H, W)
-
-
-def _conv_norm(in_channels, out_channels, kernel_size):
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
-        nn.BatchNorm2d(out_channels), nn.ReLU(),
-    )
+        ways = [self.point(x), self.small(x), self.large(x), self.pooled(x)]
+        return torch.cat(ways, dim=1)  # (N, 4 · width, H, W)
 
 
 def resnet(width=16, blocks=(1, 2, 2), num_classes=10, in_channels=1):

@@ -2,14 +2,14 @@
 # # 12 · DenseNet and its relatives
 #
 # **Three families of networks with equally many parameters: do they do equal work? And
-# what did DenseNet's descendants change?**
+# what did DenseNet's descendants change, and what does each change bring?**
 #
 # After this lesson you can
 # - compare three families, say by what measure one of them wins, and what the
 #   comparison leaves open;
 # - explain a network's multiply-adds by where its weights sit;
-# - swap the layer of a dense block for that of CondenseNet, PeleeNet or RDNet, and
-#   count what changes.
+# - swap the layer of a dense block for that of CondenseNet, PeleeNet or RDNet, count
+#   what changes, and compare what was measured.
 #
 # About 50 minutes, after [05 the bottleneck](05_bottleneck.ipynb) and [07 train on
 # FashionMNIST](07_train_fashion_mnist.ipynb).
@@ -25,68 +25,118 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
     subprocess.run([*command, "d2l==1.0.3", course], check=True)
 
 # %%
-import json
-import statistics
-from pathlib import Path
+from statistics import mean
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from densenet_course import accounting
-from densenet_course.data import ResidentBatches, load
+from densenet_course import accounting, results
 from densenet_course.figures import relative_layers, relatives, show
 from densenet_course.layers import BottleneckLayer, DenseBlock
 from densenet_course.measure import cost, reach, weights_by_map
-from densenet_course.models import class_densenet, densenet121
-from densenet_course.studies import families
+from densenet_course.models import class_densenet
+from densenet_course.studies import descendants, families
 from densenet_course.studies.relatives import (
     FAMILIES,
-    InceptionBlock,
-    ResidualBlock,
+    class_densenet_of,
     class_densenet_with,
     nearest_in_size,
 )
-from densenet_course.training import choose_device, evaluate, fit
 
 _ = torch.manual_seed(0)
 
 # %% [markdown]
 # ## Three ways to combine
 #
-# A residual block adds. A dense block keeps its input and appends. An Inception block
-# looks in four ways: by a 1×1, a 3×3, two 3×3 in a row, and a pooling before a 1×1. It
-# concatenates what it saw.
-#
-# $$x + H(x) \qquad [\,x, H(x)\,] \qquad [\,H_1(x), H_2(x), H_3(x), H_4(x)\,]$$
-#
+# A residual block adds: $x + H(x)$. It is two conv blocks of lesson 02. Where the shape
+# changes, a 1×1 carries the input across.
+
+
+# %%
+class ResidualBlock(nn.Module):
+    def __init__(self, in_channels, out_channels, stride=1):
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(
+            in_channels, out_channels, 3, stride, padding=1, bias=False
+        )
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        same = in_channels == out_channels and stride == 1
+        self.carry = (
+            nn.Identity()
+            if same
+            else nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+        )
+
+    def forward(self, x):
+        y = self.conv1(F.relu(self.norm1(x)))  # (N, out_channels, H/stride, W/stride)
+        return self.carry(x) + self.conv2(F.relu(self.norm2(y)))
+
+
+# %% [markdown]
+# An Inception block looks at its input in four ways, and concatenates what it saw. Its
+# convolutions stand *before* their BN and ReLU.
+
+
+# %%
+def post_conv(in_channels, out_channels, kernel_size, stride=1):
+    pad = kernel_size // 2
+    convolution = nn.Conv2d(
+        in_channels, out_channels, kernel_size, stride, pad, bias=False
+    )
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
+class InceptionBlock(nn.Module):
+    def __init__(self, in_channels, width):
+        super().__init__()
+        self.point = post_conv(in_channels, width, 1)
+        self.small = nn.Sequential(
+            post_conv(in_channels, width, 1), post_conv(width, width, 3)
+        )
+        self.large = nn.Sequential(
+            post_conv(in_channels, width, 1),
+            post_conv(width, width, 3),
+            post_conv(width, width, 3),
+        )
+        self.pooled = nn.Sequential(
+            nn.MaxPool2d(3, stride=1, padding=1), post_conv(in_channels, width, 1)
+        )
+
+    def forward(self, x):
+        ways = [self.point(x), self.small(x), self.large(x), self.pooled(x)]
+        return torch.cat(ways, dim=1)  # (N, 4 · width, H, W)
+
+
+# %% [markdown]
 # Shapes are `(N, C, H, W)`. Here is what leaves each block, for 3 channels and 10 maps
-# a layer or branch.
+# a layer or branch, with the dense block between the two.
 
 # %% tags=["nbval-check-output"]
 images = torch.randn(2, 3, 8, 8)
-blocks = {"residual": ResidualBlock(3, 3), "dense": DenseBlock(2, 3, 10), "Inception": InceptionBlock(3, 10)}
+blocks = {
+    "residual": ResidualBlock(3, 3),
+    "dense": DenseBlock(2, 3, 10),
+    "Inception": InceptionBlock(3, 10),
+}
 for name, block in blocks.items():
-    print(f"{name:9}", tuple(block(images).shape))  # (N, C, H, W), (N, C + 2·10, H, W), (N, 4·10, H, W)
-
-# %% [markdown]
-# Only adding keeps the number of channels. As a picture: x is the input, H stands for
-# new maps.
+    print(f"{name:9}", tuple(block(images).shape))
 
 # %%
 show(relative_layers.combined(blocks, images))
 
 # %% [markdown]
 # *A sum hides its parts; a dense block passes its input on; an Inception block does
-# not.*
+# not.* x is the input, H stands for new maps.
 #
 # ## Equal parameters
 #
 # The package builds all three around the class network's stem and head: three stages,
-# with maps half as large in each. `nearest_in_size` takes the member of a family
-# nearest to 141,130 parameters. For ResNet and Inception it tries several widths, and
-# six ways to spread blocks over the stages. It looks at nothing but the number of
-# parameters.
+# with maps half as large in each. A family has one shape: DenseNet-BC 2, 4 and 4 layers
+# in its stages, ResNet 1, 3 and 2 blocks, Inception 1, 2 and 2. `nearest_in_size`
+# chooses the width with which it comes nearest to 141,130 parameters.
 #
 # **Predict**: will their multiply-adds be nearly equal too?
 
@@ -107,19 +157,26 @@ for family, network in networks.items():
 # %% tags=["nbval-check-output", "hide-output"]
 for family, network in networks.items():
     found = weights_by_map(network, 1, 28, 28)
-    print(f"{family:11}", ", ".join(f"{n:,} on {size}×{size}" for size, n in found.items()))
+    line = ", ".join(f"{n:,} on {size}×{size}" for size, n in found.items())
+    print(f"{family:11}", line)
 
 # %% [markdown]
 # DenseNet-BC: 25,888·196 + 55,808·49 + 55,296·9, and 112·10 for the classifier, are its
-# 8,307,424. It has seven times as many weights on 14×14 as this ResNet, which doubles
-# its channels whenever it halves the map.
+# 8,307,424. This ResNet doubles its channels whenever it halves the map.
 #
-# Mind what was compared: *one* member of each family. This ResNet has one block on the
-# large maps, three on the middle ones and two on the small ones. Another with as many
-# parameters but more blocks on the large maps works more, and the factor shrinks. One
-# with more of them on the small maps works less, and it grows. Our four ResNets below
-# do not even share one shape. So 1.96 is a fact about these two networks; the rule is
-# that work depends on where the weights sit.
+# But its shape was a choice. Take ResNets of other shapes and nearly the same size.
+# **Predict**: how far apart will their multiply-adds lie?
+
+# %% tags=["nbval-check-output", "hide-output"]
+ours = cost(networks["DenseNet-BC"], 1, 28, 28)[1]
+for shape in ((1, 1, 4), (1, 3, 2), (2, 2, 1), (4, 4, 1)):
+    parameters, work = cost(nearest_in_size("ResNet", 141_130, shape), 1, 28, 28)
+    print(f"ResNet {shape}: {parameters:,}, DenseNet-BC works {ours / work:.2f} ×")
+
+# %% [markdown]
+# From 1.0 to 2.9 times: "DenseNet works twice as much" is true of one shape only. The
+# rule behind it holds for all: **work depends on how large the maps are on which the
+# weights sit.**
 #
 # "Equal" needs a measure. We fix the parameters, as most comparisons of DenseNet do,
 # and report the rest.
@@ -127,82 +184,83 @@ for family, network in networks.items():
 # ## Equal training
 #
 # Also equal: images, epochs, batches of 128, flips, momentum, schedule. Each family got
-# its own peak rate, the best of three on 5,000 held-out images.
-# `benchmarks/relatives.py` did all that; up to "Change the layer" we read its file.
+# its own peak rate, the best on 5,000 held-out images, from a grid of 0.1, 0.2 and 0.4
+# that grows where the best lies at its edge. `benchmarks/relatives.py` did all that.
 
-# %%
-path = Path("../benchmarks/results/relatives.json")
-measured = json.loads(path.read_text()) if path.exists() else None
-if measured is None:
-    print("no relatives.json here; from a checkout of the course, python benchmarks/relatives.py makes it")
-else:
-    print(f"{measured['epochs']} epochs on {measured['train_images']:,} images, seeds {measured['seeds']}, "
-          f"{measured['device']}, {measured['precision']}")
-    print("peak rates:", ", ".join(f"{family} {rate}" for family, rate in measured["peak_rate"].items()))
+# %% tags=["nbval-check-output"]
+measured = results.read("relatives")
+seeds, images_seen = measured["seeds"], measured["train_images"]
+print(f"{measured['epochs']} epochs of {images_seen:,} images, seeds {seeds}")
+for family, tried in measured["held_out_accuracy_by_rate"].items():
+    print(f"{family:11}", ", ".join(f"{rate}: {x:.1%}" for rate, x in tried.items()))
+
+# %% tags=["remove-cell"]
+for family, tried in measured["held_out_accuracy_by_rate"].items():
+    best, rates = str(measured["peak_rate"][family]), [float(rate) for rate in tried]
+    assert tried[best] == max(tried.values())
+    assert min(rates) < float(best) < max(rates)  # inside the grid
 
 # %% [markdown]
-# The rates tried were 0.1, 0.2 and 0.4. DenseNet-BC's best is the largest of them, so a
-# larger one might suit it better still.
-#
 # Autograd keeps maps for the backward pass (lesson 09). **Predict**: how many times
 # ResNet's bytes does DenseNet-BC keep? And which family is most accurate?
 
-# %% tags=["hide-output"]
-if measured:
-    print(families.table(measured))
-    largest = families.largest(measured)
-    for family, network in largest.items():
-        assert (network["parameters"], network["multiply_adds"]) == cost(networks[family], 1, 28, 28)  # counted anew
-    print(f"{largest['DenseNet-BC']['saved_bytes'] / largest['ResNet']['saved_bytes']:.1f} times ResNet's bytes")
+# %% tags=["nbval-check-output", "hide-output"]
+print(families.table(measured))
+largest = families.largest(measured)
+kept = {family: network["saved_bytes"] for family, network in largest.items()}
+print(f"{kept['DenseNet-BC'] / kept['ResNet']:.1f} times ResNet's bytes")
+
+# %% tags=["remove-cell"]
+for family, network in largest.items():
+    counted = network["parameters"], network["multiply_adds"]
+    assert counted == cost(networks[family], 1, 28, 28)
 
 # %% [markdown]
-# The same as a picture. A dot is one seed, a line their mean. The times are medians of
-# five rounds.
+# The same as a picture. In the first and the last panel a dot is one seed, or one round
+# of timing; a line is their mean, or their median.
 
 # %%
-if measured:
-    show(relatives.comparison(measured))
-    seconds = {family: measured["step_seconds"][family]["median"] for family in largest}
-    assert min(seconds, key=seconds.get) == "ResNet" and max(seconds, key=seconds.get) == "Inception"
+show(relatives.comparison(measured))
+
+# %% tags=["remove-cell"]
+ratios = {family: families.step_ratios(measured, family) for family in FAMILIES}
+assert max(ratios["ResNet"]) < 1 < min(ratios["Inception"])
 
 # %% [markdown]
-# *At equal parameters this ResNet needs the least work, bytes and time.* The medians of
-# the times overstate Inception. The rounds differ widely, so compare within each: there
-# Inception takes 1.04 to 1.98 times as long as DenseNet-BC, in the middle 1.09. It does
-# few more multiply-adds than ResNet, and yet it is no faster than DenseNet-BC:
-# milliseconds do not follow multiply-adds.
+# *At equal parameters this ResNet needs the least work, bytes and time.* A step is
+# compared within each round, because a busy machine slows all of them: ResNet is faster
+# in all rounds; Inception is slower, in the middle by 9 %, with few more multiply-adds
+# than ResNet. Milliseconds do not follow multiply-adds.
 #
 # Is one family more *accurate*? A seed gives all families the same order of images, so
 # we subtract seed by seed.
 
-# %%
-for family in ("ResNet", "Inception") if measured else ():
+# %% tags=["nbval-check-output"]
+for family in ("ResNet", "Inception"):
     points = families.gaps(measured, family)
-    agree = "the seeds agree" if max(points) < 0 or min(points) > 0 else "the seeds disagree"
-    print(f"{family:10} {statistics.mean(points):+.2f} points against DenseNet-BC "
-          f"({min(points):+.2f} to {max(points):+.2f}); {agree if len(points) > 1 else 'one seed only'}")
+    span = f"{min(points):+.2f} to {max(points):+.2f}"
+    print(f"{family:9} {mean(points):+.2f} points against DenseNet-BC, {span}")
 
 # %% [markdown]
 # Minus means that DenseNet-BC was better. Three seeds agree on a sign by chance one
-# time in four, so agreement alone is weak. ResNet is about a point behind with every
-# seed. Inception's lead shrinks to 0.01 points with one seed: for us a draw.
+# time in four, so agreement alone is weak: a gap should also be large beside the
+# spread. ResNet's is, a point with every seed. Inception's shrinks to 0.01 with one
+# seed: a draw.
 #
-# All this after two epochs. A longer training may change the order, and so may equal
-# *time*, in which ResNet would do more steps. Neither is measured here.
+# All this after two epochs. A longer training may change the order, another shape of
+# ResNet too, and so may equal *time*, in which ResNet would do more steps.
 #
 # ## Parameter efficiency
 #
 # The paper plots error against size. DenseNet-BC needs about a third of a ResNet's
 # parameters for the same accuracy, it finds, on CIFAR-10 after 300 epochs. We draw our
-# own runs at four sizes. DenseNet-BC has blocks of 2, 4 and 4 layers in all of them.
-# The ResNets change their shape from size to size, as the search picked them.
+# own runs at four sizes, each family in its one shape.
 #
 # **Predict**: by what factor does DenseNet-BC's curve move right relative to ResNet's,
 # when multiply-adds replace parameters on the axis?
 
 # %% tags=["hide-output"]
-if measured:
-    show(relatives.efficiency(measured))
+show(relatives.efficiency(measured))
 
 # %% [markdown]
 # *The same errors over two measures of size; a bar spans the seeds.* Seen from ResNet,
@@ -212,16 +270,11 @@ if measured:
 # ResNet be? Between two sizes the error is read off a straight line over the logarithm
 # of the size.
 
-# %%
-if measured:
-    print(families.needed(measured))
+# %% tags=["nbval-check-output"]
+print(families.needed(measured))
 
 # %% [markdown]
-# × 3 in parameters would repeat the paper's finding, × 1 is a draw, and less speaks for
-# ResNet. At the smallest size we find × 2.51. The other three DenseNets reach what none
-# of our ResNets does, so there we only know that it takes more. In multiply-adds the
-# one factor is × 1.57. One size, one ResNet shape, two epochs: in line with the paper,
-# and no proof.
+# NEEDED
 #
 # ## Change the layer, keep the block
 #
@@ -232,25 +285,29 @@ if measured:
 
 # %% tags=["nbval-check-output"]
 parameters, work = cost(BottleneckLayer(128, 16), 128, 7, 7)
-formula = accounting.layer_cost(class_densenet().config, 128, name="layer", height=7, width=7)
+config = class_densenet().config
+formula = accounting.layer_cost(config, 128, name="layer", height=7, width=7)
 print(f"{parameters:,} parameters, {work:,} = 49 · {work // 49:,} multiply-adds")
-print("formulas agree:", (formula.parameters, formula.multiply_adds) == (parameters, work))
+expected = formula.parameters, formula.multiply_adds
+print("as by the formulas:", (parameters, work) == expected)
 
 # %% [markdown]
-# 8,192 + 9,216 weights, and 384 numbers of the BNs. The descendants' layers are counted
-# here, not trained: what they do for accuracy, their papers report.
+# 8,192 + 9,216 weights, and 384 numbers of the BNs.
 #
 # ## Squeeze-and-excitation: look at the whole image
 #
 # SE averages each map to one number (squeeze). Two small linear layers turn these
 # numbers into a gate between 0 and 1 for each map (excite). We gate the k new maps.
 
+
 # %%
 class SqueezeExcite(nn.Module):
     def __init__(self, channels, reduction=4):
         super().__init__()
         few = channels // reduction
-        self.gates = nn.Sequential(nn.Linear(channels, few), nn.ReLU(), nn.Linear(few, channels), nn.Sigmoid())
+        self.gates = nn.Sequential(
+            nn.Linear(channels, few), nn.ReLU(), nn.Linear(few, channels), nn.Sigmoid()
+        )
 
     def forward(self, maps):
         gates = self.gates(maps.mean((2, 3)))  # (N, k)
@@ -262,13 +319,15 @@ def se_layer(in_channels, growth_rate):
     layer.add_module("excite", SqueezeExcite(growth_rate))
     return layer
 
+
 # %% [markdown]
 # `reach` changes one pixel of a 15×15 map and counts the pixels of the new maps that
 # move. **Predict** its answer without SE and with it.
 
 # %% tags=["nbval-check-output", "hide-output"]
 for name, layer in (("bottleneck", BottleneckLayer), ("with SE", se_layer)):
-    print(f"{name:10} {cost(layer(128, 16), 128, 7, 7)[0]:,} parameters, reaches {reach(layer(128, 16), 128)} pixels")
+    parameters, pixels = cost(layer(128, 16), 128, 7, 7)[0], reach(layer(128, 16), 128)
+    print(f"{name:10} {parameters:,} parameters, reaches {pixels} pixels")
 
 # %% [markdown]
 # SE adds 16·4 + 4 + 4·16 + 16 = 148 parameters, and every one of the 225 pixels moves:
@@ -277,26 +336,28 @@ for name, layer in (("bottleneck", BottleneckLayer), ("with SE", se_layer)):
 # ## PeleeNet: two ways
 #
 # PeleeNet (2018) splits the new maps: k/2 see 3×3 pixels, k/2 see 5×5 through two
-# convolutions. The convolution comes *before* its BN and ReLU, so that BN can be folded
-# into it after training. A waist never exceeds half of what it reads. PeleeNet's
-# transitions do not compress; in our class network they still do.
+# convolutions. With `post_conv`, BN can be folded into the convolution before it once
+# the training is over. A waist never exceeds half of what it reads.
+
 
 # %%
-def post_conv(in_channels, out_channels, kernel_size, stride=1):
-    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
-
-
 class TwoWayLayer(nn.Module):
     def __init__(self, in_channels, growth_rate, bottleneck_factor=4):
         super().__init__()
         half = growth_rate // 2
         waist = min(bottleneck_factor * half, in_channels // 2)
-        self.near = nn.Sequential(post_conv(in_channels, waist, 1), post_conv(waist, half, 3))
-        self.far = nn.Sequential(post_conv(in_channels, waist, 1), post_conv(waist, half, 3), post_conv(half, half, 3))
+        self.near = nn.Sequential(
+            post_conv(in_channels, waist, 1), post_conv(waist, half, 3)
+        )
+        self.far = nn.Sequential(
+            post_conv(in_channels, waist, 1),
+            post_conv(waist, half, 3),
+            post_conv(half, half, 3),
+        )
 
-    def forward(self, features):
-        return torch.cat([self.near(features), self.far(features)], dim=1)  # (N, k, H, W)
+    def forward(self, maps):
+        return torch.cat([self.near(maps), self.far(maps)], dim=1)  # (N, k, H, W)
+
 
 # %% [markdown]
 # The two 1×1 go from 128 to 32, two 3×3 from 32 to 8, and one 3×3 from 8 to 8.
@@ -305,93 +366,75 @@ class TwoWayLayer(nn.Module):
 
 # %% tags=["nbval-check-output", "hide-output"]
 layer = TwoWayLayer(128, 16)
-weights = sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Conv2d))
-print(f"{weights:,} weights, {cost(layer, 128, 7, 7)[0]:,} parameters, reaches {reach(layer, 128)} pixels")
+weights = relative_layers.conv_weights(layer)
+print(f"{weights:,} weights, reaches {reach(layer, 128)} pixels")
 
 # %% [markdown]
 # 8,192 + 4,608 + 576 = 13,376. The two 1×1 together cost as much as the bottleneck's
 # one. Each of the first two 3×3 has half the inputs and half the outputs, so a quarter
 # of the weights.
 #
-# PeleeNet's stem also goes two ways: a 3×3, then max pooling beside a 1×1 and a 3×3.
-# DenseNet-121 has one 7×7, with 147·64 weights on 112×112. **Predict**: does the
-# two-way stem do less work?
-
-# %% tags=["nbval-check-output", "hide-output"]
-class TwoWayStem(nn.Module):
-    def __init__(self, channels=32):
-        super().__init__()
-        self.first = post_conv(3, channels, 3, stride=2)
-        self.far = nn.Sequential(post_conv(channels, channels // 2, 1), post_conv(channels // 2, channels, 3, stride=2))
-        self.join = post_conv(2 * channels, channels, 1)
-
-    def forward(self, images):
-        maps = self.first(images)  # (N, 32, H/2, W/2)
-        maps = torch.cat([F.max_pool2d(maps, 2), self.far(maps)], dim=1)  # (N, 64, H/4, W/4)
-        return self.join(maps)  # (N, 32, H/4, W/4)
-
-
-for name, stem in (("7×7", densenet121().features[:4]), ("two-way", TwoWayStem())):
-    shape = tuple(stem(torch.zeros(1, 3, 224, 224)).shape)
-    print(f"{name:7} {shape}, {cost(stem, 3, 224, 224)[1]:,} multiply-adds")
-
-# %% [markdown]
-# A third of the work, for four convolutions instead of one; but only 32 channels leave
-# it.
-#
 # ## CondenseNet: learn which links to cut
 #
 # CondenseNet (2018) starts with all links. The outputs of its 1×1 form G groups, here
-# 4. Outputs 0, 4, 8, … are the first group, 1, 5, 9, … the second. Three times in the
-#    first half of training, each group drops a quarter of the C channels: those with
-#    its smallest weights.
+# 4: outputs 0, 4, 8, … are the first group, 1, 5, 9, … the second. (The paper uses
+# neighbours and shuffles them afterwards, which comes to the same.) Three times in the
+# first half of the training, each group drops a quarter of the C channels: those with
+# its smallest weights.
+
 
 # %%
 class LearnedGroupConv(nn.Conv2d):
     def __init__(self, in_channels, out_channels, condensation=4):
         super().__init__(in_channels, out_channels, 1, bias=False)
-        self.condensation = condensation  # G groups; at the end each reads C/G channels
-        self.register_buffer("mask", torch.ones(condensation, in_channels))  # 1: this group reads this channel
+        self.condensation = condensation  # G groups
+        self.register_buffer("mask", torch.ones(condensation, in_channels))
 
     def masked_weight(self):
-        return self.weight * self.mask.repeat(self.out_channels // self.condensation, 1)[:, :, None, None]
+        repeats = self.out_channels // self.condensation
+        return self.weight * self.mask.repeat(repeats, 1)[:, :, None, None]
 
     def condense(self):
-        size = self.masked_weight().detach().abs().reshape(-1, *self.mask.shape).sum(0)  # (G, C)
-        weakest = size.masked_fill(self.mask == 0, torch.inf).argsort(1)[:, : self.in_channels // self.condensation]
+        size = self.masked_weight().detach().abs()
+        size = size.reshape(-1, *self.mask.shape).sum(0)  # (G, C)
+        size = size.masked_fill(self.mask == 0, torch.inf)  # dropped already
+        weakest = size.argsort(1)[:, : self.in_channels // self.condensation]
         self.mask.scatter_(1, weakest, 0)
 
     def forward(self, maps):
         return F.conv2d(maps, self.masked_weight())  # (N, 4k, H, W)
 
+
 # %% [markdown]
-# Three rounds, each of which drops 32 of the 128 channels for each group. Our layer was
-# never trained, so the weights it drops are the smallest of random ones.
+# Three rounds, each of which drops 32 of the 128 channels for each group. This layer is
+# untrained, so it drops the smallest of random weights.
 
 # %% tags=["nbval-check-output"]
 learned = LearnedGroupConv(128, 64)
 for _ in range(3):
     learned.condense()
     left = int((learned.masked_weight() != 0).sum())
-    print("each group reads", learned.mask.sum(1).int().tolist(), f"channels, {left:,} weights left")
+    print("each group reads", learned.mask.sum(1).int().tolist(), f"{left:,} weights")
 
 # %% [markdown]
-# A quarter is left. A mask of zeros saves no time, so after training the zeros are
+# A quarter is left. A mask of zeros saves no time; after training the zeros are
 # removed. An index picks the channels that each group kept, and an ordinary group
 # convolution reads them.
 #
-# CondenseNet's 3×3 has fixed groups, four of them here. **Predict** what part of the
-# bottleneck layer's 17,408 weights the whole layer keeps in the end.
+# CondenseNet's 3×3 has four fixed groups. **Predict** what part of the bottleneck
+# layer's 17,408 weights the whole layer keeps in the end.
+
 
 # %% tags=["nbval-check-output", "hide-output"]
 def condense_layer(in_channels, growth_rate):
     layer = BottleneckLayer(in_channels, growth_rate)
-    layer.conv1 = LearnedGroupConv(in_channels, 4 * growth_rate)
-    layer.conv2 = nn.Conv2d(4 * growth_rate, growth_rate, 3, padding=1, groups=4, bias=False)
+    waist = 4 * growth_rate
+    layer.conv1 = LearnedGroupConv(in_channels, waist)
+    layer.conv2 = nn.Conv2d(waist, growth_rate, 3, padding=1, groups=4, bias=False)
     return layer
 
 
-f"{relative_layers.conv_weights(condense_layer(128, 16)):,}"  # counts a learned group convolution as condensed
+print(f"{relative_layers.conv_weights(condense_layer(128, 16)):,}")  # of those kept
 
 # %% [markdown]
 # Exactly a quarter. CondenseNet also raises k from block to block, and lets later
@@ -399,52 +442,54 @@ f"{relative_layers.conv_weights(condense_layer(128, 16)):,}"  # counts a learned
 #
 # ## Break it: fixed groups in the 1×1
 #
-# Why not use fixed groups at once? Change the newest 16 of the 128 maps. **Predict**
-# how many of the 64 channels in the waist notice, with a plain 1×1, with four fixed
-# groups, and with the learned ones.
+# Why not use fixed groups at once? `grouped_layer` sets the mask from the start: each
+# group reads neighbouring channels, or, shuffled, randomly drawn ones. Change the
+# newest 16 of the 128 maps. **Predict** how many of the 64 channels in the waist
+# notice, with a plain 1×1, with neighbours, with shuffled groups, and with the learned
+# ones.
 
 # %% tags=["nbval-check-output", "hide-output"]
 maps = torch.randn(2, 128, 7, 7)
-
-
-def notice(convolution):
-    changed = maps.clone()
-    changed[:, -16:] += 1
-    return (convolution(maps) != convolution(changed)).amax((0, 2, 3)).sum().item()
-
-
-fixed = nn.Conv2d(128, 64, 1, groups=4, bias=False)
-print("plain", notice(nn.Conv2d(128, 64, 1, bias=False)), "fixed", notice(fixed), "learned", notice(learned))
+changed = maps.clone()
+changed[:, -16:] += 1
+convolutions = {
+    "plain": nn.Conv2d(128, 64, 1, bias=False),
+    "neighbours": descendants.grouped_layer(128, 16).conv1,
+    "shuffled": descendants.grouped_layer(128, 16, shuffled=True).conv1,
+    "learned": learned,
+}
+for name, convolution in convolutions.items():
+    moved = (convolution(maps) != convolution(changed)).amax((0, 2, 3))  # (64,)
+    print(f"{name:10} {moved.sum()} of 64 notice")
 
 # %% [markdown]
-# Contiguous fixed groups cut the links by age: three quarters of the waist never see
-# the newest maps. Nothing complains.
-#
-# What this does not show is that groups must be *learned*. Our masks come from random
-# weights, so any mixed choice of channels would reach all ages. Fixed groups after a
-# shuffle of the channels are the control; they are not tried here. That learning beats
-# both is CondenseNet's report.
+# Neighbours cut the links by age: three quarters of the waist never see the newest
+# maps, and nothing complains. A shuffle mends that without any learning. So reach alone
+# is no reason to *learn* groups; accuracy would be. We come to it below.
 #
 # ## RDNet: wide growth
 #
 # RDNet (2024) takes its layer from ConvNeXt. A 7×7 reads each channel alone
-# (*depthwise*). One LayerNorm normalises the channels of each pixel. A 1×1 leads to 4·C
-# channels, a GELU (a smooth ReLU) follows, and a second 1×1 leads to k. The width
-# inside is a multiple of what the layer *reads*.
+# (*depthwise*). A LayerNorm normalises the channels of each pixel, without the batch. A
+# 1×1 leads to 4·C channels, a GELU (a smooth ReLU) follows, and a second 1×1 leads to
+# k. The width inside is a multiple of what the layer *reads*.
+
 
 # %%
 class ChannelNorm(nn.LayerNorm):
     def forward(self, maps):
-        return super().forward(maps.movedim(1, -1)).movedim(-1, 1)  # (N, C, H, W); each pixel on its own
+        return super().forward(maps.movedim(1, -1)).movedim(-1, 1)  # (N, C, H, W)
 
 
 def rd_layer(in_channels, growth_rate):
+    wide = 4 * in_channels
     return nn.Sequential(
-        nn.Conv2d(in_channels, in_channels, 7, padding=3, groups=in_channels),  # (N, C, H, W)
+        nn.Conv2d(in_channels, in_channels, 7, padding=3, groups=in_channels),
         ChannelNorm(in_channels),
-        nn.Conv2d(in_channels, 4 * in_channels, 1), nn.GELU(),  # (N, 4C, H, W)
-        nn.Conv2d(4 * in_channels, growth_rate, 1),  # (N, k, H, W)
+        nn.Conv2d(in_channels, wide, 1), nn.GELU(),  # (N, 4C, H, W)
+        nn.Conv2d(wide, growth_rate, 1),  # (N, k, H, W)
     )
+
 
 # %% [markdown]
 # We leave out the gates of its later stages, and a learned scale. The weights are 49·C
@@ -453,118 +498,131 @@ def rd_layer(in_channels, growth_rate):
 
 # %% tags=["nbval-check-output", "hide-output"]
 for k in (16, 64):
-    ours, theirs = (relative_layers.conv_weights(layer(128, k)) for layer in (BottleneckLayer, rd_layer))
-    print(f"k = {k}: bottleneck {ours:,}, RDNet {theirs:,}; reaches {reach(rd_layer(128, k), 128)} pixels")
+    narrow = relative_layers.conv_weights(BottleneckLayer(128, k))
+    wide = relative_layers.conv_weights(rd_layer(128, k))
+    print(f"k = {k}: bottleneck {narrow:,}, RDNet {wide:,}")
 
 # %% [markdown]
-# At k = 16 RDNet's layer has 4.6 times the weights. At 64 it is the smaller one: four
-# times the new maps cost it 31 % more, but the bottleneck layer ten times as much. In
-# between the two curves cross.
+# At k = 16 RDNet's layer has 4.6 times the weights; at 64 it is the smaller one.
 
 # %%
-layers = {"bottleneck": BottleneckLayer, "two-way": TwoWayLayer, "condensed": condense_layer, "RDNet": rd_layer}
+layers = {
+    "bottleneck": BottleneckLayer,
+    "two-way": TwoWayLayer,
+    "condensed": condense_layer,
+    "RDNet": rd_layer,
+}
 show(relative_layers.cost_by_growth(layers))
 
 # %% [markdown]
 # *At C = 128 they cross where 36·k² = 49·C + 4·C², at k ≈ 45; with more channels they
-# cross later.* The bottleneck's 3×3 grows with k², RDNet's layer only with k. RDNet's
-# smallest network uses growth rates of 64 to 224, where DenseNet-121 has 32; in return
-# it has 21 layers, not 58.
+# cross later, at k ≈ 343 for C = 1,024.* The bottleneck's 3×3 grows with k², RDNet's
+# layer only with k. RDNet's smallest network uses growth rates of 64 to 224, where
+# DenseNet-121 has 32; in return it has 21 layers, not 58.
 #
-# ## Shapes and parameters
+# ## One shot
 #
-# All layers in the class network. CondenseNet's is counted before its 1×1 are
-# condensed.
+# VoVNet (2019) changes the block: its 3×3 layers form a chain, each reading only the
+# one before, and everything is concatenated once, at the end. Take 4 layers, C = 64, k
+# = 16. **Predict**: has its output another shape than that of a dense block of the same
+# conv blocks? And by what factor do the parameters differ?
 
-# %% tags=["nbval-check-output"]
-for name, layer in ({"SE": se_layer} | layers).items():
-    network = class_densenet_with(layer)
-    shape = tuple(network.features(torch.zeros(2, 1, 28, 28)).shape)  # (N, 112, 3, 3) for all of them
-    parameters, work = cost(network, 1, 28, 28)
-    print(f"{name:10} {shape}, {parameters:>7,} parameters, {work:>10,} multiply-adds")
-config = class_densenet().config
-print(f"formulas   {accounting.parameters(config):,} parameters, {accounting.multiply_adds(config, 28):,}")
-
-# %% [markdown]
-# The same shapes from all five: a dense block only asks for k new maps. Ten SE layers
-# add ten times 148.
-#
-# ## Train one
-#
-# SE layers against plain ones: 4,000 images in the same order, three epochs. Both start
-# from the same initial weights; only the gates are extra. The run tests that an
-# exchanged layer learns at all.
-
-# %%
-device = choose_device()
-(images, labels), (unseen, truth) = load("train"), load("test")
-batches = ResidentBatches(images[:4000], labels[:4000], batch_size=64, shuffle=True, augment="flip", drop_last=True,
-                          device=device)
-test = ResidentBatches(unseen[:2000], truth[:2000], batch_size=500, device=device)
-plain, gated = class_densenet_with(BottleneckLayer), class_densenet_with(se_layer)
-_ = gated.load_state_dict(plain.state_dict(), strict=False)  # all but the gates
-for name, network in (("plain", plain), ("with SE", gated)):
-    history = fit(network, batches, epochs=3, device=device, progress=False)
-    accuracy = evaluate(network, test)[1]
-    print(f"{name:8} loss {history[0]['train_loss']:.2f} → {history[-1]['train_loss']:.2f}, accuracy {accuracy:.1%}")
-    assert accuracy > 0.65  # guessing gives 0.10
+# %% tags=["nbval-check-output", "hide-output"]
+maps = torch.randn(1, 64, 7, 7)
+kinds = {"dense": DenseBlock, "one shot": descendants.OneShotBlock}
+for name, kind in kinds.items():
+    block = kind(4, 64, 16)
+    parameters = cost(block, 64, 7, 7)[0]
+    print(f"{name:8} {tuple(block(maps).shape)}, {parameters:,} parameters")
 
 # %% [markdown]
-# Both learn. Which is better, this run cannot say: one seed, three epochs, and a
-# standard error of almost a point.
+# The same shape, with less than a third of the parameters: after the first layer each
+# one reads 16 channels, not 80, 96 and 112. You write this block in the exercise.
+#
+# ## What does each change bring?
+#
+# `benchmarks/descendants.py` put them all into the class network, k = 16 and blocks of
+# 2, 4 and 4 layers as they are. It is a small budget, and the same for all: 12,800
+# images once, lesson 07's recipe, three seeds. The last column compares with a plain
+# DenseNet-BC of the same number of parameters, read off between four sizes.
+#
+# **Predict** the order of the three kinds of groups: learned, shuffled, by age.
+
+# %% tags=["nbval-check-output", "hide-output"]
+swapped = results.read("descendants")
+print(families.layer_table(swapped))
+
+# %% tags=["remove-cell"]
+live = {"bottleneck": BottleneckLayer, "SE": se_layer, "two-way": TwoWayLayer,
+        "RDNet": rd_layer}
+stored = {row["name"]: row for row in swapped["networks"]}
+for name, layer in live.items():
+    counted = cost(class_densenet_with(layer), 1, 28, 28)
+    assert counted == (stored[name]["parameters"], stored[name]["multiply_adds"])
+row = stored["one-shot"]
+counted = cost(class_densenet_of(descendants.OneShotBlock), 1, 28, 28)
+assert counted == (row["parameters"], row["multiply_adds"])
+groups = ("learned groups", "groups by age", "shuffled groups")
+assert len({stored[name]["parameters"] for name in groups}) == 1
+
+# %% [markdown]
+# SWAPPED
+#
+# On ImageNet, top-1, their authors report: PeleeNet 72.6 % with 2.8 million
+# parameters, CondenseNet 73.8 % with 4.8 million, DenseNet-121 in torchvision 74.4 %
+# with 8.0 million, RDNet-T 82.8 % with 24 million, after a far longer and stronger
+# training.
 #
 # ## Where DenseNet lives on
 #
 # **Segmentation.** FC-DenseNet, the "Tiramisu" (2016), adds an upsampling path. On the
-# way up it passes on only the *new* maps of a block, here all but the first 96
-# channels. The skip connection brings the rest. In lesson 03 dropping the input was a
-# slip. Here are the channels both ways.
+# way up it passes on only the *new* maps of a block; the skip connection brings the
+# rest. In lesson 03 dropping the input was a slip. Here are the channels both ways, for
+# a block that reads 96 channels and makes 4·16.
 
 # %% tags=["nbval-check-output"]
 coarse, skip = torch.randn(1, 96, 7, 7), torch.randn(1, 96, 14, 14)
-everything = DenseBlock(4, 96, 16, BottleneckLayer)(coarse)  # (N, 160, 7, 7)
-for name, maps in (("everything", everything), ("new maps only", everything[:, 96:])):
-    up = nn.ConvTranspose2d(maps.shape[1], maps.shape[1], 3, stride=2, padding=1, output_padding=1)
+everything = DenseBlock(4, 96, 16, BottleneckLayer)(coarse)  # (N, 96 + 64, 7, 7)
+for name, maps in (("everything", everything), ("new maps", everything[:, 96:])):
+    C = maps.shape[1]
+    up = nn.ConvTranspose2d(C, C, 3, stride=2, padding=1, output_padding=1)
     joined = torch.cat([up(maps), skip], dim=1)  # (N, C + 96, 14, 14)
-    print(f"{name:13} {tuple(joined.shape)}, {up.weight.numel():,} weights to upsample")
+    print(f"{name:10} {tuple(joined.shape)}, {up.weight.numel():,} weights to upsample")
 
 # %% [markdown]
 # 256 channels against 160, and a sixth of the weights. Its authors report the best
-# results of their time on the video data sets CamVid and Gatech, without pretraining.
+# results of their time on CamVid, a set of street scenes, without pretraining.
 #
 # **Detection.** DSOD (2017) trains a detector from scratch, without ImageNet. Its
 # authors call the supervision that reaches early layers through dense connections
 # critical for that. Pelee joins PeleeNet with a detector for phones.
 #
 # **Medical images.** CheXNet (2017) is DenseNet-121, pretrained on ImageNet and
-# fine-tuned on a data set of over 100,000 chest X-rays with 14 diseases. Its new output
-# layer ends in 14 *independent* sigmoids, not in a softmax: a patient can have several
-# diseases at once, or none.
-
-# %% tags=["nbval-check-output"]
-f"{sum(p.numel() for p in densenet121(num_classes=14).parameters()):,}"
-
-# %% [markdown]
-# Only the new layer's 1,025·14 = 14,350 parameters start untrained. The library
-# TorchXRayVision still ships DenseNet-121, trained on several sets of chest X-rays.
+# fine-tuned on 98,637 chest X-rays with 14 diseases. Its output layer ends in 14
+# *independent* sigmoids, not in a softmax: a patient can have several diseases at once,
+# or none. The library TorchXRayVision still ships DenseNet-121.
+#
+# **Beyond hand-made blocks.** NASNet (2017) *searched* for its cells, and concatenates
+# too. EfficientNet (2019) scales depth, width and image size together. Vision
+# transformers (2020) mix pixels by attention; hybrids such as CoAtNet (2021) begin with
+# convolutions and end with attention. RDNet shows that concatenation still competes.
 #
 # ## Your turn
 #
-# **Medium, 30 minutes.** VoVNet (2019) concatenates only once: its 3×3 layers form a
-# chain, and at the end everything is concatenated. Write `OneShotBlock(num_layers,
-# in_channels, growth_rate)`. For 4 layers, C = 64 and k = 16, compare its output shape
-# and its `cost` with those of `DenseBlock`. What does each layer read?
+# [Exercise 16](exercises/16_one_shot.ipynb), *medium, 25 minutes.* Write
+# `OneShotBlock(num_layers, in_channels, growth_rate)`. The check measures which maps
+# each layer reads.
 #
 # ## Recap
 #
 # - Equal parameters are not equal work: what counts is on how large maps the weights
-#   work. Our DenseNet-BC does twice the multiply-adds of *our* ResNet; another spread
-#   of blocks changes that factor. Name the measure before you name a winner.
+#   work. Against our DenseNet-BC, ResNets of its size do from about as much to a third
+#   of the work, by their shape. Name the measure before you name a winner.
 # - A dense block takes any layer that makes k maps. CondenseNet quarters its weights,
 #   PeleeNet splits it in two, SE adds a view of the whole image, RDNet makes large k
-#   cheap.
-# - Contiguous fixed groups in a 1×1 cut a dense block's links by age. CondenseNet
-#   chooses its groups by learning.
+#   cheap, VoVNet concatenates only once.
+# - Groups of neighbours in a 1×1 cut a dense block's links by age; a shuffle already
+#   mends that.
 #
 # ## Sources
 #
@@ -582,5 +640,12 @@ f"{sum(p.numel() for p in densenet121(num_classes=14).parameters()):,}"
 #   Rajpurkar et al., [arXiv 1711.05225](https://arxiv.org/abs/1711.05225).
 #   TorchXRayVision: Cohen et al., [arXiv 2111.00595](https://arxiv.org/abs/2111.00595).
 #   VoVNet: Lee et al., [arXiv 1904.09730](https://arxiv.org/abs/1904.09730).
+# - NASNet: Zoph et al., [arXiv 1707.07012](https://arxiv.org/abs/1707.07012).
+#   EfficientNet: Tan, Le, [arXiv 1905.11946](https://arxiv.org/abs/1905.11946). ViT:
+#   Dosovitskiy et al., [arXiv 2010.11929](https://arxiv.org/abs/2010.11929). CoAtNet:
+#   Dai et al., [arXiv 2106.04803](https://arxiv.org/abs/2106.04803). ImageNet results:
+#   table 4 of PeleeNet's paper, table 3 of CondenseNet's, torchvision's list of
+#   weights, and the [model card](https://huggingface.co/naver-ai/rdnet_tiny.nv_in1k) of
+#   RDNet-T.
 #
 # **Next:** [13 · The same network in Keras 3](13_keras.ipynb).
