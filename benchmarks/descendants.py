@@ -1,7 +1,7 @@
 """Measure the layers of DenseNet's descendants in the class network: ``python benchmarks/descendants.py``.
 
 Every network has the class network's blocks of 2, 4 and 4 layers and k = 16; only the layer differs, or the block.
-Plain DenseNet-BCs of three other sizes are the scale to read them by. All train alike: one epoch on 12,800 images,
+Plain DenseNet-BCs of three other sizes are the scale to read them by. All train alike: one epoch on 6,400 images,
 lesson 07's recipe, three seeds (``--seeds``); the test set is read once for each seed, at the end. No rate was sought
 for any layer. Then step times, taken in turns. Each finished run is kept in runs/descendants, so a stopped script goes
 on where it was. ``--quick`` is for CI: a few hundred images, written to runs/quick.
@@ -31,7 +31,7 @@ from densenet_course.studies.descendants import (
 from densenet_course.studies.relatives import class_densenet_of, class_densenet_with, nearest_in_size
 from densenet_course.training import choose_device, choose_precision, evaluate, fit
 
-IMAGES, BATCH, PEAK_RATE = 12_800, 128, 0.2
+IMAGES, BATCH, PEAK_RATE = 6_400, 128, 0.2
 PLAIN = {f"plain {size:,}": functools.partial(nearest_in_size, "DenseNet-BC", size)
          for size in (35_000, 75_000, 240_000)}
 LAYERS = {
