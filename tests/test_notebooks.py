@@ -31,9 +31,9 @@ COMPARED = {
     "09_memory_and_speed": 20,
     "10_what_the_layers_learn": 14,
     "11_transfer_learning": 9,
-    "12_relatives": 14,
-    "13_keras": 16,
-    "14_capstone": 7,
+    "12_relatives": 18,
+    "13_keras": 17,
+    "14_capstone": 14,
 }
 # Asserts, at least, all of them out of the learner's sight. Raise, never lower.
 ASSERTS = {
@@ -49,9 +49,9 @@ ASSERTS = {
     "09_memory_and_speed": 4,
     "10_what_the_layers_learn": 27,
     "11_transfer_learning": 29,
-    "12_relatives": 3,
-    "13_keras": 5,
-    "14_capstone": 4,
+    "12_relatives": 7,
+    "13_keras": 7,
+    "14_capstone": 8,
 }
 RULES = [rules.execution, rules.predictions, rules.folds, rules.out_of_sight, rules.compared_outputs, rules.magics,
          rules.pictures, rules.private_paths]
@@ -65,7 +65,7 @@ BUILT = {
 }
 
 # Lessons whose code still has its asserts in sight, or lines longer than a page; a lesson that is rewritten leaves.
-OLD_CODE = ["12_relatives", "13_keras", "14_capstone"]
+OLD_CODE = []
 
 each_lesson = pytest.mark.parametrize("lesson", LESSONS)
 
