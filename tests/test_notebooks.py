@@ -64,9 +64,6 @@ BUILT = {
     "08_densenet121": "DenseNet",
 }
 
-# Lessons whose code still has its asserts in sight, or lines longer than a page; a lesson that is rewritten leaves.
-OLD_CODE = []
-
 each_lesson = pytest.mark.parametrize("lesson", LESSONS)
 
 
@@ -89,10 +86,7 @@ def test_text_and_notebook_agree(lesson):
 @pytest.mark.parametrize("rule", RULES)
 def test_lesson_keeps_the_rule(lesson, rule):
     problems = rule(notebook_of(lesson))
-    if rule is rules.out_of_sight and lesson in OLD_CODE:
-        assert problems, f"{lesson} keeps the rule now: take it out of OLD_CODE"
-    else:
-        assert problems == []
+    assert problems == []
 
 
 @each_lesson
@@ -119,18 +113,14 @@ def test_first_lesson_lists_every_lesson_with_its_minutes():
 @pytest.mark.parametrize("lesson", TEXTS)
 def test_lines_fit_the_page(lesson):
     problems = rules.long_lines((FOLDER / "source" / f"{lesson}.py").read_text(encoding="utf-8"))
-    if lesson in OLD_CODE:
-        assert problems, f"{lesson} keeps the rule now: take it out of OLD_CODE"
-    else:
-        assert problems == []
+    assert problems == []
 
 
 @pytest.mark.parametrize("lesson", TEXTS)
 def test_a_lesson_reads_nothing_that_only_a_clone_has(lesson):
     """On Colab, in a released folder and beside the installed package there is no ``../benchmarks``."""
     text = (FOLDER / "source" / f"{lesson}.py").read_text(encoding="utf-8")
-    if lesson not in OLD_CODE:
-        assert "benchmarks/results" not in text, "results.read gives it anywhere"
+    assert "benchmarks/results" not in text, "results.read gives it anywhere"
 
 
 @each_lesson
