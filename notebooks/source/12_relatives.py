@@ -545,9 +545,10 @@ for name, kind in kinds.items():
 # ## What does each change bring?
 #
 # `benchmarks/descendants.py` put them all into the class network, k = 16 and blocks of
-# 2, 4 and 4 layers as they are. It is a small budget, and the same for all: 12,800
-# images once, lesson 07's recipe, three seeds. The last column compares with a plain
-# DenseNet-BC of the same number of parameters, read off between four sizes.
+# 2, 4 and 4 layers as they are. It is a small budget, and the same for all: 6,400
+# images once, lesson 07's recipe, one seed so far (`--seeds 3` measures more). The last
+# column compares with a plain DenseNet-BC of the same number of parameters, read off
+# between four sizes.
 #
 # **Predict** the order of the three kinds of groups: learned, shuffled, by age.
 
@@ -569,16 +570,15 @@ groups = ("learned groups", "groups by age", "shuffled groups")
 assert len({stored[name]["parameters"] for name in groups}) == 1
 
 # %% [markdown]
-# The costs are exact. The accuracies come from one short training, so only gaps larger
-# than the seeds' own ranges count: where the ranges of the three kinds of groups
-# overlap, their order is a draw. The last column says what a layer brings *beyond* its
-# size; a small network with a plus has saved well, a small one with a minus has only
-# become smaller.
+# The costs are exact. The accuracies come from one short training each. In lesson 07
+# the same recipe, with more steps, scattered by up to a point or more from seed to
+# seed, so a gap of a point or two proves nothing here, and the order of the three kinds
+# of groups is open. The last column says what a layer brings *beyond* its size; a small
+# network with a plus has saved well, a small one with a minus has only become smaller.
 #
-# On ImageNet, top-1, their authors report: PeleeNet 72.6 % with 2.8 million
-# parameters, CondenseNet 73.8 % with 4.8 million, DenseNet-121 in torchvision 74.4 %
-# with 8.0 million, RDNet-T 82.8 % with 24 million, after a far longer and stronger
-# training.
+# On ImageNet, top-1, their authors report: PeleeNet 72.6 % with 2.8 million parameters,
+# CondenseNet 73.8 % with 4.8 million, DenseNet-121 in torchvision 74.4 % with 8.0
+# million, RDNet-T 82.8 % with 24 million, after a far longer and stronger training.
 #
 # ## Where DenseNet lives on
 #
