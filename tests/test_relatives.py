@@ -128,14 +128,16 @@ def test_size_needed_reads_between_the_sizes():
     assert families.size_needed(residual, 79) == 0
 
 
-def test_needed_names_what_lies_outside():
+def test_needed_reads_mean_and_both_ends_and_names_what_lies_outside():
     lines = families.needed(MEASURED).splitlines()
-    assert lines.pop(0).strip() == "ResNet needs" and lines[0].strip().startswith("DenseNet-BC of")
-    grown = 10_000 * 4 ** (5 / 8)  # 85 % of accuracy lies 5/8 of the way from 80 to 88
-    assert lines[1].split() == ["10,000", "85.00", "%", "×", f"{grown / 10_000:.2f}", "×",
-                                f"{250_000 * 8 ** (5 / 8) / 500_000:.2f}"]
-    assert lines[2].split() == ["40,000", "90.00", "%", *["over", "×", "1.00"] * 2]
-    assert "less than our smallest" in families.needed(MEASURED, other="DenseNet-BC", ours="ResNet")
+    assert lines.pop(0).strip() == "ResNet needs so many times the" and lines[0].strip().startswith("DenseNet-BC of")
+    shares = (5 / 8, 4 / 8, 6 / 8)  # where 85, 84 and 86 % of accuracy lie on the way from 80 to 88
+    parameters, work = ([f"{start * growth ** share:.2f}" for share in shares] for start, growth in ((1, 4), (0.5, 8)))
+    told = [f"{middle} ({low} to {high})" for middle, low, high in (parameters, work)]
+    assert lines[1].split() == ["10,000", "85.00", "%", *" ".join(told).split()]
+    assert lines[2].split() == ["40,000", "90.00", "%", *["more", "than", "1.00"] * 2]
+    assert families.needed(MEASURED, other="DenseNet-BC", ours="ResNet").splitlines()[2].split()[3:] == [
+        "less", "than", "1.00", "less", "than", "2.00"]
 
 
 def test_table_and_gaps_tell_the_seeds():

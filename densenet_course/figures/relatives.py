@@ -36,8 +36,8 @@ def comparison(measured):
         ratios = step_ratios(measured, family)
         for panel, each, middle in ((panels[0], values, statistics.mean), (panels[3], ratios, statistics.median)):
             panel.plot([middle(each)] * 2, [row - 0.3, row + 0.3], color=COLOURS["ink"], linewidth=1.5)
-            panel.plot(each, [row] * len(each), linestyle="none", marker=style["marker"], markersize=5,
-                       color=style["color"])
+            heights = [row + 0.4 * (i / max(len(each) - 1, 1) - 0.5) for i in range(len(each))]  # marks side by side
+            panel.plot(each, heights, linestyle="none", marker=style["marker"], markersize=4, color=style["color"])
         numbers = [read(network) for _, _, read in COSTS]
         for panel, number in zip(panels[1:3], numbers, strict=True):
             panel.barh(row, number, 0.6, color=style["color"], hatch=style["hatch"], edgecolor="white")

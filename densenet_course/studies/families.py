@@ -84,21 +84,31 @@ def size_needed(networks, accuracy, measure="parameters"):
 
 
 def needed(measured, *, other="ResNet", ours="DenseNet-BC"):
-    """Write as text how many times as large the other family must be for the accuracy that ours reaches."""
+    """Write as text how many times as large the other family must be for the accuracy that ours reaches.
+
+    In brackets the same for the worst and the best seed of ours; "more than" and "less than" where the other family's
+    measured sizes end.
+    """
     families, lines = curves(measured), []
     for network in families[ours]:
-        accuracy, told = statistics.mean(points(network)), []
-        for measure in ("parameters", "multiply_adds"):
-            size = size_needed(families[other], accuracy, measure)
-            outside = {0.0: "less than our smallest", math.inf: f"over × {_largest(families[other], measure, network)}"}
-            told.append(outside.get(size, f"× {size / network[measure]:.2f}"))
+        told = [_factors(families[other], network, measure) for measure in ("parameters", "multiply_adds")]
+        accuracy = statistics.mean(points(network))
         lines.append(f"{network['parameters']:18,}  {accuracy:8.2f} %   {told[0]:22}   {told[1]}".rstrip())
     head = f"{ours + ' of':>18}    reaches   parameters               multiply-adds"
-    return "\n".join([f"{'':33}{other} needs", head, *lines])
+    return "\n".join([f"{'':33}{other} needs so many times the", head, *lines])
 
 
-def _largest(networks, measure, network):
-    return f"{max(other[measure] for other in networks) / network[measure]:.2f}"
+def _factors(others, network, measure):
+    values = points(network)
+    middle, low, high = (_factor(others, accuracy, measure, network[measure])
+                         for accuracy in (statistics.mean(values), min(values), max(values)))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def _factor(others, accuracy, measure, ours):
+    size, sizes = size_needed(others, accuracy, measure), [other[measure] for other in others]
+    outside = {0.0: f"less than {min(sizes) / ours:.2f}", math.inf: f"more than {max(sizes) / ours:.2f}"}
+    return outside.get(size, f"{size / ours:.2f}")
 
 
 def accuracy_at(networks, parameters):
@@ -125,7 +135,8 @@ def layer_table(measured):
         measured: what ``benchmarks/descendants.py`` writes.
     """
     plain = [*measured["plain"], measured["networks"][0]]
-    lines = [f"{'':15} {'parameters':>10} {'mult.-adds':>10}  {'a step':17}  {'accuracy, % of 3 seeds':22}  plain"]
+    lines = [f"{'':15} {'parameters':>10} {'mult.-adds':>10}  {'a step':17}  "
+             f"{'accuracy, % of 3 seeds':22}  beyond its size"]
     for network in measured["networks"]:
         values, equal = points(network), accuracy_at(plain, network["parameters"])
         gap = "" if equal is None else f"{statistics.mean(values) - equal:+.1f}"
