@@ -297,10 +297,12 @@ show(relatives.efficiency(measured))
 print(families.needed(measured))
 
 # %% tags=["remove-cell"]
-dense, residual = (families.curves(measured)[name] for name in ("DenseNet-BC", "ResNet"))
+curves = families.curves(measured)
+dense, residual = curves["DenseNet-BC"], curves["ResNet"]
 seeds = families.points(dense[0])
 for measure, inside in (("parameters", 3), ("multiply_adds", 1)):
-    ends = [families.size_needed(residual, x, measure) for x in (min(seeds), max(seeds))]
+    low, high = min(seeds), max(seeds)
+    ends = [families.size_needed(residual, x, measure) for x in (low, high)]
     assert ends[0] < inside * dense[0][measure] < ends[1]
 
 # %% [markdown]
@@ -661,9 +663,9 @@ for name, maps in (("everything", everything), ("new maps", everything[:, 96:]))
 #
 # ## Recap
 #
-# - Equal parameters are not equal work: what counts is the size of the maps on which the
-#   weights work. Against our DenseNet-BC, ResNets of its size do from about as much to a
-#   third of the work, by their shape. Name the measure before you name a winner.
+# - Equal parameters are not equal work: what counts is the size of the maps on which
+#   the weights work. Against our DenseNet-BC, ResNets of its size do from about as much
+#   to a third of the work, by their shape. Name the measure before you name a winner.
 # - A dense block takes any layer that makes k maps. CondenseNet quarters its weights,
 #   PeleeNet splits it in two, SE adds a view of the whole image, RDNet makes large k
 #   cheap, VoVNet concatenates only once.
