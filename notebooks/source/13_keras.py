@@ -78,9 +78,9 @@ convolution = nn.Conv2d(3, 10, kernel_size=3, padding=1, bias=False)
 show(axis_orders(convolution, images))
 
 # %% [markdown]
-# The channels move behind the pixels. The kernel's axes are reversed in pairs: height,
-# width, channels in, channels out. So a Keras convolution from 3 to 10 channels reads
-# these images like this:
+# The channels move behind the pixels. In the kernel, height and width move to the
+# front, and the two channel axes swap: (height, width, in, out). So a Keras convolution
+# from 3 to 10 channels reads these images like this:
 
 # %% tags=["nbval-check-output"]
 twin = layers.Conv2D(10, 3, padding="same", use_bias=False)
@@ -97,9 +97,10 @@ with lesson.expected(ValueError):
     twin(images)
 
 # %% [markdown]
-# That slip is loud. Copying the kernel wrongly is silent: both `reshape` and `permute`
-# can give (3, 3, 3, 10). `difference` is the largest difference over the largest value.
-# **Predict** which of the two gives the same maps as PyTorch.
+# That slip is loud. Copying the kernel wrongly is silent: `reshape` also gives (3, 3,
+# 3, 10), though the picture says `permute`. `difference` is the largest difference
+# divided by the largest value. **Predict** how far off the maps are after `reshape`: by
+# rounding, by a few percent, or by as much as the maps themselves?
 
 # %% tags=["nbval-check-output", "hide-output"]
 def difference(ours, expected):
@@ -112,11 +113,11 @@ moved = {"reshape": kernel.reshape(3, 3, 3, 10), "permute": kernel.permute(2, 3,
 for name, weights in moved.items():
     twin.set_weights([weights.numpy()])
     apart = difference(twin(images.permute(0, 2, 3, 1)), expected)
-    print(f"{name}: the same maps up to rounding: {apart < 1e-5}")
+    print(f"{name}: {apart:.0%} apart, only by rounding: {apart < 1e-5}")
 
 # %% [markdown]
-# Only `permute`. `reshape` cuts the same sequence of numbers into a new shape, and
-# nothing complains.
+# By as much as the maps. `reshape` cuts the same sequence of numbers into a new shape,
+# and nothing complains.
 #
 # ## The parts
 #
@@ -248,8 +249,9 @@ for name, model in (("ours", network), ("theirs", published)):
 #
 # ## The same weights
 #
-# Both frameworks list their layers along the image's way here, so we copy in that
-# order. A classifier's weights are (out, in) in PyTorch and (in, out) in Keras.
+# Here both frameworks list their layers in the order in which the image passes them, so
+# we copy in that order. A classifier's weights are (out, in) in PyTorch and (in, out)
+# in Keras.
 
 # %%
 def keras_arrays(module):
@@ -272,8 +274,8 @@ def copy_weights(source, target):
 
 # %% [markdown]
 # A fresh BN has γ = 1, β = 0, mean 0 and variance 1. Mistakes among equal numbers would
-# not show, so we make them all different first. Then every array of Keras's is set from
-# PyTorch's.
+# not show, so we make them all different first. Then each of Keras's arrays is set from
+# its PyTorch counterpart.
 
 # %% tags=["nbval-check-output"]
 for module in reference.modules():
@@ -337,8 +339,9 @@ after_first_convolution(network)
 # every pixel hold its column number.
 #
 # PyTorch pads 3 zeros on each side, so it reads columns 0, 2, 4 and so on. With
-# `"same"`, Keras adds as few zeros as it can for half the pixels, and an odd one comes
-# last. **Predict** Keras's columns, for 16 pixels and for 17.
+# `"same"`, Keras makes half as many pixels as it reads, rounded up, and adds as few
+# zeros as that takes. An odd one goes to the end. **Predict** Keras's columns, for 16
+# pixels and for 17.
 
 # %% tags=["nbval-check-output", "hide-output"]
 kernel = torch.zeros(7, 7, 1, 1)  # (H, W, in, out)
@@ -356,8 +359,9 @@ show(window_centres(16))
 # under none.* 8 windows of 7 pixels with stride 2 span 21 pixels, so 16 pixels need 5
 # zeros: 2 before, 3 after. Every window sits one pixel late.
 #
-# On 17 pixels 6 zeros are needed, 3 on each side. Whoever tests with odd sizes only
-# never meets this difference.
+# On 17 pixels 6 zeros are needed, 3 on each side. Test this convolution on odd sizes
+# only, and you never meet the difference. The whole stem can still show it: 63 pixels
+# become 32, and the pooling then reads an even size.
 #
 # The remedy is to pad by hand, as Keras's own network does: those were its two extra
 # layers.
@@ -390,9 +394,9 @@ assert 0.003 < apart < 0.1
 # %% [markdown]
 # ## Something smaller
 #
-# Two percent: better, but rounding leaves about a millionth. BN divides by √(variance +
-# ε), and ε is a setting of the layer. Here are the three values of ε, and what remains
-# of the output where they differ:
+# Two percent: better, but still far more than rounding. BN divides by √(variance + ε),
+# and ε is a setting of the layer. Here are the three values of ε, and what remains of
+# the output where they differ:
 
 # %% tags=["nbval-check-output"]
 print("Keras's layer  ", layers.BatchNormalization().epsilon)
@@ -420,10 +424,12 @@ print("theirs:", mismatch(published, images) < 1e-5)
 #
 # ## Break it: no bottleneck
 #
-# A widespread notebook has the same blocks, but only one 3×3 convolution in each layer.
-# Keras invites a second slip: its convolutions have biases unless told otherwise.
+# Lesson 05 built DenseNet-121 from plain layers, with one 3×3 convolution each. Here is
+# the same slip in Keras. A second one is as easy in PyTorch: convolutions have biases
+# unless told otherwise.
 #
-# **Predict** from lesson 05: do plain layers make the network smaller?
+# **Predict**: how many parameters do the biases add, beside the plain layers'
+# 2,890,240?
 
 # %% tags=["nbval-check-output", "hide-output"]
 config = reference.config
@@ -439,18 +445,19 @@ train = count(listing.trainable_weights)
 print(f"in Keras      {train:>10,} train, {listing.count_params():,} in all")
 
 # %% [markdown]
-# 2,890,240 too many, and with 63 layers it is no DenseNet-121. The live network agrees
-# with the formula. Its total reads 10,937,896 instead of 8,062,504.
+# The biases add only 2,816. The plain layers alone are 2,890,240 too many, and with 63
+# layers it is no DenseNet-121. The live network agrees with the formula. Its total
+# reads 10,937,896 instead of 8,062,504.
 #
-# Trained weights do not fit either. We try to copy them:
+# DenseNet-121's weights do not fit either. We try to copy them:
 
 # %%
 with lesson.expected(ValueError):
     copy_weights(reference, listing)
 
 # %% [markdown]
-# Copying stops at the first layer of the first block: there a 1×1 kernel comes, and a
-# 3×3 one is expected.
+# Copying stops at the first layer of the first block: there a 1×1 kernel arrives where
+# a 3×3 one is expected.
 #
 # ## Train with `fit`
 #
@@ -471,7 +478,7 @@ print(f"{count(small.trainable_weights):,} train; output {small.output_shape}")
 # use He (Kaiming) initialisation. Copying takes that difference away: both frameworks
 # start from the same PyTorch network.
 #
-# `compile` names optimiser, loss and measures; `fit` is the loop of lesson 07.
+# `compile` names optimiser, loss and metrics; `fit` is the loop of lesson 07.
 
 # %%
 def prepared(split, number):
@@ -539,9 +546,9 @@ assert history[0]["test_accuracy"] > first[0]["test_accuracy"] + 0.1
 # Only the test accuracy: training takes its statistics from the batch.
 #
 # Now PyTorch beside it: the same initial weights, the same 6,000 images in another
-# order, SGD without decay, three epochs. Our `fit` has one-cycle instead of the cosine.
-# **Predict**: by how many points will the two test accuracies differ after three
-# epochs?
+# order, SGD without weight decay, three epochs. Our `fit` has one-cycle instead of the
+# cosine. **Predict**: by how many points will the two test accuracies differ after
+# three epochs?
 
 # %% tags=["hide-output"]
 images, labels = load("train")
@@ -563,21 +570,23 @@ assert abs(history[-1]["test_accuracy"] - ours[-1]["test_accuracy"]) < 0.06
 
 # %% [markdown]
 # Two runs, one of each: on 2,000 images one standard error is 0.8 points, and the order
-# of the images and the schedule differ. So this does not say which framework is better,
-# only that both train the same network. Keras's three epochs as curves:
+# of the images and the schedule differ. So this does not say which framework is better.
+# Both bring this network to about the same accuracy. Keras's three epochs as curves:
 
 # %%
 show(results.learning_curves(history))
 
 # %% [markdown]
-# *Test images follow training images closely: three epochs are too few to overfit.*
+# *At first test lies above training: training accuracy is a mean over the epoch, and
+# the network still learns in it. At the end training is a little ahead.*
 #
 # ## As you will meet it elsewhere
 #
 # Many Keras listings end in a softmax, take one-hot labels, and name the optimiser by a
-# word: `compile(optimizer="adam", loss="categorical_crossentropy")`. Adam scales each
-# weight's step by the size of its recent gradients; its rate is usually near 0.001, not
-# 0.1. And the loss? **Predict**: is it another one than ours from logits?
+# word: `compile(optimizer="adam", loss="categorical_crossentropy")`. Adam divides each
+# weight's step by the typical size of its recent gradients; its rate is usually near
+# 0.001, not 0.1. And the loss? **Predict**: does it differ from ours, which takes
+# logits?
 
 # %% tags=["nbval-check-output", "hide-output"]
 pictures, numbers = test_set[0][:64], torch.as_tensor(test_set[1][:64])
@@ -591,10 +600,10 @@ print("the same loss up to rounding:", abs(float(theirs - same.mean())) < 1e-4)
 
 # %% [markdown]
 # The same, as in lesson 07: cross-entropy is the surprise at the true class. From
-# logits it is safer, since a softmax that rounds to 0 has no logarithm.
+# logits it is safer: Keras clips a softmax below 10⁻⁷, and there the gradient is lost.
 #
-# Keras stores a network with its structure in one file, which needs none of our
-# functions to be loaded:
+# Keras stores a network with its structure in one file, and loads it without any of our
+# functions:
 
 # %% tags=["nbval-check-output"]
 with tempfile.TemporaryDirectory() as folder:
@@ -605,6 +614,7 @@ with torch.no_grad():
     print("same logits:", bool((loaded(pictures, training=False) == logits).all()))
 
 # %% tags=["remove-cell"]
+# part by part, channels and parameters agree with the formulas
 sizes = (6, 7 * 6, 4, 7 * 12, 4, 7 * 24, 4, 7 * 16, 4)  # Keras layers in each part
 rest = network.layers[1:]  # without the input
 for row, size in zip(accounting.trace(config, 64), sizes, strict=True):
@@ -621,8 +631,9 @@ for row, size in zip(accounting.trace(config, 64), sizes, strict=True):
 #
 # ## Recap
 #
-# Equal outputs on equal weights find what no count shows. All the differences that a
-# PyTorch user meets:
+# Give two networks the same weights and compare their outputs: that finds what no count
+# shows. The differences that this lesson met, and one that it did not measure, the
+# running variance:
 #
 # | difference | PyTorch | Keras | it shows in |
 # |---|---|---|---|
@@ -631,7 +642,7 @@ for row, size in zip(accounting.trace(config, 64), sizes, strict=True):
 # | padding, stride 2 | as told, on both sides | `"same"`: fewest zeros, the odd one last | outputs |
 # | ε of BatchNorm | 0.00001 | 0.001 | outputs |
 # | momentum of BatchNorm | 0.1, the new part | 0.99, the old part | short trainings |
-# | running variance | corrected for the batch's size (n − 1) | not corrected (n) | short trainings, a little |
+# | running variance of n values | divided by n − 1 | divided by n | small batches of small maps, a little |
 # | initial weights | the course's: He | Glorot uniform | training from scratch |
 #
 # ## Sources
