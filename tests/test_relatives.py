@@ -183,6 +183,7 @@ LAYERS = [descendants.se_layer, descendants.TwoWayLayer, descendants.condense_la
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_descendants_layer_makes_k_maps_and_every_parameter_learns(layer):
+    torch.manual_seed(0)
     made = layer(16, 8)
     maps = made(torch.randn(4, 16, 6, 6))
     assert maps.shape == (4, 8, 6, 6)
