@@ -54,6 +54,14 @@ def four_arguments(draw):
     return drawn(draw, 3)
 
 
+def odd(draw):
+    """Draw arguments for two blocks, where θ·C is a half more than an odd number: ``round`` goes to the even one."""
+    while True:
+        (first, _), k, k0, *_ = chosen = drawn(draw, 2, rest=(draw.random.choice((2, 4)), 0.5))
+        if (k0 + first * k) % 4 == 3:
+            return chosen
+
+
 def images(draw, arguments, side=None):
     """Draw square images; ``side`` is that of the last maps, at least 2 so that BatchNorm has enough values."""
     side = 2 ** (len(arguments[0]) - 1) * (side or draw.integer(2, 4))
@@ -61,7 +69,7 @@ def images(draw, arguments, side=None):
 
 
 CASE = ModuleCase("DenseNet", SOLUTION, arguments, images, notes=notes, groups=80)
-DEFAULT = replace(CASE, arguments=four_arguments)
+DEFAULT, ODD = (replace(CASE, arguments=chosen) for chosen in (four_arguments, odd))
 
 
 @EXERCISE.finding(SHAPE, points=1)
@@ -81,19 +89,11 @@ def shape(answer, draw):
 @EXPLAINED
 def parameters(answer, draw):
     """The parameters have the right shapes, and DenseNet-BC with L = 100 and k = 12 has as many as the paper's."""
-    DEFAULT.parameters(answer, draw)
-    CASE.parameters(answer, draw)
+    for case in (DEFAULT, CASE, ODD):
+        case.parameters(answer, draw)
     script = [{"do": "warm up", "images": draw.normal(2, 3, 8, 8)}, {"do": "parameters"}]
     SOLUTION.hold(answer, draw, probes.play, {"name": "DenseNet", "arguments": GOLDEN, "script": script}, view=lambda
                   replies: {f"parameters of DenseNet{GOLDEN}": sum(prod(shape) for _, shape, _ in replies[1])})
-
-
-def odd(draw):
-    """Draw arguments for two blocks, where θ·C is not whole."""
-    while True:
-        (first, _), k, k0, *_ = chosen = drawn(draw, 2, rest=(draw.random.choice((2, 4)), 0.5))
-        if (k0 + first * k) % 2:
-            return chosen
 
 
 @EXERCISE.finding(SIZES, points=1)
