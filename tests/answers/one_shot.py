@@ -163,7 +163,7 @@ class a_plain_chain:
             return maps
 
 
-@wrong("the input and the maps of one layer")
+@wrong("That is the input and one layer.")
 class input_and_last_maps:
     class OneShotBlock(Base):
         def forward(self, maps):

@@ -10,9 +10,8 @@
 # - `BatchNorm2d`: γ, β, running mean, running variance;
 # - `Linear`: the weights (in, out), then the bias, if there is one.
 #
-# The model stays as it was; the arrays may share memory with it. The second copies such a list, which always fits, into
-# `model` and returns the model. Its parameters still train. The arrays stay as they were; later changes to them do not
-# reach the model.
+# The second copies such a list, which always fits, into `model` and returns the model. Its parameters still train.
+# Neither changes what it reads.
 
 # %% tags=["remove-cell"]
 import sys
@@ -46,6 +45,9 @@ from densenet_course.checks import check, finish
 # | 1 to 4 | (10,) | γ, β, running mean, running variance |
 # | 5 | (10, 5) | the weights of the `Linear` |
 # | 6 | (5,) | its bias |
+#
+# The arrays of `to_keras` may share memory with the model; those that `from_keras` has read may not: later changes to
+# them do not reach the model.
 #
 # Keras is not needed here: its layers take such arrays in `set_weights`. No model here flattens maps of more than one
 # pixel: Keras would flatten them in another order, with the channels last, so the rows of the next `Linear` would have
