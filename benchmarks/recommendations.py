@@ -200,3 +200,14 @@ def design(found):
            f"Halving the channels at each transition (θ = 0.5) saves {100 * saved:.0f} % of the parameters: "
            f"{statistics.mean(gaps):+.1f} points ({min(gaps):+.1f} to {max(gaps):+.1f}, {len(pairs)} pairs of designs)"
            .replace("-", "−"))
+
+
+@rule("descendants", "12_relatives")
+def descendants(found):
+    """Read from one training of each descendant's layer what a small network gains from it."""
+    networks = {network["name"]: network for part in ("networks", "plain") for network in found[part]}
+    chosen = (networks[name] for name in ("bottleneck", "SE", "two-way", "shuffled groups", "plain 35,000"))
+    told = ", ".join(f"{one['name']} {100 * one['accuracy']['0']:.1f} % ({one['parameters']:,} parameters)"
+                     for one in chosen)
+    yield ("Before you take a newer layer, measure it on your own task",
+           f"{found['train_images']:,} images, once, one seed each: {told}")
