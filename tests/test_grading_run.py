@@ -1,5 +1,6 @@
 """A class graded: killed anywhere it goes on, what our side does wrong is no 0, and what changed is judged again."""
 
+import csv
 import os
 import random
 import shutil
@@ -141,8 +142,10 @@ def test_what_our_side_does_wrong_is_no_grade_and_is_tried_again(submissions, un
     judged, infra = quickly(few, out, worker)
     assert (judged, infra) == (8, 2)
     write(out, RELEASES)
-    rows = [row for row in (out / "gradebook.csv").read_text().splitlines() if "infra" in row]
-    assert len(rows) == 2 and all(",,," in row and ",0," not in row for row in rows)
+    with (out / "gradebook.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if "infra" in row["status"]]
+    assert [(row["connections"], row["total"]) for row in rows] == [("", "")] * 2
+    assert all(row["conv_block"] for row in rows)
     assert why in (out / "class.html").read_text()
     assert quickly(few, out) == (2, 0)
     write(out, RELEASES)
