@@ -20,9 +20,9 @@ TOLERANCE = 1e-4  # of the largest logit; fp32 in another order of summing stays
 def export_onnx(model, path, *shape):
     """Write a network to an ONNX file that computes the same, whatever the number of images.
 
-    The file's input is "images" (N, *shape), its output "logits", both fp32. Efficient and native blocks are written as
-    the plain ones that they stand for. The file takes its place only after ONNX Runtime has computed the same logits
-    from it, for batches of 1, 2 and 5 random images.
+    The file's input is "images" ``(N, *shape)``, its output "logits", both fp32. Efficient and native blocks are
+    written as the plain ones that they stand for. The file takes its place only after ONNX Runtime has computed the
+    same logits from it, for batches of 1, 2 and 5 random images.
 
     Args:
         model: an ``nn.Module`` from images to logits, on any device; it is left as it is, and written in eval mode.
@@ -75,7 +75,7 @@ def onnx_path(path):
 
 
 def random_images(count, shape):
-    """Draw images that are the same in every run: (count, *shape), standard normal."""
+    """Draw images that are the same in every run: ``(count, *shape)``, standard normal."""
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(count))
 
 
