@@ -196,8 +196,8 @@ def test_peers_are_the_same_network():
     import peers
     import torch
 
-    built = peers.networks("class network 28²")
-    tasks = {name: peers.infer(built[name], torch.randn(2, 1, 28, 28), peers.FORMATS["fp32"])
+    built, images = peers.networks("class network 28²"), torch.randn(2, 1, 28, 28)
+    tasks = {name: peers.infer(built[name], images, peers.FORMATS["fp32"])
              for name in ("torchvision", "plain", "efficient")}
     peers.refuse_other_logits(tasks, 1e-5)
     tasks["another"] = lambda: 1.1 * tasks["torchvision"]()
