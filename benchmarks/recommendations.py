@@ -3,6 +3,7 @@
 import statistics
 
 from densenet_course.results import read
+from densenet_course.studies.families import step_ratios
 
 RULES = {}  # from a benchmark to the functions that read recommendations from its file
 
@@ -59,7 +60,7 @@ def choices(found):
     full, *others = (100 * variant["accuracy"]["0"] for variant in found["variants"].values())
     sizes, adam = others[:2], others[2:]
     rates = ", ".join(f"{value:.1f}" for value in adam)
-    yield ("At one learning rate, keep the batch small; give Adam a rate of its own",
+    yield ("Enlarge the batch only with another learning rate to try; give Adam a rate of its own",
            f"{found['epochs']} epochs on held-out images, one seed each. SGD with a peak of 0.2: batches of 128 "
            f"{full:.1f} %, of 64 {sizes[0]:.1f} %, of 512 {sizes[1]:.1f} %. Adam with peaks of 0.001, 0.003 and 0.01: "
            f"{rates} %")
@@ -179,13 +180,14 @@ def relatives(found):
     """Read where DenseNet-BC leads a ResNet of its size, and what it pays."""
     dense, residual = ([one for one in found["networks"] if one["family"] == family][-1]
                        for family in ("DenseNet-BC", "ResNet"))
-    seconds = {family: one["median"] for family, one in found["step_seconds"].items()}
+    ratios = step_ratios(found, "DenseNet-BC", against="ResNet")
     yield ("Take DenseNet where parameters are scarce, ResNet where time or memory is",
            f"DenseNet-BC with {dense['parameters']:,} parameters against a ResNet with {residual['parameters']:,}: "
            f"{points(dense['accuracy'], residual['accuracy'])}, but "
            f"{dense['multiply_adds'] / residual['multiply_adds']:.1f} times the multiply-adds, "
            f"{dense['saved_bytes'] / residual['saved_bytes']:.1f} times the bytes and "
-           f"{seconds['DenseNet-BC'] / seconds['ResNet']:.1f} times the time for a step")
+           f"{statistics.median(ratios):.1f} times the time for a step ({min(ratios):.1f} to {max(ratios):.1f}, "
+           f"{len(ratios)} rounds)")
 
 
 @rule("design_space", "14_capstone")

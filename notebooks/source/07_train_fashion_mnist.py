@@ -441,8 +441,8 @@ for name, points in pictures.differences(ablation):
 # ## Another batch size, another optimizer
 #
 # The same script trains with batches of 64 and 512, at the same rate, and with *Adam*
-# (`fit(…, optimizer="adam")`), which scales each weight's step by the size of its past
-# gradients. Adam needs a smaller rate; three peaks were tried, one seed each.
+# (`fit(…, optimizer="adam")`), which divides each weight's step by the typical size of
+# its recent gradients. Adam needs a smaller rate; three were tried, one seed each.
 #
 # **Predict**: do batches of 512 gain or lose? Does Adam's best rate pass SGD?
 
