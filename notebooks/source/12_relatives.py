@@ -241,9 +241,9 @@ slower = families.step_ratios(measured, "Inception", against="ResNet")
 assert round(work["Inception"] / work["ResNet"], 2) == 1.14 < min(slower)
 
 # %% [markdown]
-# *At equal parameters this ResNet needs the least work and the fewest bytes.* Times
-# differ widely between rounds, so compare only within a round. A family is faster or
-# slower only if all its rounds lie on one side of 1. ResNet's do: it is faster than
+# *At equal parameters this ResNet needs the least work and the fewest bytes.* A busy
+# machine slows a whole round, so compare times only within a round. A family is faster
+# or slower only if all its rounds lie on one side of 1. ResNet's do: it is faster than
 # DenseNet-BC. And Inception beside ResNet?
 
 # %% tags=["nbval-check-output"]
