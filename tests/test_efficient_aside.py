@@ -257,7 +257,13 @@ def run_made(model, images):
     return make_fx(model)(images)(images)
 
 
-FOLLOWERS = (run_traced, run_exported, run_compiled, run_symbolic, run_made)
+def run_made_before_dispatch(model, images):
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    return make_fx(model, pre_dispatch=True)(images)(images)
+
+
+FOLLOWERS = (run_traced, run_exported, run_compiled, run_symbolic, run_made, run_made_before_dispatch)
 
 
 @pytest.mark.parametrize("efficient", [False, True, "native"])

@@ -1,6 +1,7 @@
 """The explorer's Python side: what it packs, what stands in its place without scripts, and how large it is."""
 
 import json
+import re
 import struct
 import sys
 
@@ -95,6 +96,17 @@ def test_a_widget_brings_a_picture_for_pages_where_no_script_runs(view, step, wo
     (image,) = rules.IMAGE.findall(data["text/html"])
     assert rules.attribute(image, "alt") == data["text/plain"]
     assert int(rules.attribute(image, "width")) <= 100 * MAX_WIDTH
+
+
+def test_the_picture_shows_the_image_of_the_question(packed):
+    guide = (explorer.STATIC / "guide.js").read_text(encoding="utf-8")
+    told = [int(place) for place in re.findall(r"\bimage: (\d+),", guide)]
+    assert len(told) == 5
+    assert told == [picture.SHOWN.get(step, 0) for step in range(1, 6)]
+    labels = packed[0]["labels"]
+    for step in (1, 4, 5):
+        text = picture.fallback("network", step)["text/plain"]
+        assert f"An image of class {CLASS_NAMES[labels[told[step - 1]]]} on its way" in text
 
 
 def test_the_steps_in_the_picture_end_with_what_the_transition_puts_out(monkeypatch):

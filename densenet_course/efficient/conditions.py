@@ -7,6 +7,7 @@ to refuse in its own words. The structure of a block is no condition: ``stages``
 
 import torch
 from torch import nn
+from torch._ops import _len_torch_dispatch_stack_pre_dispatch
 from torch.autograd import forward_ad
 from torch.nn.modules import module as module_globals
 from torch.utils._python_dispatch import _get_current_dispatch_mode
@@ -37,6 +38,7 @@ def is_followed(maps):
         or torch._C._are_functorch_transforms_active()  # torch.func: vmap, grad, jvp
         or forward_ad._current_level >= 0
         or _get_current_dispatch_mode() is not None  # make_fx, counters of operations
+        or _len_torch_dispatch_stack_pre_dispatch() > 0  # make_fx(pre_dispatch=True)
     )
 
 

@@ -7,7 +7,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path as Curve
 
 from densenet_course.data import CLASS_NAMES, normalise
-from densenet_course.explorer.bundle import packaged_images, parts
+from densenet_course.explorer.bundle import choose, packaged_images, parts
 from densenet_course.figures.channels import channels_by_depth
 from densenet_course.figures.style import COLOURS, as_image, describe, new_figure
 from densenet_course.models import cifar_config, class_densenet
@@ -15,6 +15,7 @@ from densenet_course.models import cifar_config, class_densenet
 SIGNED = LinearSegmentedColormap.from_list("signed", [COLOURS["bottleneck"], "#f2f2f2", COLOURS["new"]])
 ROLES = {"stem": "input", "layer": "new", "transition": "transition", "head": "ink"}
 COLUMNS = 16
+SHOWN = {4: 6, 5: 10}  # question → its image, as in guide.js; the others begin with image 0
 STEPS = ("BN", "ReLU", "1×1 convolution", "2×2 average")  # of a transition
 TILE, GAP = 42, 3  # pixels: 14, 7, 3 and 1 divide the side of a tile
 
@@ -26,7 +27,11 @@ def fallback(view, step):
         view: "network" or "design".
         step: the question that the explorer begins with.
     """
-    still = as_image(design() if view == "design" else inside_transition() if step == 3 else network())
+    if view == "design":
+        figure = design()
+    else:
+        figure = inside_transition() if step == 3 else network(SHOWN.get(step, 0))
+    still = as_image(figure)
     bundle = still._repr_mimebundle_()
     place = f'<div class="densenet-explorer" data-view="{view}" data-step="{step}">'
     return {**bundle, "text/html": f"{place}{bundle['text/html']}</div>"}
@@ -60,17 +65,17 @@ def outputs(model, image):
     return [out[0] for out in [*found, model(image)[..., None, None]]]
 
 
-def example():
-    """Run the class network on the first T-shirt: return the model, its parts, what each puts out, and the label."""
+def example(place=0):
+    """Run the class network on one of the twenty: return the model, its parts, what each puts out, and the label."""
     model = class_densenet(weights="DEFAULT").eval()
     images, labels = packaged_images()
-    first = int(labels.argmin())
-    return model, parts(model), outputs(model, normalise(images[first:first + 1])), int(labels[first])
+    chosen = choose(model, images, labels)[0][place]
+    return model, parts(model), outputs(model, normalise(images[chosen:chosen + 1])), int(labels[chosen])
 
 
-def network():
-    """Draw one T-shirt on its way through the class network, every map a tile, every link an arc."""
-    _, every, found, label = example()
+def network(place=0):
+    """Draw one of the twenty images on its way through the class network, every map a tile, every link an arc."""
+    _, every, found, label = example(place)
     figure, axes = new_figure(height=6.4)
     middles, top = [], 0.0
     for part, maps in zip(every, found, strict=True):

@@ -1,4 +1,9 @@
-"""The operations of ATen that a committed list may hold: of tensors only, on memory of their own."""
+"""The operations of ATen that a committed list may hold: of tensors only, on memory of their own.
+
+Those that PyTorch tags as pointwise are all among them; the others are named here.
+"""
+
+import torch
 
 
 class Refused(Exception):
@@ -8,22 +13,28 @@ class Refused(Exception):
 MAX_CONSTANT = 4_096  # numbers: weights outside parameters and buffers have no place in a list
 EMPTY = ("empty", "empty_like", "new_empty")  # filled with zeros: no memory as it was found
 FORWARD = frozenset("""
- _adaptive_avg_pool2d _log_softmax _native_batch_norm_legit _native_batch_norm_legit_no_training _softmax _to_copy
- _unsafe_view abs adaptive_avg_pool2d adaptive_max_pool2d add add_ addmm alias alpha_dropout amax amin arange atan
- avg_pool2d batch_norm bernoulli bernoulli_ bitwise_and bitwise_not bmm cat celu chunk clamp clamp_ clamp_max
- clamp_min clamp_min_ clone concat concatenate constant_pad_nd contiguous conv1d conv2d conv_transpose2d convolution
- copy_ cumsum detach detach_ div div_ dropout dropout_ dstack einsum elu embedding empty empty_like eq erf exp expand
- expand_as expm1 feature_dropout fill_ flatten flip full full_like gather ge gelu group_norm gt hardshrink hardsigmoid
- hardswish hardtanh hardtanh_ hstack im2col index index_add index_copy index_select instance_norm layer_norm le
- leaky_relu leaky_relu_ lift_fresh lift_fresh_copy linear log log1p log_sigmoid log_softmax logical_and logical_not
- logical_or logsumexp lt masked_fill matmul max max_pool2d max_pool2d_with_indices maximum mean min minimum mish mm
- movedim mse_loss mul mul_ narrow native_batch_norm native_dropout native_group_norm native_layer_norm ne neg
- new_empty new_full new_ones new_zeros norm numel one_hot ones ones_like pad permute pixel_shuffle pixel_unshuffle pow
- pow_ prelu prod rand_like randn_like reciprocal relu relu6 relu_ repeat repeat_interleave reshape reshape_as roll
- rrelu rsqrt rsub scatter scatter_add select select_scatter selu sigmoid sigmoid_ sign silu silu_ slice slice_scatter
- softmax softplus softshrink split split_with_sizes sqrt square squeeze stack std std_mean sub sub_ sum swapaxes t
- tanh tanh_ tensor_split threshold tile to transpose tril triu type_as unbind unflatten unfold unsqueeze unsqueeze_
- upsample_bilinear2d upsample_nearest2d var var_mean view view_as vstack where zero_ zeros zeros_like
+ _adaptive_avg_pool2d _adaptive_avg_pool3d _cdist_forward _log_softmax _native_batch_norm_legit
+ _native_batch_norm_legit_no_training _prelu_kernel _softmax _to_copy _unsafe_view _upsample_bicubic2d_aa _weight_norm
+ _weight_norm_interface adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d addbmm addmm
+ addmv addr affine_grid_generator alias all alpha_dropout amax amin aminmax any arange argmax argmin argsort
+ avg_pool1d avg_pool2d baddbmm batch_norm bernoulli bernoulli_ bincount bmm broadcast_tensors cat channel_shuffle
+ chunk column_stack concat concatenate constant_pad_nd contiguous conv1d conv2d conv3d conv_transpose1d
+ conv_transpose2d convolution copy_ cosine_similarity count_nonzero cov cross_entropy_loss cumprod cumsum detach
+ detach_ diag diag_embed diagonal dot dropout dropout_ dstack einsum embedding empty empty_like expand expand_as eye
+ feature_alpha_dropout feature_dropout fill_ flatten flip full full_like gather glu grid_sampler grid_sampler_2d
+ group_norm hardswish hstack im2col index index_add index_copy index_fill index_put index_put_ index_select inner
+ instance_norm kron kthvalue layer_norm lift_fresh lift_fresh_copy linalg_norm linalg_vector_norm linear linspace
+ log_sigmoid log_softmax logcumsumexp logsumexp masked_fill_ matmul matrix_exp max_pool1d max_pool1d_with_indices
+ max_pool2d max_pool2d_with_indices mean meshgrid mm mode moveaxis movedim mse_loss msort mv nansum narrow
+ native_batch_norm native_channel_shuffle native_dropout native_group_norm native_layer_norm new_empty new_full
+ new_ones new_zeros norm normal normal_ numel one_hot ones ones_like outer pad pairwise_distance permute pixel_shuffle
+ pixel_unshuffle prelu prod rand rand_like randint randint_like randn randn_like randperm reflection_pad1d
+ reflection_pad2d renorm repeat repeat_interleave replication_pad1d replication_pad2d reshape reshape_as rms_norm roll
+ rot90 rrelu scalar_tensor scaled_dot_product_attention scatter scatter_ scatter_add scatter_add_ scatter_reduce
+ select select_scatter slice slice_scatter softmax sort special_expit special_logsumexp split split_with_sizes squeeze
+ stack std std_mean sum swapaxes t tensor_split tensordot tile to topk trace transpose tril triu type_as unbind
+ unflatten unfold uniform_ unsqueeze unsqueeze_ upsample_bicubic2d upsample_bilinear2d upsample_linear1d
+ upsample_nearest1d upsample_nearest2d var var_mean view view_as vstack zero_ zeros zeros_like
 """.split())  # noqa: SIM905 - a list of words
 BACKWARD = frozenset("""
  convolution_backward elu_backward gelu_backward hardtanh_backward leaky_relu_backward
@@ -31,3 +42,11 @@ BACKWARD = frozenset("""
  threshold_backward
 """.split())  # noqa: SIM905 - what a list holds beside these where the backward pass is written too
 ALLOWED = FORWARD | BACKWARD
+
+
+def is_allowed(name, overload):
+    """Say whether a list may hold an operation of ATen."""
+    if name in ALLOWED:
+        return True
+    found = getattr(getattr(torch.ops.aten, name, None), overload, None)
+    return isinstance(found, torch._ops.OpOverload) and torch.Tag.pointwise in found.tags

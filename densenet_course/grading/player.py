@@ -61,14 +61,18 @@ class _Instance:
         """Have a module's lazy parts take their shapes."""
         return self.source.need("settle", number=number, shape=shape)
 
+    def refuse(self, error):
+        """Keep why a list cannot be had or played, so that the judge goes back to asking; return the error."""
+        self.source.refused = self.source.refused or str(error)
+        return error
+
     def program(self, number, shape, train):
         """Return the list of operations for a shape and a mode."""
         key = self.key, shape, train
         if key not in self.source.programs:
             program = self.source.need("trace", number=number, shape=shape, train=train)
             if "refused" in program:
-                self.source.refused = str(program["refused"])
-                raise Refused(self.source.refused)
+                raise self.refuse(Refused(str(program["refused"])))
             self.source.programs[key] = program
         return self.source.programs[key]
 

@@ -68,6 +68,8 @@ def _place(tensor, places):
 def trace(objects, name, number, shape, train):
     """Return the operations of a forward pass, or {"refused": why}."""
     module = objects[MODULES][number].train(train)
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        return {"refused": "it is scripted"}
     parameters = dict(module.named_parameters())
     state = {**parameters, **dict(module.named_buffers())}
     first = _watched(module, decoys(state), torch.randn(shape))  # what the module raises is raised here, as it is
