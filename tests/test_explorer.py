@@ -103,7 +103,7 @@ def test_the_picture_shows_the_image_of_the_question(packed):
     told = [int(place) for place in re.findall(r"\bimage: (\d+),", guide)]
     assert len(told) == 5
     assert told == [picture.SHOWN.get(step, 0) for step in range(1, 6)]
-    labels = packed[0]["labels"]
+    labels = [one["label"] for one in packed[0]["images"]]
     for step in (1, 4, 5):
         text = picture.fallback("network", step)["text/plain"]
         assert f"An image of class {CLASS_NAMES[labels[told[step - 1]]]} on its way" in text
