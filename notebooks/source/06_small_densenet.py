@@ -115,7 +115,8 @@ except ValueError as error:
     print(str(error).partition(" in ")[0])
 
 # %% [markdown]
-# No. Counting, copying and initialising weights all come after the first input.
+# No. Counting its weights and drawing them anew must wait for the first input. (Loading
+# need not: `load_state_dict` tells a lazy layer its shapes.)
 #
 # ## Stem, transition, head
 #
@@ -370,7 +371,8 @@ print(f"after: within ±{model.net[0][0].weight.abs().max():.3f}")
 # Three epochs of 40 steps with `d2l.Trainer`. On a machine with CUDA it uses the GPU,
 # elsewhere the CPU. Chance is 10 % correct.
 #
-# **Predict** the accuracy on images that the network has not seen.
+# **Predict**: after these 120 steps, is the accuracy on images that the network has not
+# seen nearer to 20, 50 or 80 %?
 
 # %% tags=["hide-output"]
 model.board.display = False  # the board would draw while training; we draw at the end
@@ -390,7 +392,7 @@ assert accuracy - 10 * error > 0.1
 # standard errors above chance.
 #
 # The two losses are measured in different modes, as d2l does it. **Predict**: for the
-# same training images and the same weights, how far apart are the two modes?
+# same training images and the same weights, which mode gives the higher loss, and why?
 
 # %% tags=["hide-output"]
 def mean_loss(net):
@@ -442,8 +444,8 @@ for row, part in zip(accounting.trace(ours.config, 96), model.net, strict=True):
 #
 # ## Recap
 #
-# - A lazy layer learns its input channels from its first input. Count, copy and
-#   initialise only after that.
+# - A lazy layer learns its input channels from its first input. Count and initialise
+#   only after that.
 # - 64 → 192 → 96 → 224 → 112 → 240 → 120 → 248: add 4·32 in a block, halve in a
 #   transition; 758,226 parameters in all.
 # - The loss starts above ln 10 = 2.30; the network needs images of at least 29×29

@@ -130,9 +130,10 @@ print(f"by hand {by_hand:.4f}, F.cross_entropy {built_in:.4f}")
 # ## One training step in the open
 #
 # Five lines: forget old gradients, forward pass, loss, backward pass, step. We repeat
-# them on the *same* batch.
+# them on the *same* batch, and note each loss before its step.
 #
-# **Predict**: where will the loss be after five steps on the same batch?
+# **Predict**: the first loss is near ln 10 ≈ 2.303. Is the fifth, after four steps,
+# hardly lower, clearly lower or near 0?
 
 # %% tags=["hide-output"]
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -157,8 +158,8 @@ assert abs(losses[0] - math.log(10)) < 0.6 and losses[-1] < losses[0] - 0.2
 #
 # ## Momentum
 #
-# Momentum keeps a velocity $v$ and adds the gradient $g$ to a decayed copy of it.
-# Nesterov's form looks one step ahead:
+# Momentum keeps a velocity $v$, adds the gradient $g$ to a decayed copy of it, and steps
+# by $\eta v$. Nesterov's form looks one step ahead:
 #
 # $$v \leftarrow \mu v + g, \qquad w \leftarrow w - \eta\,(g + \mu v)$$
 #
@@ -213,11 +214,12 @@ show(pictures.schedules())
 
 # %% [markdown]
 # *One-cycle warms up for a quarter of the steps; the step schedule keeps its peak for
-# half of them.* PyTorch has both: `torch.optim.lr_scheduler.OneCycleLR` and
-# `MultiStepLR`.
+# half of them.* In `torch.optim.lr_scheduler`, `MultiStepLR` is the step schedule.
+# `OneCycleLR` is another form of the first: it falls along a cosine, and moves the
+# momentum as well, unless told otherwise.
 #
 # **Predict** from the picture: after 62.5 % of the steps, which rate is higher, and
-# about how many times?
+# about how many times as high?
 
 # %% tags=["nbval-check-output", "hide-output"]
 for step in (100, 625, 900):  # of 1,000
@@ -307,8 +309,8 @@ assert accuracy >= (0.75 if location.is_sample else 0.915)
 #
 # ## What does it confuse?
 #
-# Rows are the true class, columns what the network said. **Predict** the darkest square
-# off the diagonal: Coat and Shirt again, as in lesson 00?
+# Rows are the true class, columns what the network said. **Predict** the pair
+# that is confused most, both directions together: Coat and Shirt again, as in lesson 00?
 
 # %% tags=["hide-output"]
 logits, labels = predict(model, test, precision=precision)  # (10000, 10), (10000,)
@@ -432,7 +434,8 @@ for name, points in pictures.differences(ablation):
 # The constant rate, the missing momentum and dropout cost most. Their seeds overlap, so
 # which of the three costs more, the runs do not say. "Without momentum" kept the
 # learning rate, so its steps were up to ten times shorter; its bar holds both effects.
-# So does the constant rate's: a rate below the peak was not tried.
+# The constant rate is mixed, too: it never falls, and it is the peak all the time. A
+# lower constant rate was not tried.
 #
 # Dropout and shift crop *cost* accuracy here. They guard against overfitting. In three
 # epochs there may be little of it; the ablation did not measure that. Longer training
@@ -454,8 +457,8 @@ for name, found in choices.items():
 # %% [markdown]
 # Batches of 512 take a quarter of the steps, and lose. A common rule gives them a rate
 # that grows in proportion, which was not tried. Adam depends on its rate as well: the
-# smallest loses two points, the largest stands level with SGD, for three seeds of the
-# full recipe spread over 0.4 points. The best of Adam's rates is the last of the three,
+# smallest loses two points. The largest cannot be told from SGD: three seeds of the full
+# recipe alone lie 0.4 points apart, and Adam had one seed at each rate. The best of Adam's rates is the last of the three,
 # so a still larger one might do better.
 #
 # `docs/measured.md` shows how much sooner this recipe reaches the accuracy of the

@@ -80,7 +80,7 @@ print(config)
 # Shapes are `(N, C, H, W)`. The stem is a 7×7 convolution with stride 2, BN, ReLU, then
 # 3×3 max pooling with stride 2.
 #
-# **Predict**: how many weights has its convolution?
+# **Predict**: how many weights does its convolution have?
 
 # %% tags=["nbval-check-output", "hide-output"]
 first_part = stem(config)
@@ -354,7 +354,7 @@ for name, network in slips.items():
 # ## torchvision's own layout
 #
 # Many recipes cut a network with `list(model.children())[:-1]`. **Predict**: how many
-# entries has `list(model.children())` for DenseNet-121, with its four blocks?
+# entries does `list(model.children())` have for DenseNet-121, with its four blocks?
 
 # %% tags=["nbval-check-output", "hide-output"]
 print([(name, type(part).__name__) for name, part in theirs.named_children()])
@@ -422,7 +422,8 @@ print(f"ours: {drawn:.2f}")
 # ## The family
 #
 # Five networks share one class. The paper's table 1 has 121, 169, 201 and 264. The
-# authors' page has 161 in place of 264: it is wider, and it is what libraries ship.
+# authors' page lists 161 beside the first three, and 264 with the models of a later
+# report. 161 is wider, and it is what libraries ship.
 #
 # | network | layers in blocks | k |
 # |---|---|---|
@@ -465,8 +466,8 @@ for row in rows:
         print(f"{layer.multiply_adds:>11,} multiply-adds")
 
 # %% [markdown]
-# The last layer of block 4 has 2.5 times the parameters of block 1's and does a
-# twenty-fifth of the work. Depth is cheap where maps are small.
+# The last layer of block 4 has 2.5 times the parameters of block 1's and does
+# 4 % of the work. Depth is cheap where maps are small.
 #
 # On CIFAR the paper's networks have three blocks and 3×3 stems. Their errors in
 # percent, with augmentation, from the authors' page:
@@ -503,7 +504,8 @@ for name in ("resnet50", "densenet121", "densenet169", "densenet201"):
 # Each parameter of a DenseNet is used more often per image: 214 to 355 times, against
 # 160 in ResNet-50. DenseNet-121 has 31 % of ResNet-50's parameters.
 #
-# **Predict**: do its layers read fewer map values for one image, too?
+# **Predict**: do DenseNet-121's layers also read fewer map values for one image than
+# ResNet-50's?
 
 # %% tags=["nbval-check-output", "hide-output"]
 def values_read(network):

@@ -128,7 +128,7 @@ print(f"by the package {saved_bytes(block, images):,}")
 # %% [markdown]
 # To the byte. The 3 channels of the images change nowhere in the block.
 #
-# **Predict**: how many times are they kept?
+# **Predict**: how many times are they kept as they are, rectified versions not counted?
 
 # %% tags=["nbval-check-output", "hide-output"]
 four = [tensor for tensor in kept(block, images) if tensor.ndim == 4]
@@ -143,7 +143,8 @@ sum(torch.equal(tensor[:, :3], images) for tensor in four)
 # All $n$ layers together read $R = nC + kn(n-1)/2$ channels. A bottleneck layer also
 # keeps its waist of $4k$ channels twice. So a block keeps $R + 4kn$ channels, twice.
 #
-# We take $C = 24$ and $k = 12$, as in the paper's networks for CIFAR.
+# We take $C = 24$ and $k = 12$, as in the first block of DenseNet-BC with $L = 100$ and
+# $k = 12$ (lesson 05).
 #
 # **Predict**: when the layers double, do the bytes grow fourfold?
 
@@ -312,9 +313,10 @@ for name, network in networks.items():
 # |---|---|---|
 # | you only predict | `torch.inference_mode()` | none: nothing is kept |
 # | it does not fit | a smaller batch; add up gradients of several before a step | BatchNorm sees the small batch |
-# | it still does not fit | `efficient=True` | time; none for `native` in part two, which needs a C++ compiler |
+# | it still does not fit | `efficient=True` | time; `native` was never slower than torchvision in part two, but needs a C++ compiler |
 # | it still does not fit | checkpoint, with `cat` inside | forward runs twice; mind BatchNorm |
-# | never, in these blocks | in-place ReLU; checkpoint with `cat` outside | no byte less; still a square |
+# | never, in these blocks | in-place ReLU | no byte less |
+# | in shallow blocks at most | checkpoint with `cat` outside | still a square |
 #
 # You can stop here and go on to exercise 11.
 #
@@ -322,7 +324,7 @@ for name, network in networks.items():
 #
 # ## What all readers share
 #
-# Recomputing repeats work. How much of it was repeated already? In a block, every layer
+# Recomputing repeats work. But an ordinary block repeats some, too: every layer
 # normalises the images' channels anew. With momentum 1 a BN's running statistics are
 # those of the last batch, so they show what it measured.
 #
@@ -495,7 +497,8 @@ for name, result in found["training"].items():
 # ## Number format and memory layout
 #
 # bf16 keeps the exponent of fp32 and 8 significant bits of its 24. **Predict**: what is
-# 1 + 1/256 in bf16?
+# 1 + 1/256 in bf16? (What lies halfway between two numbers is rounded to the one whose
+# last bit is 0.)
 
 # %% tags=["nbval-check-output", "hide-output"]
 one = torch.ones((), dtype=torch.bfloat16)
@@ -547,7 +550,8 @@ show(pictures.step_costs(seconds, bytes_kept))
 
 # %% tags=["hide-output"]
 for name in [*variants][1:]:
-    base = {"efficient": "channels-last", "efficient, bf16": "bf16"}.get(name, "plain")
+    bases = {"bf16": "channels-last", "efficient": "channels-last"}
+    base = (bases | {"efficient, bf16": "bf16"}).get(name, "plain")
     share = bytes_kept[name] / bytes_kept["plain"]
     print(f"{name:15} {share:4.0%} of plain's bytes", end="; ")
     print(compare_times(seconds, name, base))
@@ -567,8 +571,8 @@ assert bytes_kept.get("bf16", 0) < 0.53 * bytes_kept["plain"]
 # ## Loading
 #
 # The usual `DataLoader` prepares images one at a time. `ResidentBatches` cuts batches
-# out of one tensor. **Predict** what part of the loader's time that takes, for 3,000
-# images.
+# out of one tensor. **Predict**, for 3,000 images: does that take about a half of the
+# loader's time, a tenth, or less than a twentieth?
 
 # %% tags=["hide-output"]
 from torch.utils.data import DataLoader, Subset
@@ -583,7 +587,7 @@ tasks = {"loader": lambda: list(loader), "resident": lambda: list(resident)}
 seconds = in_turns(tasks, rounds=3)
 print(compare_times(seconds, "resident", "loader"))
 ratio = results.read("loader")["plain"]["ratio"]["dataloader"]["median"]
-print(f"the course's measurement, shuffled: {ratio:.0f} times as fast")
+print(f"the course's benchmark, with shuffled batches: {ratio:.0f} times as fast")
 
 # %% tags=["remove-cell"]
 assert min(seconds["loader"]) > 5 * max(seconds["resident"])
@@ -595,12 +599,12 @@ assert min(seconds["loader"]) > 5 * max(seconds["resident"])
 #
 # ## `torch.compile`
 #
-# `torch.compile` turns the model into compiled code of its own, with steps fused. On a
+# `torch.compile` turns the model into compiled code, several operations in one. On a
 # CPU it needs a C++ compiler. We start with an empty cache, as you do the first time.
 #
-# **Predict** for a block of 4 layers: the first step compiles and takes long. After how
-# many faster steps has it paid for itself? And are fewer bytes kept? (The cell can take
-# minutes.)
+# **Predict** for a block of 4 layers: the first step compiles and takes long. Has
+# it paid for itself within tens, hundreds or thousands of faster steps? And are fewer
+# bytes kept? (The cell can take minutes.)
 
 # %% tags=["hide-output"]
 inputs = torch.randn(16, 24, 14, 14, device=device, requires_grad=True)
