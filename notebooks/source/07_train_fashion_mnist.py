@@ -158,8 +158,8 @@ assert abs(losses[0] - math.log(10)) < 0.6 and losses[-1] < losses[0] - 0.2
 #
 # ## Momentum
 #
-# Momentum keeps a velocity $v$, adds the gradient $g$ to a decayed copy of it, and steps
-# by $\eta v$. Nesterov's form looks one step ahead:
+# Momentum keeps a velocity $v$, adds the gradient $g$ to a decayed copy of it, and
+# steps by $\eta v$. Nesterov's form looks one step ahead:
 #
 # $$v \leftarrow \mu v + g, \qquad w \leftarrow w - \eta\,(g + \mu v)$$
 #
@@ -309,8 +309,8 @@ assert accuracy >= (0.75 if location.is_sample else 0.915)
 #
 # ## What does it confuse?
 #
-# Rows are the true class, columns what the network said. **Predict** the pair
-# that is confused most, both directions together: Coat and Shirt again, as in lesson 00?
+# Rows are the true class, columns what the network said. **Predict** the pair that is
+# confused most, both directions together: Coat and Shirt again, as in lesson 00?
 
 # %% tags=["hide-output"]
 logits, labels = predict(model, test, precision=precision)  # (10000, 10), (10000,)
@@ -457,9 +457,9 @@ for name, found in choices.items():
 # %% [markdown]
 # Batches of 512 take a quarter of the steps, and lose. A common rule gives them a rate
 # that grows in proportion, which was not tried. Adam depends on its rate as well: the
-# smallest loses two points. The largest cannot be told from SGD: three seeds of the full
-# recipe alone lie 0.4 points apart, and Adam had one seed at each rate. The best of Adam's rates is the last of the three,
-# so a still larger one might do better.
+# smallest loses two points. The largest cannot be told from SGD: three seeds of the
+# full recipe alone lie 0.4 points apart, and Adam had one seed at each rate. The best
+# of Adam's rates is the last of the three, so a still larger one might do better.
 #
 # `docs/measured.md` shows how much sooner this recipe reaches the accuracy of the
 # book's, and what newer techniques add.
