@@ -27,14 +27,15 @@ def fallback(view, step):
         view: "network" or "design".
         step: the question that the explorer begins with.
     """
-    if view == "design":
-        figure = design()
-    else:
-        figure = inside_transition() if step == 3 else network(SHOWN.get(step, 0))
-    still = as_image(figure)
+    still = as_image(design() if view == "design" else of_question(step))
     bundle = still._repr_mimebundle_()
     place = f'<div class="densenet-explorer" data-view="{view}" data-step="{step}">'
     return {**bundle, "text/html": f"{place}{bundle['text/html']}</div>"}
+
+
+def of_question(step):
+    """Draw what a question of the first view is about."""
+    return inside_transition() if step == 3 else network(SHOWN.get(step, 0))
 
 
 def design():
