@@ -118,9 +118,10 @@ for name, read in (("sum  ", terms.sum(dim=1, keepdim=True)), ("terms", terms)):
 
 # %% [markdown]
 # The sum grows where $e^{-x}$ falls, and one weight cannot help that. The list gives
-# it: $e^{-x}$ has the same terms, every second one with a minus sign. And a reader of
-# the list that wants the sum sets five equal weights. So concatenation leaves the
-# choice to each reader, and a sum has made it for all.
+# it: $e^{-x}$ has the same terms, every second one with a minus sign (the fit adjusts
+# them a little, because the series goes on). And a reader of the list that wants the
+# sum sets five equal weights. So concatenation leaves the choice to each reader, and a
+# sum has made it for all.
 #
 # ## Count the links
 #
@@ -206,8 +207,8 @@ for kind in KINDS:
 # length is multiplied by $n \cdot 1/(3n) = 1/3$. ReLU blocks half of what is left. So
 # one layer leaves $\sqrt{1/3 \cdot 1/2} \approx 0.41$ of a gradient's length.
 #
-# **Predict** the ratio of the lengths, layer 1 to layer 24, for each wiring: far below
-# 1, near 1, or far above?
+# **Predict** the ratio of the lengths, layer 1 to layer 24, for each wiring: below
+# 1/10, between 1/10 and 10, or above 10?
 
 # %% tags=["nbval-check-output", "hide-output"]
 print("layer 1 / layer 24, five seeds")
@@ -234,8 +235,9 @@ assert max(ratios["dense"]) < 4 * min(ratios["residual"])
 # uses both. For He alone a plain step keeps $\sqrt{2 \cdot 1/2} = 1$ and a residual
 # step $\sqrt{1 + 1}$.
 #
-# **Predict** for each of four settings (PyTorch's weights, He, BatchNorm, BatchNorm and
-# He): which stacks have a ratio between 1/10 and 10?
+# **Predict** from these steps, for PyTorch's weights and for He: which stacks have a
+# ratio between 1/10 and 10? For the two settings with BatchNorm we derived nothing:
+# guess whether the plain stack still vanishes.
 
 # %% tags=["nbval-check-output", "hide-output"]
 table = {s: {kind: first_over_last(kind, s) for kind in KINDS} for s in SETTINGS}
@@ -266,11 +268,12 @@ show(gradient_norms(lengths))
 
 # %% [markdown]
 # *Lengths relative to layer 24: dense stays below 5 in every panel; plain and residual
-# depend on the weights.* This is noise before training. The loss reaches early layers,
+# depend on the setting.* This is noise before training. The loss reaches early layers,
 # which does not yet make a network accurate.
 #
-# Is the dense stack level at any depth? **Predict** its ratio for 48 and 96 layers,
-# with BatchNorm and He, beside the residual one (three seeds now).
+# Is the dense stack level at any depth? **Predict**, with BatchNorm and He, for 48 and
+# 96 layers: does its ratio stay, grow a few times, or grow by the same factor per
+# layer? And the residual one's? (Three seeds now.)
 
 # %% tags=["nbval-check-output", "hide-output"]
 deeper = {}
@@ -315,9 +318,9 @@ assert all(share[0] > 0.2 and abs(share[23] - 1) < 1e-4 for share in shares.valu
 #
 # Forwards, too, layer 24 reads the maps of layer 1 as they were made: nothing between
 # has to pass them on. So features travel far. Where later layers use them, that is
-# **feature reuse**. All maps made so far form what the paper calls the collective
-# knowledge of the block. Whether training leads to reuse is another question: the
-# paper's figure 5 says yes, and lesson 10 measures it.
+# **feature reuse**. Through the maps of its block each layer reaches what the paper
+# calls the network's collective knowledge. Whether training leads to reuse is another
+# question: the paper's figure 5 says yes, and lesson 10 measures it.
 #
 # ## What it costs
 #
@@ -339,8 +342,8 @@ for kind in ("plain", "dense"):
 # | for | against |
 # |---|---|
 # | maps stay apart; readers choose (shown) | reading grows quadratically (shown) |
-# | gradients keep their order of magnitude in all four settings (shown) | `torch.cat` copies everything (lesson 09) |
-# | early maps can be read late (shown) | no shrinking inside a block (next) |
+# | 24 layers: gradients keep their order of magnitude in four settings (shown) | `torch.cat` copies everything (lesson 09) |
+# | early maps can be read late (shown) | one more (next) |
 # | DenseNet-201: ResNet-101's error, half its parameters (paper) | naive training memory is quadratic (lesson 09) |
 
 # %% [markdown]

@@ -178,7 +178,8 @@ assert averages[1] < 3 and 11 < averages[10] < 15 and averages[50] > 18
 
 # %% [markdown]
 # After 10 batches it is still a third of the way short ($0.9^{10} = 0.35$); after 50 it
-# has arrived. A network that is evaluated after a few batches uses wrong means.
+# has arrived: this batch's own mean is 19.8. A network that is evaluated after a few
+# batches uses wrong means.
 #
 # ## Why normalise first?
 #
@@ -385,8 +386,8 @@ for name, layer in (("pre ", block), ("post", post)):
 #
 # - A layer is BN → ReLU → 3×3 convolution, $2C + 9Ck$ parameters; padding 1 keeps
 #   height and width, so that maps can be concatenated.
-# - BN brings every channel to mean 0 and variance 1: over the batch in training, by
-#   running averages in evaluation.
+# - BN brings every channel to mean 0 and variance 1, then applies γ and β. In training
+#   mean and variance are the batch's; in evaluation they are running averages.
 # - BN first gives every reader its own γ and β for the same map, and makes a bias
 #   useless.
 #

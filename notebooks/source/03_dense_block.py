@@ -94,9 +94,9 @@ class DenseBlock(nn.Module):
 
 # %% [markdown]
 # `__init__` does the bookkeeping. In the paper's letters, layer $\ell$ reads $k_0 +
-# k(\ell - 1)$ channels, where $k_0$ come in; the loop counts from 0. (A count of $k
-# \cdot \ell$ forgets the input.) The argument `layer` is what builds one layer; lesson
-# 05 passes a different one.
+# k(\ell - 1)$ channels, where $k_0$ come in; the loop counts from 0. (A count of
+# $k(\ell - 1)$ forgets the input.) The argument `layer` is what builds one layer;
+# lesson 05 passes a different one.
 #
 # Take 3 layers, 16 channels in, growth rate 12. **Predict** what each layer reads, and
 # how many channels leave.
@@ -201,8 +201,9 @@ show(reader_matrix(chain, images, title="Plain chain: who reads whose maps"))
 explore(step=2)
 
 # %% [markdown]
-# *2.3 is layer 3 of block 2, and each tile is one map: blue above 0, orange below.
-# Links also lead to what stands behind a block, a transition or the classifier.*
+# *2.3 is layer 3 of block 2, and each tile is one map, in the last row one score: blue
+# above 0, orange below. Links also lead to what stands behind a block, a transition or
+# the classifier.*
 #
 # ## Narrow layers
 #
@@ -252,7 +253,7 @@ class OnlyNewMaps(DenseBlock):
 
 # %% [markdown]
 # **Predict**: which layer of `OnlyNewMaps(2, 3, growth_rate=10)` fails, and which two
-# numbers does it name?
+# numbers does the message name?
 
 # %% tags=["nbval-check-output", "hide-output"]
 with expected(RuntimeError):

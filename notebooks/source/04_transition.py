@@ -57,7 +57,7 @@ _ = torch.manual_seed(0)
 #
 # *A bar's width shows the channels, its height the side of the maps: one step lower for
 # each halving.* Between two blocks, a transition turns the $m$ maps of the block before
-# into fewer:
+# into $\lfloor\theta m\rfloor$, fewer unless θ = 1:
 #
 # $$m \;\longrightarrow\; \lfloor \theta\, m \rfloor, \qquad 0 < \theta \le 1$$
 #
@@ -155,11 +155,10 @@ print(pixels.grad[0, 0])
 
 # %% [markdown]
 # Thirteen: three pairs fit into seven rows, so the last row and the last column have no
-# partner and are never read. This really happens on 28×28 images, as you will see
-# below.
+# partner and are never read. This really happens on 28×28 images.
 #
-# It happens in the trained network of lesson 07, too. The explorer opens at its
-# transition 2, and shows at the end what each of the four steps makes of the maps.
+# In the trained network of lesson 07 it happens in transition 2. The explorer opens
+# there, and shows at the end what each of the four steps makes of the maps.
 # Where no script runs, a still picture shows these steps: 7×7 pixels up to the
 # convolution, 3×3 after the pooling.
 
@@ -211,7 +210,8 @@ for pool in (nn.AvgPool2d(2), nn.MaxPool2d(2)):
     print(f"{type(pool).__name__}: pooling first gives the same: {same}")
 
 # %% [markdown]
-# A weighted sum and an average are both linear, so their order does not matter. The
+# The convolution sums over channels, with the same weights at every pixel. The average
+# sums over pixels, alike in every channel. Such sums may be taken in either order. The
 # smallest counterexample for the maximum: four pixels 1, 2, 3, 4 and one weight, −1.
 # After the weight the maximum is −1. Taken before it, the maximum is 4, and the weight
 # makes it −4. A negative weight turns the largest pixel into the smallest.
@@ -335,7 +335,8 @@ for kind in ("denseblock", "transition"):
 
 # %% [markdown]
 # In the blocks. θ stands in no layer of a block. But the layers of blocks 2 to 4 read
-# fewer channels, so they need fewer weights. The rest is saved in the head: the last
+# 25,088 channels fewer in all. Each costs 130 parameters, $2 + 128$, because these
+# layers have the inner stage of lesson 05. The rest is saved in the head: the last
 # BatchNorm and the classifier read 1,024 channels instead of 1,920. Formulas can be
 # wrong, so we build both networks and count what PyTorch holds:
 
@@ -359,10 +360,10 @@ print(f"θ = 0.5 saves {saved:.0%}")
 #
 # - A DenseNet shrinks between blocks: BN → ReLU → 1×1 convolution to ⌊θ·C⌋ channels →
 #   2×2 average. There is one transition fewer than there are blocks.
-# - The 1×1 convolution is one matrix for every pixel. The average is linear, so the two
-#   can change places; with a maximum they cannot.
-# - θ = ½ cuts DenseNet-121 from 13.9 to 8.0 million parameters, more than half of it in
-#   the blocks.
+# - The 1×1 convolution is one matrix for every pixel. It sums over channels and the
+#   average over pixels, so the two can change places; with a maximum they cannot.
+# - θ = ½ cuts DenseNet-121 from 13.9 to 8.0 million parameters; more than half of what
+#   is saved lies in the blocks.
 #
 # **Sources.** Huang et al. 2017, [Densely Connected Convolutional
 # Networks](https://arxiv.org/abs/1608.06993), section 3, "Pooling layers" and

@@ -202,9 +202,9 @@ for names in (["features.norm0"], ["features.norm0", "features.relu0"]):
 
 # %% [markdown]
 # It can. torchvision's ReLUs work in place: they overwrite the BatchNorm's tensor
-# before you read it. So the 432 steps can be had, but not all of them unchanged.
-# Convolutions and concatenated maps are safe, since no ReLU follows them directly. Our
-# package's ReLUs make new tensors.
+# before you read it. So each of the 432 steps can be had, but not all of them unchanged
+# in one extractor. Convolutions and concatenated maps are safe, since no ReLU follows
+# them directly. Our package's ReLUs make new tensors.
 #
 # ## Two questions
 #
@@ -341,11 +341,12 @@ assert scores["classes"]["stem"]["trained"] < scores["classes"]["raw pixels"]
 assert edges["stem"]["trained"] > edges["raw pixels"]
 
 # %% [markdown]
-# The classes are read better and better. The edges are read best in block 1; they fall
-# at each transition and stay about level inside a block. For the classes the stem's
-# averages tell *less* than the raw pixels: an average forgets where something is. For
-# the edges they tell more. A weighted sum of pixels cannot count edges, since rising
-# and falling ones cancel; a ReLU behind a convolution lets only one kind through.
+# The classes are read better and better. The edges are read best in block 1; they rise
+# inside it, fall at each transition and stay about level inside blocks 2 and 3. For the
+# classes the stem's averages tell *less* than the raw pixels: an average forgets where
+# something is. For the edges they tell more. A weighted sum of pixels cannot count
+# edges, since rising and falling ones cancel; a ReLU behind a convolution lets only one
+# kind through.
 #
 # One draw of images. `benchmarks/probe.py` drew 5,000 images three times and tested on
 # the whole test set, for our network and for three untrained ones.
@@ -545,7 +546,8 @@ for question in asked:
 #
 # Edges belong to block 1, trained or not. At the end the edge pixels are read worse
 # than by guessing, and they fall even inside blocks, where no map is lost. That part is
-# the probe's own: with 1,000 maps it fits its 6,000 pixels too well. A probe measures
+# probably the probe's own: with 1,000 maps it fits the 6,000 pixels that it is fitted
+# on too well. (Each place is also read through another BN and ReLU.) A probe measures
 # what it can learn, not all that is there. Pixel classes are best late in block 3: deep
 # enough to know the class, and 4×4 pixels still tell where. At 2×2 they fall by 23
 # points. The raw pixels, 784 numbers, tell the seven classes and the tops about as well
@@ -622,8 +624,8 @@ for name, rows in (
     print(f"{name:9} {len(values)} links, from {min(values):.2f} to {max(values):.2f}")
 
 # %% [markdown]
-# Initial weights favour no source. What lies outside the untrained range in the picture
-# was learned, in six epochs.
+# Initial weights favour no source. What lies *well* outside the untrained range in the
+# picture, one draw of initial weights, was learned, in six epochs.
 
 # %%
 show(pictures.reuse_map(model))

@@ -128,7 +128,7 @@ print(f"{trained} of {count_parameters(model):,} parameters are trained")
 # 112·3 + 3 = 339. To fine-tune, leave out `requires_grad_(False)` and
 # `features.eval()`, and give the optimizer all parameters.
 #
-# ## Break it: too good to be true
+# ## Break it: a trained network at hand
 #
 # The package has a trained class network at hand. We keep it frozen and fit a new
 # classifier to our 90 images and their mirror images, with lesson 10's `linear_probe`.
@@ -233,8 +233,8 @@ same = torch.allclose(network.classifier(features), network(images), atol=1e-4)
 print(tuple(features.shape), same)
 
 # %% [markdown]
-# Out come the network's own logits. So freezing saves work: no image passes the network
-# more than once.
+# Out come the network's own logits. So freezing saves work: no picture, plain or
+# mirrored, passes the network more than once.
 #
 # What are these features worth, from a network that never saw a pullover, a coat or a
 # shirt? A number alone will not tell. Two controls use the same 90 images and no
@@ -292,8 +292,8 @@ assert location.is_sample or live["fine-tuned"] > live["from scratch"] - 0.01
 #
 # ## Five seeds
 #
-# `benchmarks/transfer.py` gave each of five seeds its own pretraining and its own draw,
-# the same for all methods.
+# `benchmarks/transfer.py` gave each of five seeds its own pretraining, of two
+# epochs instead of one, and its own draw, the same for all methods.
 
 # %% tags=["nbval-check-output"]
 measured = results.read("transfer")
@@ -426,9 +426,9 @@ for method in ("frozen", "fine-tuned", "from scratch, longer"):
 # %% [markdown]
 # With 30 images a class fine-tuning takes some 75 times as long as fitting a
 # classifier, with 300 five or six times. A frozen network sees each image twice, plain
-# and mirrored. Training sends 300 batches of 30 images forward and back, however many
-# there are. Why few images take longer, in both rows, we did not look into; a hundred
-# short epochs instead of ten may cost something.
+# and mirrored. Fine-tuning sends 300 batches of 30 images forward and back, however
+# many there are. Why few images take longer, in both rows of training, we did not look
+# into; a hundred short epochs instead of ten may cost something.
 #
 # ## Does it matter what the old classes are?
 #
@@ -547,9 +547,11 @@ for rate in ("0.005", "0.02"):
     assert len({a > b for a, b in zip(moving, still, strict=True)}) == 2  # no order
 
 # %% [markdown]
-# They do not: with fixed statistics, the weights alone lose 19 points or more. And the
+# They do not: with fixed statistics, the weights alone lose 18 points or more. And the
 # statistics alone, under frozen weights, cost more than 20 on average. Either is enough
-# to forget. Which of the two loses more, the three seeds do not say.
+# to forget. Whether moving statistics add to the loss of the weights, the three seeds
+# do not say; and the last row comes from other networks, so it cannot be compared seed
+# by seed.
 #
 # ## From ImageNet
 #
@@ -574,7 +576,8 @@ print(f"trained at {wanted.crop_size[0]} pixels;", tuple(as_imagenet(few_images)
 
 # %% [markdown]
 # 96 pixels, not 224: a fifth of the work. The weights are downloaded, once. The
-# controls go the same way: random weights with measured statistics, and the raw pixels.
+# controls: a DenseNet-121 with random weights and measured statistics on the same
+# enlarged images, and the raw pixels at 28×28.
 
 # %%
 torch.manual_seed(0)

@@ -76,9 +76,9 @@ class ResidualBlock(nn.Module):
 
 
 # %% [markdown]
-# An Inception block has four branches: a 1×1, a 3×3, two 3×3 in a row, and a pooling
-# followed by a 1×1. It concatenates their maps. Its convolutions stand *before* their
-# BN and ReLU.
+# An Inception block has four branches: a 1×1; a 1×1 and a 3×3; a 1×1 and two 3×3 (one
+# 5×5 in the original); and a pooling followed by a 1×1. It concatenates their maps. Its
+# convolutions stand *before* their BN and ReLU.
 
 
 # %%
@@ -278,16 +278,18 @@ for family in ("ResNet", "Inception"):
 # parameters for the same accuracy, it finds, on CIFAR-10 after 300 epochs. We draw our
 # own runs at four sizes, each family in its one shape.
 #
-# **Predict**: does DenseNet-BC's curve stay below ResNet's when multiply-adds replace
-# parameters on the axis?
+# **Predict**: does DenseNet-BC's curve stay below ResNet's, as far as both reach, when
+# multiply-adds replace parameters on the axis?
 
 # %% tags=["hide-output"]
 show(relatives.efficiency(measured))
 
 # %% [markdown]
 # *The same errors over two measures of size; a bar spans the seeds.* Relative to
-# ResNet's, DenseNet-BC's points move right by a factor of about two. Their means still
-# lie below ResNet's curve, but by less: at the smaller sizes the bars reach over to it.
+# ResNet's, DenseNet-BC's points move right by a factor of about two. The means of its
+# two smaller networks still lie below ResNet's curve, but by less, and the bars of both
+# families reach over. Its two larger networks do more work than our largest ResNet:
+# there is no curve to compare them with.
 #
 # A horizontal line answers the paper's question: how many times as large must the
 # ResNet be? Between two sizes the error is read off a straight line over the logarithm
@@ -486,8 +488,8 @@ print(f"{relative_layers.conv_weights(condense_layer(128, 16)):,}")  # of those 
 # Why not use fixed groups at once? `grouped_layer` sets the mask from the start: each
 # group reads neighbouring channels, or, shuffled, randomly drawn ones. Change the
 # newest 16 of the 128 maps. **Predict** how many of the 64 channels in the waist
-# notice, with all links, with neighbours, with shuffled groups, and with the learned
-# ones.
+# notice, with all links, with neighbours, with shuffled groups, and with those that
+# our untrained layer kept.
 
 # %% tags=["nbval-check-output", "hide-output"]
 maps = torch.randn(2, 128, 7, 7)
@@ -589,7 +591,8 @@ for name, kind in kinds.items():
 # column subtracts the accuracy of bottleneck layers in a DenseNet-BC of the same size,
 # read off between four sizes.
 #
-# **Predict** the order of the three kinds of groups: learned, shuffled, by age.
+# **Predict**: do the learned groups come out ahead of the shuffled ones after so short
+# a training?
 
 # %% tags=["nbval-check-output", "hide-output"]
 swapped = results.read("descendants")
@@ -611,11 +614,14 @@ assert len({stored[name]["parameters"] for name in groups}) == 1
 # %% [markdown]
 # The costs are exact. The accuracies come from one short training each. In lesson 07
 # the same recipe, with more steps, scattered by up to a point or more from seed to
-# seed, so a gap of a point or two proves nothing here, and the order of the three kinds
-# of groups is open. The last column says what a layer brings *beyond* its size; a small
-# network with a plus has saved well, a small one with a minus has only become smaller.
+# seed, so a gap of a point or two proves nothing here: shuffled groups and groups by
+# age are that close. The learned ones lie clearly behind, but with one seed. They prune
+# three times within the first half of 50 steps, which may be too soon; we did not test
+# that. Whether learned groups pay in a long training, this table does not say. The last
+# column says what a layer brings *beyond* its size; a small network with a plus has
+# saved well, a small one with a minus has only become smaller.
 #
-# On ImageNet, top-1, their authors report: PeleeNet 72.6 % with 2.8 million parameters,
+# On ImageNet, top-1, these are reported: PeleeNet 72.6 % with 2.8 million parameters,
 # CondenseNet 73.8 % with 4.8 million, DenseNet-121 in torchvision 74.4 % with 8.0
 # million, RDNet-T 82.8 % with 24 million, after a far longer and stronger training.
 #

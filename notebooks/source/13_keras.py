@@ -547,8 +547,8 @@ assert history[0]["test_accuracy"] > first[0]["test_accuracy"] + 0.1
 #
 # Now PyTorch beside it: the same initial weights, the same 6,000 images in another
 # order, SGD without weight decay, three epochs. Our `fit` has one-cycle instead of the
-# cosine. **Predict**: by how many points will the two test accuracies differ after
-# three epochs?
+# cosine. **Predict**: will the two test accuracies differ by more than luck on the
+# test images explains, some two or three points?
 
 # %% tags=["hide-output"]
 images, labels = load("train")
@@ -577,8 +577,9 @@ assert abs(history[-1]["test_accuracy"] - ours[-1]["test_accuracy"]) < 0.06
 show(results.learning_curves(history))
 
 # %% [markdown]
-# *At first test lies above training: training accuracy is a mean over the epoch, and
-# the network still learns in it. At the end training is a little ahead.*
+# *At first test does better than training, with the lower loss and the higher accuracy:
+# what is shown for training is a mean over the epoch, and the network still learns in
+# it. At the end training is a little ahead.*
 #
 # ## As you will meet it elsewhere
 #

@@ -298,7 +298,8 @@ assert min(spreads, key=spreads.get) == "saved bytes" and spreads["saved bytes"]
 
 # %% [markdown]
 # Saved bytes. Two runs of one network already differ by 1.15 in the median, on a busy
-# machine: a factor of 1.4 is close to that noise, 3.2 is not.
+# machine. The two extremes of 32 networks lie further apart than a usual pair does, so
+# noise explains much of 1.4, but hardly 3.2.
 
 # %%
 show(pictures.seconds_by(measured, {
@@ -353,7 +354,7 @@ for used in (0, 75, 150, 375, 600):
 # %% [markdown]
 # So every network finishes its cycle. A fast one sees more images in it, up to three
 # epochs. The sweep gave each network an epoch, however long it took. How many of its 32
-# networks keep the first budget, and how far did these get?
+# networks keep the budget of parameters, and how far did these get?
 
 # %% tags=["nbval-check-output"]
 small = [n for n in trained if n.parameters <= capstone.MAX_PARAMETERS]
@@ -368,14 +369,15 @@ assert len(small) == 12 and all(n.seconds <= limit for n in small)
 
 # %% [markdown]
 # Twelve. By the class network's own seconds, each of them gets through an epoch in the
-# second budget, and the small ones have time for more images. So the sweep does not
+# budget of time, and the small ones have time for more images. So the sweep does not
 # answer the exercise: by the clock, its ranks may change.
 #
 # ## Judge a tiny network
 #
-# One layer in each block and k = 2: about a hundredth of the first budget. **Predict**
-# its points, of 10: one for the count, one for the logits, two for the joined maps, two
-# for each level. We also enter it into a leaderboard, in a folder that is thrown away.
+# One layer in each block and k = 2: about a hundredth of the parameters allowed.
+# **Predict** its points, of 10: one for the count, one for the logits, two for the
+# joined maps, two for each level. We also enter it into a leaderboard, in a folder that
+# is thrown away.
 
 # %% tags=["hide-output"]
 tiny = replace(base, block_layers=(1, 1, 1), growth_rate=2, init_channels=4)
@@ -390,9 +392,9 @@ assert 4 <= of_tiny.points < 10  # the lesson must not solve the exercise
 
 # %% [markdown]
 # Its steps are cheap, so it stopped after three epochs with time left. What it lacks is
-# not time but maps: it uses hardly anything of the first budget.
+# not time but maps: it uses hardly any of the parameters allowed.
 #
-# ## Break it: over the budget
+# ## Break it: the class network before the judge
 #
 # The class network of lesson 07 has 141,130 parameters. **Predict**: does the judge
 # train it?
@@ -404,9 +406,9 @@ print(run("capstone", {"build_model": class_densenet}))
 # It refuses at once. The logits are fine and its maps are concatenated: these keep
 # their points; what was not trained earns nothing.
 #
-# ## Break it: over the time
+# ## Break it: thin and deep
 #
-# Now a network well within the first budget: thin and deep, k = 4 with 12 layers in
+# Now a network well within the budget of parameters: k = 4 with 12 layers in
 # each block, on the full 28×28 pixels. **Predict**: is its accuracy above or below the
 # tiny one's?
 
