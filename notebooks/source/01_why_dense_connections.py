@@ -342,7 +342,7 @@ for kind in ("plain", "dense"):
 # | for | against |
 # |---|---|
 # | maps stay apart; readers choose (shown) | reading grows quadratically (shown) |
-# | 24 layers: gradients keep their order of magnitude in four settings (shown) | `torch.cat` copies everything (lesson 09) |
+# | 24 layers: gradients keep their magnitude in four settings (shown) | `torch.cat` copies everything (lesson 09) |
 # | early maps can be read late (shown) | one more (next) |
 # | DenseNet-201: ResNet-101's error, half its parameters (paper) | naive training memory is quadratic (lesson 09) |
 
