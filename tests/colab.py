@@ -3,7 +3,8 @@
 A throw-away environment gets what ``tests/colab.txt`` pins. PyTorch and what it alone needs, 4 GB, is lent by this
 environment, whose Python it is built for; ``--own-torch`` installs Colab's version instead. The first cell of each
 lesson then installs the course as it does there, from this checkout in place of the course's address. The lessons lie
-in an empty folder, so nothing of a clone is in reach.
+in an empty folder, so nothing of a clone is in reach. That install brings no anywidget, so the explorer shows itself
+as a script. At last anywidget is installed, too, and the explorer has to be a widget that ipywidgets 7 takes.
 """
 
 import argparse
@@ -28,6 +29,25 @@ from tests import checkout, run_all  # noqa: E402
 SNAPSHOT = ROOT / "tests" / "colab.txt"
 LESSONS = "notebooks/0[0-6]_*.ipynb"
 TORCH = re.compile(r"\b(torch|torchvision)==([\d.]+)")  # in a comment of the snapshot
+# Run where a learner has installed anywidget: the explorer is a view, and its model holds what the page asks for.
+WIDGET = """
+import ipywidgets
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+from densenet_course.explorer import explore
+
+InteractiveShell.instance()
+with capture_output() as shown:
+    explore(step=4)
+(output,) = shown.outputs
+view = output.data["application/vnd.jupyter.widget-view+json"]
+state = ipywidgets.Widget.widgets[view["model_id"]].get_state()
+assert ipywidgets.__version__.startswith("7."), ipywidgets.__version__
+assert (state["_model_module"], state["view"], state["step"]) == ("anywidget", "network", 4), state
+assert "export default" in state["_esm"] and ".dnx" in state["_css"] and len(state["network"]) > 250_000
+print("ipywidgets", ipywidgets.__version__, "takes the explorer")
+"""
 GIT = ["git", "-c", "user.name=tests", "-c", "user.email=tests@localhost"]
 
 
@@ -41,7 +61,7 @@ def main(arguments=None):
         python = make_environment(place / "env", own_torch=options.own_torch)
         publish(place / "course")
         write_kernel(place / "jupyter", python, place / "course")
-        return run_lessons(place)
+        return run_lessons(place) or show_explorer(python, place)
 
 
 def make_environment(folder, *, own_torch):
@@ -117,6 +137,14 @@ def run_lessons(place):
     environment = dict(os.environ, JUPYTER_PATH=str(place / "jupyter"), IPYTHONDIR=str(place / "ipython"))
     environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // run_all.WORKERS))
     return subprocess.run(command, cwd=ROOT, env=environment).returncode
+
+
+def show_explorer(python, folder):
+    """Add anywidget to the environment, whose lessons have run, and show the explorer; return the exit status."""
+    uv, variables = bootstrap.find_uv()
+    install = [*uv, "pip", "install", "--quiet", "--python", str(python), "anywidget", "-r", str(SNAPSHOT)]
+    subprocess.run(install, cwd=folder, env=variables, check=True)
+    return subprocess.run([str(python), "-c", WIDGET], cwd=folder, env=os.environ | {"PYTHONPATH": ""}).returncode
 
 
 if __name__ == "__main__":
