@@ -138,3 +138,6 @@ def test_the_explorer_computes_in_the_notebook(runs):
     explorer.locator(".dnx-image canvas").focus()
     page.keyboard.press("ArrowDown")  # moves the pen, and not to the notebook's next cell
     assert page.evaluate("document.activeElement.matches('.dnx-image canvas')")
+    explorer.locator(".dnx-row input[type=radio]").nth(3).focus()
+    page.keyboard.press("ArrowDown")  # chooses the next part, as in any group of radio buttons
+    assert page.evaluate("document.activeElement.matches('.dnx-row input:checked')")

@@ -8,6 +8,7 @@ function h(tag, attributes = {}, ...children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
   }
+  if (/^(button|canvas|input|summary)$/.test(tag)) element.dataset.lmSuppressShortcuts = true; // notebooks take arrows
   element.append(...children.flat(Infinity));
   return element;
 }
