@@ -134,13 +134,14 @@ def layer_table(measured):
     Args:
         measured: what ``benchmarks/descendants.py`` writes.
     """
-    plain = [*measured["plain"], measured["networks"][0]]
-    lines = [f"{'':15} {'parameters':>10} {'mult.-adds':>10}  {'a step':17}  "
-             f"{'accuracy, % of 3 seeds':22}  beyond its size"]
+    plain, count = [*measured["plain"], measured["networks"][0]], len(measured["seeds"])
+    head = "accuracy, %, one seed" if count == 1 else f"accuracy, %, {count} seeds"
+    lines = [f"{'':15} {'parameters':>10} {'mult.-adds':>10}  {'a step':17}  {head:22}  beyond its size"]
     for network in measured["networks"]:
         values, equal = points(network), accuracy_at(plain, network["parameters"])
         gap = "" if equal is None else f"{statistics.mean(values) - equal:+.1f}"
+        span = "" if count == 1 else f" ({min(values):.1f} to {max(values):.1f})"
         lines.append(f"{network['name']:15} {network['parameters']:10,} {network['multiply_adds']:10,}  "
                      f"{_ratio(step_ratios(measured, network['name'])):17}  "
-                     f"{statistics.mean(values):4.1f} ({min(values):.1f} to {max(values):.1f})    {gap}".rstrip())
-    return "\n".join(lines).replace("of 3 seeds", f"of {len(measured['seeds'])} seeds")
+                     f"{f'{statistics.mean(values):4.1f}{span}':22}  {gap}".rstrip())
+    return "\n".join(lines)

@@ -499,7 +499,7 @@ convolutions = {
     "all links": nn.Conv2d(128, 64, 1, bias=False),
     "neighbours": descendants.grouped_layer(128, 16).conv1,
     "shuffled": descendants.grouped_layer(128, 16, shuffled=True).conv1,
-    "learned": learned,
+    "by weight": learned,
 }
 for name, convolution in convolutions.items():
     moved = (convolution(maps) != convolution(changed)).amax((0, 2, 3))  # (64,)
@@ -589,7 +589,7 @@ for name, kind in kinds.items():
 # 2, 4 and 4 layers as they are. It is a small budget, and the same for all: 6,400
 # images once, lesson 07's recipe, one seed so far (`--seeds 3` measures more). The last
 # column subtracts the accuracy of bottleneck layers in a DenseNet-BC of the same size,
-# read off between four sizes.
+# read off between four sizes, from 36,394 to 241,300 parameters.
 #
 # **Predict**: do the learned groups come out ahead of the shuffled ones after so short
 # a training?

@@ -79,13 +79,14 @@ base = DenseNetConfig(
 
 def price(name, **change):
     config = replace(base, **change)
+    print(f"{name:12}", end="")
     for count in (accounting.parameters, lambda c: accounting.multiply_adds(c, 28)):
         factor = count(config) / count(base)
-        print(f"{name:10} {count(config):10,} × {factor:.2f}", end="  ")
+        print(f"{count(config):10,} × {factor:.2f}", end="    ")
     print()
 
 
-print(f"{'':16} parameters             multiply-adds")
+print(f"{'':12}parameters          multiply-adds")
 price("base")
 price("k = 24", growth_rate=24, init_channels=48)
 
