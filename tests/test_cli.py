@@ -154,7 +154,9 @@ def test_doctor_names_what_is_missing(monkeypatch, capsys, tmp_path):
 
 
 def test_doctor_finds_the_data_where_prepare_does(monkeypatch, tmp_path):
-    whole = tmp_path / "cache"
+    whole, here = tmp_path / "cache", tmp_path / "not" / "near"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)  # a folder near the current one would be written as seen from there
     monkeypatch.setenv("DENSENET_COURSE_DATA", str(tmp_path / "empty"))
     monkeypatch.setattr(fetching, "user_cache", lambda: whole)
     monkeypatch.setattr(fetching, "problems", lambda root, files: {} if root == whole else {"a file": "is missing"})

@@ -103,6 +103,14 @@ def _part(name, kind, prefix, cost, reads, sources, strengths):
 
 
 @cache
+def chosen_images():
+    """Return the twenty images, uint8 (20, 1, 28, 28), their labels, and the class that the network says of each."""
+    images, labels = packaged_images()
+    places, said = choose(class_densenet(weights="DEFAULT").eval(), images, labels)
+    return images[places], labels[places].tolist(), said
+
+
+@cache
 def pack():
     """Put the class network and its twenty images into bytes.
 
@@ -110,8 +118,7 @@ def pack():
         ValueError: a weight is no half.
     """
     model = class_densenet(weights="DEFAULT").eval()
-    images, labels = packaged_images()
-    places, said = choose(model, images, labels)
+    images, labels, said = chosen_images()
     tensors, body = {}, bytearray()
     for name, value in model.state_dict().items():
         if value.is_floating_point():
@@ -121,9 +128,9 @@ def pack():
             body += value.half().numpy().astype("<f2").tobytes()
     header = {
         "classes": CLASS_NAMES, "mean": MEAN, "std": STD, "imageSize": SIZE, "parts": parts(model), "tensors": tensors,
-        "images": [{"label": int(labels[place]), "said": guess, "start": len(body) + i * SIZE**2}
-                   for i, (place, guess) in enumerate(zip(places, said, strict=True))],
+        "images": [{"label": label, "said": guess, "start": len(body) + i * SIZE**2}
+                   for i, (label, guess) in enumerate(zip(labels, said, strict=True))],
     }
-    body += images[places].numpy().tobytes()
+    body += images.numpy().tobytes()
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     return struct.pack("<I", len(text)) + text + bytes(body)

@@ -7,7 +7,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path as Curve
 
 from densenet_course.data import CLASS_NAMES, normalise
-from densenet_course.explorer.bundle import choose, packaged_images, parts
+from densenet_course.explorer.bundle import chosen_images, parts
 from densenet_course.figures.channels import channels_by_depth
 from densenet_course.figures.style import COLOURS, as_image, describe, new_figure
 from densenet_course.models import cifar_config, class_densenet
@@ -69,9 +69,8 @@ def outputs(model, image):
 def example(place=0):
     """Run the class network on one of the twenty: return the model, its parts, what each puts out, and the label."""
     model = class_densenet(weights="DEFAULT").eval()
-    images, labels = packaged_images()
-    chosen = choose(model, images, labels)[0][place]
-    return model, parts(model), outputs(model, normalise(images[chosen:chosen + 1])), int(labels[chosen])
+    images, labels, _ = chosen_images()
+    return model, parts(model), outputs(model, normalise(images[place:place + 1])), labels[place]
 
 
 def network(place=0):

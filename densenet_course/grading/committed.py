@@ -104,6 +104,8 @@ def resolve(value, values):
     if key == "dtype":
         return {str(kind)[6:]: kind for kind in (torch.float32, torch.float64, torch.bfloat16, torch.float16,
                                                  torch.int64, torch.int32, torch.uint8, torch.bool)}[item]
+    if key == "device":
+        return torch.device("cpu")
     return None if key == "kept" else values[item] if type(item) is int and item >= 0 else values["?"]
 
 

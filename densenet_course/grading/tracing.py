@@ -200,8 +200,10 @@ class Writer:
             return [self._plain(item) for item in value]
         if isinstance(value, torch.dtype):
             return {"dtype": str(value)[6:]}
-        if isinstance(value, torch.device | torch.layout | torch.memory_format):
-            return {"kept": ""}  # everything is on the CPU, and dense
+        if isinstance(value, torch.device):
+            return {"device": ""}  # everything is on the CPU
+        if isinstance(value, torch.layout | torch.memory_format):
+            return {"kept": ""}  # everything is dense
         if value is None or type(value) in (bool, int, float, str):
             return value
         raise Refused(f"an argument of kind {type(value).__name__}")
