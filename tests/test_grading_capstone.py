@@ -171,6 +171,16 @@ def build_model():
     return DenseNet(DenseNetConfig(block_layers=(2, 2, 2), growth_rate=8, init_channels=16, num_classes=10,
                                    in_channels=1, stem="class", efficient=True))
 """,
+    "a device among the arguments, other names for views": """
+class build_model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = small()
+
+    def forward(self, images):
+        images = images.to("cpu", torch.float32).swapdims(2, 3).mT
+        return self.net(images.broadcast_to(images.shape)).ravel().view(len(images), -1)
+""",
     "the mean over an image and its mirror image": """
 class build_model(nn.Module):
     def __init__(self):
