@@ -172,21 +172,13 @@ def build_model():
                                    in_channels=1, stem="class", efficient=True))
 """,
     "a device among the arguments, other names for views": """
-class build_model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.net = small()
-
+class build_model(Around):
     def forward(self, images):
         images = images.to("cpu", torch.float32).swapdims(2, 3).mT
         return self.net(images.broadcast_to(images.shape)).ravel().view(len(images), -1)
 """,
     "the mean over an image and its mirror image": """
-class build_model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.net = small()
-
+class build_model(Around):
     def forward(self, images):
         return self.net(images) if self.training else (self.net(images) + self.net(images.flip(3))) / 2
 """,

@@ -258,8 +258,32 @@ def test_what_is_no_list_is_refused(program):
 def test_no_operation_reads_memory_that_nobody_wrote():
     program = {"operations": [["aten.empty.memory_format", [[1000]], {}]], "result": {"#": 1}, "inputs": 1}
     assert play(program, [torch.ones(2)], {}).abs().sum() == 0
-    for word in ("strided", "set_", "resize", "from_file", "storage", "_copy_from", "foreach", "data_ptr"):
-        assert not [name for name in operations.ALLOWED if word in name]
+    allowed = {name for name in dir(torch.ops.aten) for overload in overloads(name)
+               if operations.is_allowed(name, overload)}
+    assert allowed > operations.ALLOWED & set(dir(torch.ops.aten))
+    for word in ("strided", "set_", "resize", "from_file", "storage", "_copy_from", "foreach", "data_ptr", "unsafe_c"):
+        assert not [name for name in allowed if word in name]
+
+
+def overloads(name):
+    found = getattr(torch.ops.aten, name)
+    return found.overloads() if hasattr(found, "overloads") else ()
+
+
+@pytest.mark.parametrize("name", ["_weight_norm", "_weight_norm_interface"])
+def test_an_operation_that_trusts_its_shapes_is_refused(name):
+    program = {"operations": [[f"aten.{name}.default", [X, {"#": 1}, 0], {}]], "result": X, "inputs": 2}
+    with pytest.raises(Refused, match="is not allowed"):  # played, it writes past the end of its lengths
+        play(program, [torch.ones(1000, 4), torch.ones(1, 1)], {})
+
+
+@pytest.mark.parametrize("dim", [0, 1, None])
+def test_a_weight_norm_is_played_in_parts(dim):
+    torch.manual_seed(0)
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 5), dim=dim)
+    source = Direct(lambda: layer)
+    images = torch.randn(3, 4)
+    assert torch.allclose(source()(images), layer(images), atol=1e-6)
 
 
 def test_damaged_lists_are_refused_or_played():

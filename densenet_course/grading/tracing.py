@@ -129,6 +129,15 @@ def decoys(state):
             for name, value in state.items()}
 
 
+def _normed(directions, lengths, dim=0):
+    """Compute ``aten._weight_norm`` from operations that check their shapes."""
+    others = [axis for axis in range(directions.ndim) if axis != dim % directions.ndim or dim == -1]
+    return directions * (lengths / torch.linalg.vector_norm(directions, dim=others, keepdim=True))
+
+
+IN_PARTS = {torch.ops.aten._weight_norm.default: _normed}
+
+
 def _operations(module, state, parameters, images):
     names = list(state)
 
@@ -142,7 +151,7 @@ def _operations(module, state, parameters, images):
         value.requires_grad_(name in parameters and parameters[name].requires_grad)
     leaves = [images.requires_grad_() * 1, *(value * 1 for value in state.values())]
     with _nothing_hidden():
-        graph = make_fx(call, pre_dispatch=True)(*leaves).graph
+        graph = make_fx(call, IN_PARTS, pre_dispatch=True)(*leaves).graph
     return Writer(graph).written
 
 

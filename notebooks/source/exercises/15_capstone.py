@@ -49,7 +49,8 @@ from densenet_course.models import DenseNet
 # - Each call builds new layers with fresh start values.
 # - Graded for a class, the network is trained outside your notebook, from the list of PyTorch operations in `forward`.
 #   So chance must come from layers or tensors (`nn.Dropout`, `torch.rand`), not from an `if` in Python. Checkpointing,
-#   autograd functions of your own and TorchScript cannot be listed: such a network passes here, but earns nothing there.
+#   autocast, autograd functions of your own, TorchScript and what an earlier call has left cannot be listed: such a
+#   network passes here, but earns a point at most there.
 # - After three epochs it stops even if time is left. Without the full data set it uses the sample in the package, and
 #   asks for 60 %, 75 % and 80 %.
 
