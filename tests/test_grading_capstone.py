@@ -64,7 +64,7 @@ training.holdings = count
 
 class build_model(Around):
     def more(self, rows):
-        return torch.utils.checkpoint.checkpoint(torch.relu, rows, use_reentrant=False)
+        return rows * rows.mean().item()
 """
 
 
@@ -131,9 +131,30 @@ def test_what_the_judge_cannot_play_earns_no_accuracy(quick_capstone, worker):
     verdict, points = judged(worker, UNPLAYED)
     assert not verdict.committed
     assert {name for name, value in points.items() if value} <= {"logits"}
-    assert "autograd function or saved-tensor hooks" in verdict.notes[0]
+    assert "it chooses by a number what it does" in verdict.notes[0]
 
 
+LAYERS = """
+import functools
+from torch.utils.checkpoint import checkpoint
+
+
+class Plain(nn.Module):
+    def __init__(self, reads, makes):
+        super().__init__()
+        self.reads = reads
+        self.own = nn.Sequential(nn.BatchNorm2d(reads), nn.ReLU(), nn.Conv2d(reads, makes, 3, padding=1))
+
+    def forward(self, maps):
+        return self.own(maps)
+
+"""
+IN_LAYERS = """
+
+def build_model():
+    return nn.Sequential(nn.Conv2d(1, 16, 3, 2, 1), Layer(16, 8), Layer(24, 8), nn.AvgPool2d(2), Layer(32, 8),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(40, 10))
+"""
 HONEST = {
     "functional": """
 class build_model(nn.Module):
@@ -176,6 +197,66 @@ class build_model(Around):
     def forward(self, images):
         images = images.to("cpu", torch.float32).swapdims(2, 3).mT
         return self.net(images.broadcast_to(images.shape)).ravel().view(len(images), -1)
+""",
+    "checkpoints of both kinds": LAYERS + """
+class Layer(Plain):
+    def forward(self, maps):
+        return torch.cat([maps, checkpoint(super().forward, maps, use_reentrant=self.reads > 20)], 1)
+""" + IN_LAYERS,
+    "a function of its own": LAYERS + """
+class Swish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, maps):
+        ctx.save_for_backward(maps)
+        with torch.no_grad():
+            return maps * torch.sigmoid(maps)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        share = torch.sigmoid(ctx.saved_tensors[0])
+        return gradient * (share + ctx.saved_tensors[0] * share * (1 - share))
+
+
+class Layer(Plain):
+    def forward(self, maps):
+        return torch.cat([maps, Swish.apply(super().forward(maps))], 1)
+""" + IN_LAYERS,
+    "autocast inside": LAYERS + """
+class Layer(Plain):
+    @torch.autocast("cpu", torch.bfloat16)
+    def forward(self, maps):
+        with torch.autocast("cpu", enabled=False):
+            mean = maps.float().mean((2, 3), keepdim=True)
+        return torch.cat([maps, super().forward(maps - mean).float()], 1)
+""" + IN_LAYERS,
+    "places and a look at values": LAYERS + """
+@functools.lru_cache
+def mask(width):
+    return torch.ones(width, width).tril()
+
+
+class Layer(Plain):
+    def forward(self, maps):
+        if not hasattr(self, "places"):
+            self.places = torch.linspace(-1, 1, maps.shape[-1]).expand(maps.shape[-2:])
+        assert torch.isfinite(maps).all(), "NaN"
+        made = super().forward(maps) + self.places * mask(maps.shape[-1])
+        return torch.cat([maps, made], 1)
+""" + IN_LAYERS,
+    "compiled": LAYERS + """
+class Layer(Plain):
+    def forward(self, maps):
+        return torch.cat([maps, super().forward(maps)], 1)
+
+
+def own(graph, inputs):
+    return graph.forward
+""" + IN_LAYERS.replace("build_model", "plain") + """
+
+def build_model():
+    model = torch.compile(plain(), backend=own)
+    model[1].compile(backend="eager")
+    return model
 """,
     "the mean over an image and its mirror image": """
 class build_model(Around):

@@ -115,9 +115,9 @@ class Cell:
         except Unjudged as error:
             return {"error": {"what": str(error)}}
 
-    def hold(self, names):
+    def hold(self, names, alone):
         """Be a player: hold what the student's cell commits to, in place of a notebook's objects."""
-        self.objects = player.prepare(self.channel, names)
+        self.objects = player.prepare(self.channel, names, alone)
         return {"value": None}
 
     def perform(self, probe, request):

@@ -6,8 +6,10 @@ weights, images and autograd. So outputs, gradients, parameters, changes in plac
 claimed by nobody.
 
 A list says what happens for one shape and mode, whatever the numbers are. Each is made twice from other decoys: a
-module that keeps something between calls shows itself. What no list can say (autograd functions, saved-tensor hooks,
-choices that depend on numbers) is ``Refused``, and the judge goes back to asking the module itself.
+module that keeps something between calls shows itself, and one that chooses by its numbers, for each look at them is
+told something else once. What no list can say is ``Refused``, and the judge goes back to asking the module itself. A
+backward pass of the module's own (autograd functions, saved-tensor hooks) is refused, too, unless lists are all that is
+judged.
 """
 
 import operator
@@ -38,11 +40,8 @@ def play(program, inputs, constants):
         operations, result = program["operations"], program["result"]
         if program["inputs"] != len(inputs):
             raise Refused("it takes other tensors than the module has")
-        values, before = list(inputs), torch.is_grad_enabled()
-        try:
-            perform(operations, values, constants)
-        finally:
-            torch.set_grad_enabled(before)
+        values = list(inputs)
+        perform(operations, values, constants)
         output = resolve(result, values)
     except (Refused, RuntimeError):  # ours; and PyTorch's own words for what the module does
         raise
@@ -55,8 +54,13 @@ def play(program, inputs, constants):
 
 def perform(operations, values, constants):
     """Perform operations, and append what each makes to the values that later ones may refer to."""
-    for name, arguments, named in operations:
-        values.append(_do(name, arguments, named, values, constants))
+    gradients, autocast = torch.is_grad_enabled(), _autocast()
+    try:
+        for name, arguments, named in operations:
+            values.append(_do(name, arguments, named, values, constants))
+    finally:
+        torch.set_grad_enabled(gradients)
+        _autocast(*autocast)
 
 
 def _do(name, arguments, named, values, constants):
@@ -65,6 +69,8 @@ def _do(name, arguments, named, values, constants):
     if name == "constant":
         return _constant(constants, *arguments)
     arguments = resolve(arguments, values)
+    if name == "autocast":
+        return _autocast(*arguments[0] if len(arguments) == 1 else arguments)
     if name == "item":
         return operator.getitem(*arguments)
     space, operation, overload = name.split(".")
@@ -73,6 +79,18 @@ def _do(name, arguments, named, values, constants):
     named = {key: resolve(value, values) for key, value in named.items() if value != {"kept": ""}}
     made = getattr(getattr(torch.ops.aten, operation), overload)(*arguments, **named)
     return made.zero_() if operation in EMPTY else made
+
+
+def _autocast(device="", kind=None, enabled=None, *_):
+    """Switch autocast of the CPU, that of no other device; return what it was before, as the arguments to go back."""
+    before = "cpu", torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
+    if device == "cpu":
+        if kind not in (torch.bfloat16, torch.float16):
+            raise Refused("autocast to no such type")
+        torch.clear_autocast_cache()  # weights of an earlier step have no place in a later one
+        torch.set_autocast_dtype("cpu", kind)
+        torch.set_autocast_enabled("cpu", enabled is True)
+    return before
 
 
 def _constant(constants, kind, shape, numbers, trainable=False):

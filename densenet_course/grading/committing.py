@@ -13,6 +13,7 @@ COMMITTED = {  # exercise → the learner's names that make modules
     "transition": ["transition"],
     "bottleneck": ["BottleneckLayer"], "densenet": ["DenseNet"], "capstone": ["build_model"],
 }  # densenet121 would be one, but its lists take longer to write than a class has patience
+ALONE = ("capstone",)  # where nothing but lists is judged: the judge trains what they say
 STAGE = "densenet_course.grading.tracing"
 PLAYER_SECONDS = 1_800.0  # the capstone's training; all else takes seconds
 
@@ -78,7 +79,8 @@ class Committing(Played):
     def _perform(self, probe, request, patience):
         """Let the player perform a probe, and fetch what it needs from the student's cell, within some patience."""
         if self.begin():
-            self.player.talk(PLAYER_SECONDS, do="hold", names=self.names)
+            self.player.talk(PLAYER_SECONDS, do="hold", names=self.names,
+                             alone=self.student.exercise.name in ALONE)
         reply = self.player.talk(PLAYER_SECONDS, do="perform", probe=probe, request=request)
         while "need" in reply:
             try:

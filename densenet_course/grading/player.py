@@ -16,10 +16,11 @@ class Source:
     Args:
         channel: to the judge.
         name: which of the learner's names.
+        alone: whether lists are all that is judged, see ``tracing.trace``.
     """
 
-    def __init__(self, channel, name):
-        self.channel, self.name = channel, name
+    def __init__(self, channel, name, alone=False):
+        self.channel, self.name, self.alone = channel, name, alone
         self.places, self.programs, self.refused = {}, {}, ""
         self.built, self.reuse = {}, False
 
@@ -70,19 +71,20 @@ class _Instance:
         """Return the list of operations for a shape and a mode."""
         key = self.key, shape, train
         if key not in self.source.programs:
-            program = self.source.need("trace", number=number, shape=shape, train=train)
+            program = self.source.need("trace", number=number, shape=shape, train=train,
+                                       alone=self.source.alone)
             if "refused" in program:
                 raise self.refuse(Refused(str(program["refused"])))
             self.source.programs[key] = program
         return self.source.programs[key]
 
 
-def prepare(channel, names):
+def prepare(channel, names, alone):
     """Make the objects that probes find beside them: a ``Source`` for each name."""
     for module in [module for name, module in sys.modules.items() if name.startswith("densenet_course.")]:
         if callable(getattr(module, "holdings", None)):
             module.holdings = holdings
-    return {name: Source(channel, name) for name in names}
+    return {name: Source(channel, name, alone) for name in names}
 
 
 def holdings(model):

@@ -4,12 +4,12 @@ import contextlib
 import operator
 
 import torch
+import torch.utils.checkpoint
 from torch import nn
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 
 from densenet_course.grading.operations import MAX_CONSTANT, Refused
+from densenet_course.grading.watching import decoys, expect_the_same, twin, watched
 
 # Beside the learner's objects; no names of theirs.
 MODULES, PLACES, CHANCE = "committed modules", "their places", "the seed of the next"
@@ -65,68 +65,30 @@ def _place(tensor, places):
     return places.setdefault(tensor.data_ptr(), (len(places), tensor))[0]
 
 
-def trace(objects, name, number, shape, train):
-    """Return the operations of a forward pass, or {"refused": why}."""
+def trace(objects, name, number, shape, train, alone=False):
+    """Return the operations of a forward pass, or {"refused": why}.
+
+    Args:
+        objects, name: see ``build``.
+        number: of the module.
+        shape: of the images.
+        train: the mode.
+        alone: whether the list is all that is judged. Then it matters to no verdict how a backward pass is made or what
+            a first call has left, so autograd functions are written as what they compute, and a cache may be filled.
+    """
     module = objects[MODULES][number].train(train)
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
         return {"refused": "it is scripted"}
     parameters = dict(module.named_parameters())
     state = {**parameters, **dict(module.named_buffers())}
-    first = _watched(module, decoys(state), torch.randn(shape))  # what the module raises is raised here, as it is
+    other = twin(module) if alone else None
+    first, _ = watched(module, state, shape)  # what the module raises is raised here, as it is
     try:
-        written = _operations(module, decoys(state), parameters, torch.randn(shape))
-        if first != _watched(module, decoys(state), torch.randn(shape)):
-            raise Refused("the same call did two different things")
+        written = _operations(module, decoys(state), parameters, torch.rand(shape), alone)
+        expect_the_same(first, module, other, state, shape)
     except Exception as error:
         return {"refused": f"{type(error).__name__}: {error}"[:300]}
     return written
-
-
-def _watched(module, state, images):
-    """Run a forward pass; return what was done, with the numbers of all tensors that are neither given nor made."""
-    with torch.no_grad(), _Watch((images, *state.values())) as watch:
-        output = torch.func.functional_call(module, state, (images,))
-    return [*watch.done, ("result", [watch.note(value) for value in tree_leaves(output)])]
-
-
-class _Watch(TorchDispatchMode):
-    """Note every operation, and where its tensors come from.
-
-    Args:
-        given: tensors whose numbers differ from pass to pass.
-    """
-
-    def __init__(self, given):
-        super().__init__()
-        self.done, self.known, self.kept = [], {}, []
-        self._know(given)
-
-    def _know(self, values):
-        for tensor in tree_leaves(values):
-            if isinstance(tensor, torch.Tensor):
-                self.kept.append(tensor)  # no other one takes its place
-                self.known[id(tensor)] = len(self.known)
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        note = [self.note(value) for value in tree_leaves((args, kwargs or {}))]
-        made = function(*args, **(kwargs or {}))
-        self._know(made)
-        self.done.append((str(function), note))
-        return made
-
-    def note(self, value):
-        """Say where a value comes from; of a tensor from elsewhere its numbers."""
-        if not isinstance(value, torch.Tensor):
-            return str(value)
-        if id(value) in self.known:
-            return self.known[id(value)]
-        return tuple(value.shape), value.flatten()[:MAX_CONSTANT].tolist()
-
-
-def decoys(state):
-    """Draw other numbers for every tensor, positive ones, for some are variances."""
-    return {name: torch.rand_like(value) + 0.5 if value.is_floating_point() else value.clone()
-            for name, value in state.items()}
 
 
 def _normed(directions, lengths, dim=0):
@@ -138,11 +100,13 @@ def _normed(directions, lengths, dim=0):
 IN_PARTS = {torch.ops.aten._weight_norm.default: _normed}
 
 
-def _operations(module, state, parameters, images):
+def _operations(module, state, parameters, images, alone):
     names = list(state)
 
     def call(images, *values):
-        output = torch.func.functional_call(module, dict(zip(names, values, strict=True)), (images,))
+        after = dict(zip(names, values, strict=True))
+        output = torch.func.functional_call(module, after, (images,))
+        _write_replaced(dict(zip(names, values, strict=True)), after)
         if type(output) is not torch.Tensor:
             raise Refused("no tensor came out")
         return output
@@ -150,9 +114,18 @@ def _operations(module, state, parameters, images):
     for name, value in state.items():
         value.requires_grad_(name in parameters and parameters[name].requires_grad)
     leaves = [images.requires_grad_() * 1, *(value * 1 for value in state.values())]
-    with _nothing_hidden():
-        graph = make_fx(call, IN_PARTS, pre_dispatch=True)(*leaves).graph
+    with _functions_written() if alone else _nothing_hidden():
+        graph = make_fx(call, IN_PARTS, pre_dispatch=True, _error_on_data_dependent_ops=False)(*leaves).graph
     return Writer(graph).written
+
+
+def _write_replaced(before, after):
+    """Write the new numbers of buffers that a call has not changed but replaced."""
+    replaced = [name for name, value in before.items() if after[name] is not value]
+    if replaced:
+        with torch.no_grad():
+            for name in replaced:
+                before[name].copy_(after[name])
 
 
 @contextlib.contextmanager
@@ -171,6 +144,38 @@ def _nothing_hidden():
         function.apply, hooks.__init__ = kept
 
 
+@contextlib.contextmanager
+def _functions_written():
+    """Write the forward pass of autograd functions; the list's own backward pass is PyTorch's."""
+    function = torch.autograd.Function
+    kept = function.__dict__["apply"]
+
+    def apply(cls, *arguments, **keywords):
+        if cls is torch.utils.checkpoint.CheckpointFunction:
+            compute, _, *inputs = arguments
+            return compute(*inputs)
+        graph = get_proxy_mode().tracer.graph
+        before = len(graph.nodes)
+        made = kept.__get__(None, cls)(*arguments, **keywords)
+        _let_gradients_through(list(graph.nodes)[before:])
+        return made
+
+    function.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        function.apply = kept
+
+
+def _let_gradients_through(nodes):
+    """Undo what says in a list that there are none: in an autograd function there never are."""
+    for node in nodes:
+        if "_set_grad_enabled" in str(node.target):
+            node.graph.erase_node(node)
+        elif node.target is torch.ops.aten.detach.default:
+            node.target = torch.ops.aten.alias.default
+
+
 class Writer:
     """Write a graph of operations as plain values.
 
@@ -184,6 +189,8 @@ class Writer:
             if node.op == "output":
                 self.result = self._plain(node.args[0])
                 continue
+            if torch.Tag.data_dependent_output in getattr(node.target, "tags", ()):
+                continue  # a look at a number, which decides nothing
             self._node(node, graph.owning_module)
             self.places[node] = len(self.places)
         self.written = {"operations": self.operations, "result": self.result, "inputs": self.inputs}
@@ -221,6 +228,8 @@ class Writer:
 def _name(target):
     if "_set_grad_enabled" in str(target):
         return "gradients"
+    if target in (torch.amp._enter_autocast, torch.amp._exit_autocast):
+        return "autocast"
     if isinstance(target, torch._ops.OpOverload):
         return str(target)
     if target is operator.getitem:
