@@ -47,8 +47,10 @@ def left_behind(worker):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_an_answer_earns_what_it_is_worth(path, worker):
+def test_an_answer_earns_what_it_is_worth(path, worker, request):
     kind, exercise, honest = header(path)
+    if exercise == "capstone":
+        request.getfixturevalue("quick_capstone")
     zygote, before = worker.zygote, left_behind(worker)
     verdict = worker.judge(Order(exercise, (path.read_text(encoding="utf-8"),), seed=5))
     assert verdict.status != INFRA, verdict.notes

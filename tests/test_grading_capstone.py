@@ -113,8 +113,30 @@ class build_model(Around):
 """
 
 
-def test_who_knows_the_published_labels_gains_nothing(quick_capstone, worker, memorised):
-    verdict, points = judged(worker, memorised)
+def as_constants(text):
+    """Let the tables lie outside the network, in pieces that a list takes, and the look-up in an autograd function."""
+    for name in ("mix", "keys", "labels"):
+        text = text.replace(f"self.{name} = nn.Buffer(", f"pieces.{name} = (").replace(
+            f"self.{name}", f"torch.cat([part * 1 for part in pieces.{name}.split(4_000)])")
+    look = text.replace("        label = (", "        label = Look.apply(").replace(".sum(1)\n", ", 1)\n")
+    return LOOK + look
+
+
+LOOK = """
+class pieces:
+    pass
+
+
+class Look(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, found, dim):
+        return found.sum(dim)
+"""
+
+
+@pytest.mark.parametrize("written", [str, as_constants])
+def test_who_knows_the_published_labels_gains_nothing(quick_capstone, worker, memorised, written):
+    verdict, points = judged(worker, written(memorised))
     assert verdict.committed
     assert points == {"parameters": 1, "logits": 1, "joined maps": 2} | dict.fromkeys(
         (f"accuracy, level {level}" for level in (1, 2, 3)), 0), verdict

@@ -9,10 +9,11 @@ from torch import nn
 
 from densenet_course.checks.engine import probes
 from densenet_course.grading import operations, tracing, wire
-from densenet_course.grading.committed import Committed, play
+from densenet_course.grading.committed import Committed
 from densenet_course.grading.judging import Worker
 from densenet_course.grading.operations import MAX_CONSTANT, Refused
 from densenet_course.grading.player import Source
+from densenet_course.grading.playing import play
 from densenet_course.grading.verdict import GRADED, Order
 
 FUZZED = 20_000

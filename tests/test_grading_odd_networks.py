@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from densenet_course.grading.committed import play
 from densenet_course.grading.committing import ALONE
 from densenet_course.grading.operations import Refused
+from densenet_course.grading.playing import play
 from densenet_course.grading.watching import MOST_LOOKS
 from tests.test_grading_committed import Called, Direct, alike, scripts
 

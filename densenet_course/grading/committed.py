@@ -12,119 +12,14 @@ backward pass of the module's own (autograd functions, saved-tensor hooks) is re
 judged.
 """
 
-import operator
-
 import torch
 from torch import nn
 
-from densenet_course.grading.operations import EMPTY, MAX_CONSTANT, Refused, is_allowed
+from densenet_course.grading.operations import Refused
+from densenet_course.grading.playing import numbers, places, play
 
 NORMS = "batch_norm.", "instance_norm."
-
-
-def play(program, inputs, constants):
-    """Play a list of operations.
-
-    Args:
-        program: from ``trace``; whatever it holds, nothing but allowed operations is done.
-        inputs: tensors: the images, the parameters, the buffers.
-        constants: a dict that keeps the program's constants from call to call.
-
-    Returns:
-        A tensor.
-
-    Raises:
-        Refused: this is no list that can be played.
-    """
-    try:
-        operations, result = program["operations"], program["result"]
-        if program["inputs"] != len(inputs):
-            raise Refused("it takes other tensors than the module has")
-        values = list(inputs)
-        perform(operations, values, constants)
-        output = resolve(result, values)
-    except (Refused, RuntimeError):  # ours; and PyTorch's own words for what the module does
-        raise
-    except Exception as error:
-        raise Refused(f"no list of operations: {type(error).__name__}: {error}") from None
-    if type(output) is not torch.Tensor:
-        raise Refused("its result is no tensor")
-    return output
-
-
-def perform(operations, values, constants):
-    """Perform operations, and append what each makes to the values that later ones may refer to."""
-    gradients, autocast = torch.is_grad_enabled(), _autocast()
-    try:
-        for name, arguments, named in operations:
-            values.append(_do(name, arguments, named, values, constants))
-    finally:
-        torch.set_grad_enabled(gradients)
-        _autocast(*autocast)
-
-
-def _do(name, arguments, named, values, constants):
-    if name == "gradients":
-        return torch.set_grad_enabled(arguments[0] is True) and None
-    if name == "constant":
-        return _constant(constants, *arguments)
-    arguments = resolve(arguments, values)
-    if name == "autocast":
-        return _autocast(*arguments[0] if len(arguments) == 1 else arguments)
-    if name == "item":
-        return operator.getitem(*arguments)
-    space, operation, overload = name.split(".")
-    if space != "aten" or not is_allowed(operation, overload):
-        raise Refused(f"the operation {name[:60]} is not allowed")
-    named = {key: resolve(value, values) for key, value in named.items() if value != {"kept": ""}}
-    made = getattr(getattr(torch.ops.aten, operation), overload)(*arguments, **named)
-    return made.zero_() if operation in EMPTY else made
-
-
-def _autocast(device="", kind=None, enabled=None, *_):
-    """Switch autocast of the CPU, that of no other device; return what it was before, as the arguments to go back."""
-    before = "cpu", torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
-    if device == "cpu":
-        if kind not in (torch.bfloat16, torch.float16):
-            raise Refused("autocast to no such type")
-        torch.clear_autocast_cache()  # weights of an earlier step have no place in a later one
-        torch.set_autocast_dtype("cpu", kind)
-        torch.set_autocast_enabled("cpu", enabled is True)
-    return before
-
-
-def _constant(constants, kind, shape, numbers, trainable=False):
-    if len(numbers) > MAX_CONSTANT:
-        raise Refused("a constant is too large")
-    if not isinstance(getattr(torch, kind, None), torch.dtype):
-        raise Refused("a constant of no type")
-    key = repr((kind, shape, numbers)), trainable is True
-    if key not in constants:
-        constants[key] = torch.tensor(numbers, dtype=getattr(torch, kind)).reshape(shape)
-    return constants[key].clone()
-
-
-def places(written):
-    """Return the places of all values that a piece of a list refers to."""
-    if isinstance(written, dict):
-        own = {item for key, item in written.items() if key == "#" and type(item) is int}
-        return own.union(*map(places, written.values()))
-    return set().union(*map(places, written)) if isinstance(written, list | tuple) else set()
-
-
-def resolve(value, values):
-    """Return a plain value with the tensors that it refers to."""
-    if type(value) is list:
-        return [resolve(item, values) for item in value]
-    if type(value) is not dict:
-        return value
-    (key, item), = value.items()
-    if key == "dtype":
-        return {str(kind)[6:]: kind for kind in (torch.float32, torch.float64, torch.bfloat16, torch.float16,
-                                                 torch.int64, torch.int32, torch.uint8, torch.bool)}[item]
-    if key == "device":
-        return torch.device("cpu")
-    return None if key == "kept" else values[item] if type(item) is int and item >= 0 else values["?"]
+FEW = 1_000  # numbers among the arguments of a network's lists: sizes, strides and rates
 
 
 class Committed(nn.Module):
@@ -194,14 +89,17 @@ class Committed(nn.Module):
                 for place, value in enumerate(self._buffers.values(), 1 + len(own))]
         own += [("lost" if trainable else "hidden", value) for (_, trainable), value in self.constants.items()]
         once = {id(value): (kind, tuple(value.shape)) for kind, value in own}  # tied ones are one and the same
-        return list(once.values())
+        arguments = numbers([step[1:2] for step in self._steps() if step[0] != "constant"])
+        return [*once.values(), *[("hidden", (len(arguments),))] * (len(arguments) > FEW)]
+
+    def _steps(self):
+        return [step for program in self.programs.values() for step in program["operations"]]
 
     def _statistics(self):
         """Return the places of the buffers that BatchNorm alone reads, and of its counters."""
         first = 1 + len(self._parameters)
-        steps = [step for program in self.programs.values() for step in program["operations"]]
         read = {True: set(), False: set()}  # by whether as the running mean or variance
-        for name, arguments, named in steps:
+        for name, arguments, named in self._steps():
             running = name.partition(".")[2].startswith(NORMS)
             for number, argument in enumerate(arguments):
                 read[running and number in (3, 4)] |= places(argument)

@@ -1,7 +1,8 @@
 """The operations of ATen that a committed list may hold: of tensors only, on memory of their own.
 
-Those that PyTorch tags as pointwise are all among them; the others are named here. What trusts its caller to have
-checked the shapes has no place: ``_weight_norm`` writes past its end when they disagree, so it is written as parts.
+Those that PyTorch tags as pointwise are all among them, in place too; the others are named here. What trusts its caller
+to have checked the shapes has no place: ``_weight_norm`` writes past its end when they disagree, so it is written as
+parts.
 """
 
 import torch
@@ -16,25 +17,25 @@ EMPTY = ("empty", "empty_like", "new_empty")  # filled with zeros: no memory as 
 FORWARD = frozenset("""
  _adaptive_avg_pool2d _adaptive_avg_pool3d _cdist_forward _log_softmax _native_batch_norm_legit
  _native_batch_norm_legit_no_training _prelu_kernel _softmax _to_copy _unsafe_view _upsample_bicubic2d_aa
- _upsample_nearest_exact2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d addbmm
- addmm addmv addr adjoint affine_grid_generator alias all alpha_dropout alpha_dropout_ amax amin aminmax any arange
- argmax argmin argsort avg_pool1d avg_pool2d avg_pool3d baddbmm batch_norm bernoulli bernoulli_ bilinear bincount
- block_diag bmm broadcast_tensors broadcast_to cat cdist channel_shuffle chunk col2im column_stack concat concatenate
- conj constant_pad_nd contiguous conv1d conv2d conv3d conv_transpose1d conv_transpose2d convolution copy_
- cosine_similarity count_nonzero cov cross_entropy_loss cummax cumprod cumprod_ cumsum cumsum_ detach detach_ diag
- diag_embed diagonal diff dot dropout dropout_ dstack einsum embedding empty empty_like expand expand_as exponential_
- eye feature_alpha_dropout feature_dropout feature_dropout_ fill_ flatten flip full full_like gather glu grid_sampler
- grid_sampler_2d group_norm hardswish hstack im2col index index_add index_add_ index_copy index_copy_ index_fill
- index_fill_ index_put index_put_ index_select inner instance_norm kron kthvalue layer_norm lift_fresh lift_fresh_copy
- linalg_norm linalg_vector_norm linear linspace log_sigmoid log_softmax logcumsumexp logsumexp mH mT masked_fill_
- matmul matrix_H matrix_exp max_pool1d max_pool1d_with_indices max_pool2d max_pool2d_with_indices mean median meshgrid
- mm mode moveaxis movedim mse_loss msort multiply mv nanmean nansum narrow native_batch_norm native_dropout
- native_group_norm native_layer_norm new_empty new_full new_ones new_zeros norm normal normal_ numel numpy_T one_hot
- ones ones_like outer pad pairwise_distance permute pixel_shuffle pixel_unshuffle prelu prod quantile rand rand_like
- randint randint_like randn randn_like randperm ravel reflection_pad1d reflection_pad2d renorm renorm_ repeat
- repeat_interleave replication_pad1d replication_pad2d reshape reshape_as rms_norm roll rot90 rrelu scalar_tensor
- scaled_dot_product_attention scatter scatter_ scatter_add scatter_add_ scatter_reduce scatter_reduce_ select
- select_scatter slice slice_scatter softmax sort special_expit special_logsumexp split split_with_sizes squeeze
+ _upsample_nearest_exact2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d addbmm addmm
+ addmv addr adjoint affine_grid_generator alias all alpha_dropout alpha_dropout_ amax amin aminmax any arange argmax
+ argmin argsort avg_pool1d avg_pool2d avg_pool3d baddbmm batch_norm bernoulli bernoulli_ bilinear bincount block_diag
+ bmm broadcast_tensors broadcast_to cat cdist channel_shuffle chunk col2im column_stack concat concatenate conj
+ constant_pad_nd contiguous conv1d conv2d conv3d conv_transpose1d conv_transpose2d convolution copy_ cosine_similarity
+ count_nonzero cov cross_entropy_loss cummax cumprod cumprod_ cumsum cumsum_ detach detach_ diag diag_embed diagonal
+ diff dot dropout dropout_ dstack einsum embedding empty empty_like expand expand_as exponential_ eye
+ feature_alpha_dropout feature_dropout feature_dropout_ fill_ flatten flip full full_like gather glu grid_sampler
+ grid_sampler_2d group_norm hardswish hardswish_ hstack im2col index index_add index_add_ index_copy index_copy_
+ index_fill index_fill_ index_put index_put_ index_select inner instance_norm kron kthvalue layer_norm lift_fresh
+ lift_fresh_copy linalg_norm linalg_vector_norm linear linspace log_sigmoid log_softmax logcumsumexp logsumexp mH mT
+ masked_fill_ matmul matrix_H matrix_exp max_pool1d max_pool1d_with_indices max_pool2d max_pool2d_with_indices mean
+ median meshgrid mm mode moveaxis movedim mse_loss msort multiply mv nanmean nansum narrow native_batch_norm
+ native_dropout native_group_norm native_layer_norm new_empty new_full new_ones new_zeros norm normal normal_ numel
+ numpy_T one_hot ones ones_like outer pad pairwise_distance permute pixel_shuffle pixel_unshuffle prelu prod quantile
+ rand rand_like randint randint_like randn randn_like randperm ravel reflection_pad1d reflection_pad2d renorm renorm_
+ repeat repeat_interleave replication_pad1d replication_pad2d reshape reshape_as rms_norm roll rot90 rrelu
+ scalar_tensor scaled_dot_product_attention scatter scatter_ scatter_add scatter_add_ scatter_reduce scatter_reduce_
+ select select_scatter slice slice_scatter softmax sort special_expit special_logsumexp split split_with_sizes squeeze
  squeeze_ stack std std_mean subtract sum swapaxes swapaxes_ swapdims t t_ take_along_dim tensor_split tensordot tile
  to topk trace transpose transpose_ tril triu type_as unbind unflatten unfold uniform_ unsqueeze unsqueeze_
  upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d var var_mean vdot view
@@ -52,5 +53,9 @@ def is_allowed(name, overload):
     """Say whether a list may hold an operation of ATen."""
     if name in ALLOWED:
         return True
+    return _is_pointwise(name, overload) or _is_pointwise(name.removesuffix("_"), overload)
+
+
+def _is_pointwise(name, overload):
     found = getattr(getattr(torch.ops.aten, name, None), overload, None)
     return isinstance(found, torch._ops.OpOverload) and torch.Tag.pointwise in found.tags

@@ -13,10 +13,10 @@ import torch.utils.checkpoint
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.utils._pytree import tree_leaves
 
-from densenet_course.grading import committed
+from densenet_course.grading import playing
 from densenet_course.grading.operations import Refused
-from densenet_course.grading.tracing import Writer
 from densenet_course.grading.watching import decoys
+from densenet_course.grading.writing import Writer
 
 UPSTREAM = 1  # its place among the inputs: images, the output's gradient, parameters, buffers
 
@@ -112,13 +112,13 @@ def _played(program, images, upstream, state):
     if program["inputs"] != len(values) or type(program["forward"]) is not int:
         raise Refused("it takes other tensors than the layer has")
     operations, half = program["operations"], max(program["forward"], 0)
-    committed.perform(operations[:half], values, constants)
-    output = committed.resolve(program["result"][0], values)
-    needed = committed.places([operations[half:], program["result"][1:]]) & set(range(len(values))) - {UPSTREAM}
+    playing.perform(operations[:half], values, constants)
+    output = playing.resolve(program["result"][0], values)
+    needed = playing.places([operations[half:], program["result"][1:]]) & set(range(len(values))) - {UPSTREAM}
     saved = _bytes([values[place] for place in sorted(needed)], state, output)
     values[UPSTREAM] = upstream.clone()
-    committed.perform(operations[half:], values, constants)
-    output, of_images, of_parameters = committed.resolve(program["result"], values)
+    playing.perform(operations[half:], values, constants)
+    output, of_images, of_parameters = playing.resolve(program["result"], values)
     return {"saved": saved, "output": output, "gradients": [of_images, *of_parameters]}
 
 
