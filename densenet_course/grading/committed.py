@@ -12,7 +12,6 @@ backward pass of the module's own (autograd functions, saved-tensor hooks) is re
 judged.
 """
 
-import torch
 from torch import nn
 
 from densenet_course.grading.operations import Refused

@@ -48,9 +48,10 @@ from densenet_course.models import DenseNet
 #   free. Weights must be fresh.
 # - Each call builds new layers with fresh start values.
 # - Graded for a class, the network is trained outside your notebook, from the list of PyTorch operations in `forward`.
-#   So chance must come from layers or tensors (`nn.Dropout`, `torch.rand`), not from an `if` in Python. Checkpointing,
-#   autocast, autograd functions of your own, TorchScript and what an earlier call has left cannot be listed: such a
-#   network passes here, but earns a point at most there.
+#   So chance must come from layers or tensors (`nn.Dropout`, `torch.rand`), not from an `if` in Python. A number that
+#   is read from a tensor may be checked (`assert`), but must decide nothing. The backward pass is PyTorch's own, even
+#   where an autograd function brings another. TorchScript, `vmap`, recurrent layers, complex numbers, and what a call
+#   computes and keeps outside buffers cannot be listed: such a network passes here, but earns a point at most there.
 # - After three epochs it stops even if time is left. Without the full data set it uses the sample in the package, and
 #   asks for 60 %, 75 % and 80 %.
 
