@@ -4,6 +4,7 @@ from densenet_course.figures.style import COLOURS, describe, new_figure
 from densenet_course.studies.design_space import unbeaten
 
 LISTED = 12  # names beside the picture
+SPAN = 5  # percent that the picture spans at least, so that what luck does looks small
 
 
 def leaderboard(entries, *, max_parameters=100_000):
@@ -31,10 +32,13 @@ def leaderboard(entries, *, max_parameters=100_000):
         panel.text(*points[i], i + 1, ha="center", va="center_baseline", fontsize=9, zorder=2, fontweight="bold",
                    color="white" if i in front else COLOURS["ink"])
     panel.axvline(max_parameters / 1000, color=COLOURS["wrong"], linestyle="--", linewidth=1)
-    panel.set_xlim(0, 1.06 * max_parameters / 1000)
+    panel.set_xlim(-0.06 * max_parameters / 1000, 1.06 * max_parameters / 1000)  # no mark is cut
     panel.text(max_parameters / 1000 - 1, 0.02, "budget", transform=panel.get_xaxis_transform(), ha="right",
                fontsize=10, color=COLOURS["wrong"])
     panel.margins(y=0.15)
+    low, high = panel.get_ylim()
+    lacking = max(0, SPAN - (high - low)) / 2
+    panel.set_ylim(low - lacking, high + lacking)
     panel.set_title("squares: no other is smaller and better", fontsize=10, loc="left")
     panel.set_xlabel("parameters (thousands)")
     panel.set_ylabel("accuracy on held-back images (%)")

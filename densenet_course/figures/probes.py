@@ -116,17 +116,20 @@ def layer_curves(measured, questions, networks):
                         f"{_curve(panel, network, {place: 100 * found[network][question][place] for place in places})}")
         pixels, guessed = 100 * found["raw pixels"][question]["raw pixels"], 100 * measured["guessing"][question]
         _level(panel, "raw pixels", pixels)
-        panel.set_ylim(panel.get_ylim())  # guessing may lie far below the curves
-        _level(panel, "guessing", guessed)
+        low, high = panel.get_ylim()
+        panel.set_ylim(low, high + 0.06 * (high - low))  # room for a triangle at the top
+        if low < guessed < high:  # it may lie far below the curves
+            _level(panel, "guessing", guessed)
         told.append(f"raw pixels {pixels:.1f} %, guessing {guessed:.1f} %")
         _shade_transitions(panel, places)
         panel.set_title(f"{question} (guessing: {guessed:.0f} %)", loc="left", fontsize=11)
         panel.set_ylabel("right (%)")
         panel.grid(axis="y", alpha=0.3)
     _name_blocks(panels[:, 0], places)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    handles += panels[0, 0].plot([], [], marker="v", color=COLOURS["ink"], linestyle="none")
-    figure.legend(handles, [*labels, "best place"], loc="outside lower center", ncols=3, frameon=False)
+    by_label = {label: handle for panel in panels[:, 0]
+                for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    by_label |= {"best place": panels[0, 0].plot([], [], marker="v", color=COLOURS["ink"], linestyle="none")[0]}
+    figure.legend(by_label.values(), by_label, loc="outside lower center", ncols=3, frameon=False)
     return describe(figure, f"Accuracy of a linear probe at {len(places)} places of a DenseNet-121. "
                             f"{'; '.join(told)}.")
 

@@ -76,7 +76,7 @@ def _panels(measured, rows, target):
         panel.xaxis.set_major_locator(MultipleLocator(10))
         panel.grid(axis="x", alpha=0.3)
     low, high = panels[0, 0].get_xlim()
-    panels[0, 0].set_xlim(low, high + 0.16 * (high - low))  # room for the numbers
+    panels[0, 0].set_xlim(low, high + 0.2 * (high - low))  # room for the numbers
     panels[0, 0].set_yticks(range(len(rows)), [label for label, _, _ in rows])
     panels[0, 0].set_ylim(len(rows) - 0.5, -0.5)
     return describe(figure, f"Test accuracy, mean of {len(measured['seeds'])} seed(s). {'; '.join(told)}.")

@@ -175,9 +175,10 @@ print("run number", runs)
 ready = print_report()
 
 # %% [markdown]
-# The line `device` says where training will run; lesson 09 explains the line after it.
-# A CPU is enough for every lesson. `choose_device()` picks the device, so that no
-# lesson has to be edited:
+# The line `device` says where training will run, and lesson 09 explains the line after
+# it. `isolation` matters only to who grades a class: whether this machine can run a
+# stranger's answer shut off from everything else. A CPU is enough for every lesson.
+# `choose_device()` picks the device, so that no lesson has to be edited:
 
 # %%
 torch.ones(2, 3, 8, 8, device=choose_device()).device

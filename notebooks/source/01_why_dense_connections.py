@@ -70,7 +70,8 @@ show(three_stacks())
 # %% [markdown]
 # *Plain: one box. Residual: one sum (⊕). Dense: three boxes, none of them summed.* The
 # paper writes the last two rows as its equations 1 and 2, where $H_\ell$ is what layer
-# $\ell$ computes:
+# $\ell$ computes. In the first, $x_\ell$ is the sum that is passed on; in the second,
+# only the maps that layer $\ell$ made:
 #
 # $$\text{ResNet: } x_\ell = H_\ell(x_{\ell-1}) + x_{\ell-1} \qquad
 # \text{DenseNet: } x_\ell = H_\ell([x_0, x_1, \dots, x_{\ell-1}])$$
@@ -197,15 +198,18 @@ for kind in KINDS:
     print(f"{kind:8} {weights:,} weights, {features.shape[1]} channels leave")
 
 # %% [markdown]
-# A linear classifier reads the average of each map. `measure` takes the gradient of its
-# loss at the maps that each layer made, and notes its length: how strongly the loss
-# reacts to a change there. Images are noise and labels random, because we study the
-# wiring.
+# A linear classifier reads the average of each map that leaves the stack: 12 of the
+# last layer in the plain stack, 12 sums in the residual one, and all 84 in the dense
+# one. `measure` takes the gradient of its loss at the maps that each layer made, and
+# notes its length: how strongly the loss reacts to a change there. Images are noise and
+# labels random, because we study the wiring.
 #
 # On the way back, the gradient at one value is a weighted sum of the gradients at $n =
 # 12 \cdot 9$ outputs. PyTorch draws the weights with variance $1/(3n)$, so the squared
 # length is multiplied by $n \cdot 1/(3n) = 1/3$. ReLU blocks half of what is left. So
-# one layer leaves $\sqrt{1/3 \cdot 1/2} \approx 0.41$ of a gradient's length.
+# one layer leaves $\sqrt{1/3 \cdot 1/2} \approx 0.41$ of a gradient's length. A ⊕ hands
+# the gradient that comes in to both of its inputs unchanged, so the layer's 0.41 comes
+# on top of a whole. And what the classifier reads directly gets its gradient directly.
 #
 # **Predict** the ratio of the lengths, layer 1 to layer 24, for each wiring: below
 # 1/10, between 1/10 and 10, or above 10?
@@ -235,9 +239,10 @@ assert max(ratios["dense"]) < 4 * min(ratios["residual"])
 # uses both. For He alone a plain step keeps $\sqrt{2 \cdot 1/2} = 1$ and a residual
 # step $\sqrt{1 + 1}$.
 #
-# **Predict** from these steps, for PyTorch's weights and for He: which stacks have a
-# ratio between 1/10 and 10? For the two settings with BatchNorm we derived nothing:
-# guess whether the plain stack still vanishes.
+# **Predict** from these two steps, for He alone: is the ratio of the plain stack, and
+# of the residual one, below 1/10, between 1/10 and 10, or above 10? For the dense
+# stack, and for the two settings with BatchNorm, we derived nothing: guess which ratios
+# lie between 1/10 and 10.
 
 # %% tags=["nbval-check-output", "hide-output"]
 table = {s: {kind: first_over_last(kind, s) for kind in KINDS} for s in SETTINGS}
@@ -256,11 +261,12 @@ assert max(table["BatchNorm and He"]["residual"]) < 8
 assert all(0.3 < value < 10 for row in table.values() for value in row["dense"])
 
 # %% [markdown]
-# Only the dense column does in all four rows, from 0.7 to 4.2. "Plain vanishes" is true
-# of some weights only: with He it loses a factor of 2 to 8, much of it at the border,
-# and with BatchNorm it *grows* (Yang et al. explain why). With BatchNorm alone the
-# residual stack is even a little closer to 1 than the dense one. One of the five runs,
-# layer by layer; read from right to left, as the gradient flows:
+# With He, plain stays between 1/10 and 10, and residual lies far above. In all four
+# rows only the dense column stays between them: from 0.7 to 4.2. "Plain vanishes" is
+# true of some weights only: with He it loses a factor of 2 to 8, much of it at the
+# border, and with BatchNorm it *grows* (Yang et al. explain why). With BatchNorm alone
+# the residual stack is even a little closer to 1 than the dense one. One of the five
+# runs, layer by layer; read from right to left, as the gradient flows:
 
 # %%
 lengths = {s: {kind: measure(kind, s) for kind in KINDS} for s in SETTINGS}
@@ -271,9 +277,9 @@ show(gradient_norms(lengths))
 # depend on the setting.* This is noise before training. The loss reaches early layers,
 # which does not yet make a network accurate.
 #
-# Is the dense stack level at any depth? **Predict**, with BatchNorm and He, for 48 and
-# 96 layers: does its ratio stay, grow a few times, or grow by the same factor per
-# layer? And the residual one's? (Three seeds now.)
+# Does the dense ratio stay near 4 at any depth? **Guess**, with BatchNorm and He, for
+# 48 and 96 layers: does it stay, grow a few times, or grow by the same factor per
+# layer, from 4 to about 16 and 256? And the residual one's? (Three seeds now.)
 
 # %% tags=["nbval-check-output", "hide-output"]
 deeper = {}

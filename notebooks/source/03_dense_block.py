@@ -147,9 +147,10 @@ show(concatenation_step(DenseBlock(2, 3, growth_rate=4), drawing))
 # *Every row begins with the row above it, map for map.* Each map has its own grey
 # scale. The weights are random, so the new maps mean nothing yet.
 #
-# The paper calls this the **global state** of the network, the collective knowledge of
-# lesson 01. Think of a logbook that lies open to all layers: each may read any page,
-# each appends $k$ pages, and none has to compute again what others found.
+# The paper calls this growing stack of maps the **global state** of the network, the
+# collective knowledge of lesson 01. Think of a logbook that lies open to all layers:
+# each may read any page, each appends $k$ pages, and none has to compute again what
+# others found.
 
 # %% [markdown]
 # ## Who reads whose maps?
@@ -194,16 +195,17 @@ show(reader_matrix(chain, images, title="Plain chain: who reads whose maps"))
 #
 # Now a whole network, trained on FashionMNIST in lesson 07. Run the cell, or open this
 # page on the course's website. Point at a part to see whom it reads; choose one, and
-# cut its links. The first two of the five questions are about this lesson. Where no
-# script runs, a still picture stands here.
+# cut its links. Below the drawing the explorer asks five questions; the first two are
+# about this lesson. Where no script runs, a still picture without the questions stands
+# here.
 
 # %%
 explore(step=2)
 
 # %% [markdown]
-# *2.3 is layer 3 of block 2, and each tile is one map, in the last row one score: blue
-# above 0, orange below. Links also lead to what stands behind a block, a transition or
-# the classifier.*
+# *The stem is what stands before block 1, 2.3 is layer 3 of block 2, and each tile is
+# one map, in the last row one score: blue above 0, orange below. Links also lead to
+# what stands behind a block, a transition or the classifier.*
 #
 # ## Narrow layers
 #
@@ -220,9 +222,9 @@ made = sorted({conv.out_channels for conv in convs})
 print("the network's convolutions make", made, "maps")
 
 # %% [markdown]
-# 32 in every layer of every block. The stem, the layers before block 1, makes 64, and
-# the transitions make 128, 256 and 512. 128 is also the width of an inner stage of each
-# layer, which lesson 05 builds.
+# 32 in every layer of every block. The stem makes 64, and the transitions make 128, 256
+# and 512. 128 is also the width of an inner stage of each layer, which lesson 05
+# builds.
 #
 # What does the growth rate cost? Take 6 layers and 64 input channels. From $k = 12$ to
 # $k = 32$ is a factor of 2.7. **Predict**: do the parameters grow by less than that,

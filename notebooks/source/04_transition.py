@@ -158,7 +158,7 @@ print(pixels.grad[0, 0])
 # partner and are never read. This really happens on 28×28 images.
 #
 # In the trained network of lesson 07 it happens in transition 2. The explorer opens
-# there, and shows at the end what each of the four steps makes of the maps.
+# there, and shows below the network what each of the four steps makes of the maps.
 # Where no script runs, a still picture shows these steps: 7×7 pixels up to the
 # convolution, 3×3 after the pooling.
 
@@ -256,6 +256,7 @@ with expected(RuntimeError):
 # %% tags=["nbval-check-output", "hide-output"]
 model = densenet121()
 correct = count(model)
+# norm5 is the BatchNorm after the last block
 model.features.norm5 = nn.Sequential(transition(1024), nn.BatchNorm2d(512))
 model.classifier = nn.Linear(512, 1000)
 print(f"{correct:,} → {count(model):,}, a change of {count(model) - correct:+,}")
@@ -334,11 +335,13 @@ for kind in ("denseblock", "transition"):
     print(f"{kind + 's':12} {before:>10,} → {after:>9,}: {before - after:,} saved")
 
 # %% [markdown]
-# In the blocks. θ stands in no layer of a block. But the layers of blocks 2 to 4 read
-# 25,088 channels fewer in all. Each costs 130 parameters, $2 + 128$, because these
-# layers have the inner stage of lesson 05. The rest is saved in the head: the last
-# BatchNorm and the classifier read 1,024 channels instead of 1,920. Formulas can be
-# wrong, so we build both networks and count what PyTorch holds:
+# In the blocks. θ stands in no layer of a block. But what enters blocks 2 to 4 is 128,
+# 256 or 512 channels instead of 256, 640 or 1,408, and each layer of the block reads
+# it: 12·128 + 24·384 + 16·896 = 25,088 channels fewer in all. Each costs 130
+# parameters, $2 + 128$, because these layers have the inner stage of lesson 05. The
+# rest is saved in the head: the last BatchNorm and the classifier read 1,024 channels
+# instead of 1,920. Formulas can be wrong, so we build both networks and count what
+# PyTorch holds:
 
 # %% tags=["nbval-check-output"]
 for kind in (config, whole):

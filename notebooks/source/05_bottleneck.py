@@ -341,9 +341,9 @@ print(f"{total:,} parameters, {extra:+,}, L = {depth}")
 # %% [markdown]
 # ## Explore
 #
-# Three sliders and a switch, for images of 32×32 pixels. Until you move something, the
-# picture shows DenseNet-BC with L = 100 and k = 12. After that a dotted line keeps this
-# start in view.
+# Three sliders for the layers in a block, k and θ, a switch for the bottleneck, and
+# images of 32×32 pixels. Until you move something, the picture shows DenseNet-BC with L
+# = 100 and k = 12. After that a dotted line keeps this start in view.
 
 # %%
 explore("design")

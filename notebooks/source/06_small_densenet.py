@@ -184,8 +184,9 @@ class LazyDenseNet(d2l.Classifier):
 LazyDenseNet((3, 3, 5), growth_rate=24).layer_summary((1, 1, 96, 96))
 
 # %% [markdown]
-# 64 → 136 → 68 → 140 → 70 → 190, then 10 logits. From here on we take the book's plan.
-# Once an image has been through, its parameters can be counted.
+# 64 → 136 → 68 → 140 → 70 → 190, then 10 logits, one score for each class. From here on
+# we take the book's plan. Once an image has been through, its parameters can be
+# counted.
 
 # %% tags=["nbval-check-output"]
 model = LazyDenseNet()
@@ -336,7 +337,7 @@ print(f"loss {start:.2f}")
 # Above. Take the ten logits z as normal, with mean μ and variance σ². Then $e^z$ is
 # $e^{μ + σ²/2}$ on average, and the logarithm of the sum of ten such terms is about ln
 # 10 + μ + σ²/2. The right class's own logit, which is subtracted, is μ on average. So
-# random logits cost half their variance:
+# random logits cost about half their variance:
 
 # %%
 estimate = math.log(10) + logits.var(dim=1).mean().item() / 2
@@ -389,7 +390,9 @@ assert accuracy - 10 * error > 0.1
 # %% [markdown]
 # *A point of the training curve is the mean of 20 steps, so it begins well below the
 # loss of the fresh network.* About 80 % when this page was stored: more than fifty
-# standard errors above chance.
+# standard errors above chance. (The standard error √(p(1 − p)/n) says how far the
+# accuracy p of n images typically scatters from one sample of images to the next. The
+# unit of a cross-entropy with ln is called the nat.)
 #
 # The two losses are measured in different modes, as d2l does it. **Predict**: for the
 # same training images and the same weights, which mode gives the higher loss, and why?

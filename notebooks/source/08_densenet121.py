@@ -434,6 +434,8 @@ print(f"ours: {drawn:.2f}")
 # | 264 | 6, 12, 64, 48 | 32 |
 #
 # **Predict**: which of the five has most parameters, and is 161 above or below 201?
+# (Top-1 is the accuracy as you know it. Top-5 counts an image as right if its class is
+# among the five highest scores. An error is 100 % minus the accuracy.)
 
 # %% tags=["nbval-check-output", "hide-output"]
 print("network       parameters  G mult-adds  top-1 %  top-5 %")

@@ -313,7 +313,7 @@ for name, network in networks.items():
 # |---|---|---|
 # | you only predict | `torch.inference_mode()` | none: nothing is kept |
 # | it does not fit | a smaller batch; add up gradients of several before a step | BatchNorm sees the small batch |
-# | it still does not fit | `efficient=True` | time; `native` (part two): a C++ compiler, no time against torchvision |
+# | it still does not fit | `efficient=True` | time; the faster `efficient="native"` needs a C++ compiler (both in part two) |
 # | it still does not fit | checkpoint, with `cat` inside | forward runs twice; mind BatchNorm |
 # | never, in these blocks | in-place ReLU | no byte less |
 # | in shallow blocks at most | checkpoint with `cat` outside | still a square |
@@ -453,7 +453,7 @@ print(len(buffers[0]), "buffers:", max(map(difference, *buffers)) < 1e-10)
 # All equal, and no trap. It must keep each map once and each waist once: $C + kn + 4kn$
 # channels of 512 bytes, and two statistics for each of them.
 #
-# **Predict** where its line runs: above or below "cat inside", which recomputes
+# **Predict**: does it keep more or fewer bytes than "cat inside", which recomputes
 # everything?
 
 # %% tags=["hide-output"]
@@ -473,10 +473,11 @@ assert exponents["efficient"] < 1.1 < exponents["plain"]
 # no convolution runs twice.
 #
 # `benchmarks/efficient.py` compares training steps of whole networks with
-# torchvision's. Above 1, ours is the faster one. BC-100-12 is DenseNet-BC with L = 100
-# and k = 12. `native` is `efficient="native"`: the same with passes compiled from C++,
-# where there is a compiler. "Convolutions" runs the convolutions and nothing else:
-# roughly the limit of any saving on the rest.
+# torchvision's, run as it comes (without `memory_efficient`). Above 1, ours is the
+# faster one. BC-100-12 is DenseNet-BC with L = 100 and k = 12. `native` is
+# `efficient="native"`: the same with passes compiled from C++, where there is a
+# compiler. "Convolutions" runs the convolutions and nothing else: roughly the limit of
+# any saving on the rest.
 
 # %% tags=["nbval-check-output"]
 found = results.read("efficient")
@@ -506,8 +507,9 @@ print(f"1 + 1/256 = {(one + 1 / 256).item()},  1 + 1/128 = {(one + 1 / 128).item
 print("1e-8 in fp16:", torch.tensor(1e-8).half().item())
 
 # %% [markdown]
-# 1/256 is lost, and so would be any smaller update to a weight of 1. So autocast
-# multiplies in bf16, but weights and updates stay in fp32: mixed precision.
+# 1/256 is lost, and so is any smaller increase of a weight of 1. (Below 1 the steps are
+# half as wide: a decrease is lost from 1/512 down.) So autocast multiplies in bf16, but
+# weights and updates stay in fp32: mixed precision.
 #
 # fp16 has 11 significant bits but few exponents: a gradient of 1e-8 becomes 0. So fp16
 # needs `torch.amp.GradScaler`, which multiplies the loss and divides the gradients
@@ -531,8 +533,10 @@ print("channels-last", batch.contiguous(memory_format=torch.channels_last).strid
 # A B C, and a slow moment hits all of them. We report the median and the whole range.
 # All but "plain" are channels-last.
 #
-# **Predict** for each: its bytes against plain, and whether its step is faster or
-# slower.
+# Five variants: plain, channels-last, efficient, bf16, and efficient with bf16.
+# **Predict** the bytes of the other four against plain, and whether a step is faster or
+# slower: channels-last than plain, efficient and bf16 than channels-last, and both
+# together than bf16 alone.
 
 # %% tags=["hide-output"]
 photos = torch.randn(16, 1, 28, 28, device=device)
@@ -632,7 +636,7 @@ with cold_compile("torch.compile was not measured"):
     print(f"bytes kept: {share:.0%}")
 
 # %% [markdown]
-# Thousands of steps, and the bytes stay as they were. So divide the seconds of
+# Thousands of steps, and hardly any difference in bytes. So divide the seconds of
 # compiling by the seconds gained a step before you wait for it. Where a round was
 # slower, even the gain is unsure. With a warm cache the first step takes only part of
 # that time.

@@ -497,8 +497,10 @@ assert flattered["block 3, layer 4"] > 0.8 > flattered["stem"]
 # No layer is best as such. Name the question and the pooling, take unseen images, and
 # measure. `benchmarks/densenet121_layers.py` did so on a DenseNet-121, trained for one
 # epoch on seven of FashionMNIST's classes: all but pullover, coat and shirt, our *three
-# tops*. The images were enlarged from 28×28 to 64×64 pixels. (With `--weights imagenet`
-# it downloads ImageNet's weights instead.)
+# tops*. The images were enlarged from 28×28 to 64×64 pixels. Code and pictures call
+# this network *pretrained*; no ImageNet weights are in these results. (Whoever has a
+# network connection gets them with `--weights imagenet`.) The 3,000 images to fit on
+# were set aside first, 2,123 of them of the seven classes.
 
 # %% tags=["nbval-check-output"]
 layers = results.read("densenet121_layers")
@@ -515,13 +517,13 @@ print("guessing:", {name: f"{value:.0%}" for name, value in layers["guessing"].i
 # which of the *three tops* it never saw, and the *edge density*. Two about a single
 # pixel: does an edge run there (*edge pixels*, the steepest quarter), and what is
 # there, background or one of the ten classes (*pixel classes*, a small segmentation).
-# For both, the probe is a 1×1 convolution whose output is enlarged to the image's size;
-# on raw pixels it sees one grey value. Guessing means the commonest answer of the
-# images to fit on.
+# For both, the probe is a 1×1 convolution, fitted on 6,000 pixels (two in each of those
+# images), whose output is enlarged to the image's size; on raw pixels it sees one grey
+# value. Guessing means the commonest answer of the images to fit on.
 #
 # The blocks work on 16×16, 8×8, 4×4 and 2×2 pixels. **Predict** for each question the
 # block with the best place, and the questions for which the raw pixels do as well as
-# the untrained network. (Each panel has its own range.)
+# the untrained network at its best place. (Each panel has its own range.)
 
 # %% tags=["hide-output"]
 asked, found = list(layers["guessing"]), layers["networks"]
@@ -546,16 +548,16 @@ for question in asked:
 #
 # Edges belong to block 1, trained or not. At the end the edge pixels are read worse
 # than by guessing, and they fall even inside blocks, where no map is lost. That part is
-# probably the probe's own: with 1,000 maps it fits the 6,000 pixels that it is fitted
-# on too well. (Each place is also read through another BN and ReLU.) A probe measures
-# what it can learn, not all that is there. Pixel classes are best late in block 3: deep
-# enough to know the class, and 4×4 pixels still tell where. At 2×2 they fall by 23
-# points. The raw pixels, 784 numbers, tell the seven classes and the tops about as well
-# as the best place of the untrained network.
+# probably the probe's own: with 1,000 maps it fits its 6,000 pixels too well. (Each
+# place is also read through another BN and ReLU.) A probe measures what it can learn,
+# not all that is there. Pixel classes are best late in block 3: deep enough to know the
+# class, and 4×4 pixels still tell where. At 2×2 they fall by 23 points. The raw pixels,
+# 784 numbers, tell the seven classes and the tops about as well as the best place of
+# the untrained network.
 #
-# Now a copy was fine-tuned on the three tops, 300 labelled images of each, 300 steps.
-# **Predict** at which depths the same probes change, and in which direction for each of
-# the five questions.
+# Now all weights of a copy were trained further, *fine-tuned*, on the three tops: 300
+# labelled images of each, 300 steps. **Predict** at which depths the same probes
+# change, and in which direction for each of the five questions.
 
 # %% tags=["hide-output"]
 show(probes.layer_curves(layers, asked, ["pretrained", "fine-tuned"]))
@@ -624,8 +626,8 @@ for name, rows in (
     print(f"{name:9} {len(values)} links, from {min(values):.2f} to {max(values):.2f}")
 
 # %% [markdown]
-# Initial weights favour no source. What lies *well* outside the untrained range in the
-# picture, one draw of initial weights, was learned, in six epochs.
+# Initial weights favour no source; the untrained range above is that of one draw of
+# them. What lies *well* outside it in the picture was learned, in six epochs.
 
 # %%
 show(pictures.reuse_map(model))
@@ -644,7 +646,8 @@ assert min(row, key=row.get) == "input"
 
 # %% [markdown]
 # Each row is a reader; the paper's picture has them as columns. The paper's network is
-# another one: 40 plain layers, no compression, CIFAR-10. What it shows there, and here:
+# another one: L = 40 with plain layers, 12 in each of three blocks, no compression,
+# CIFAR-10. What it shows there, and here:
 #
 # | the paper | here |
 # |---|---|

@@ -112,8 +112,9 @@ class InceptionBlock(nn.Module):
 
 
 # %% [markdown]
-# Shapes are `(N, C, H, W)`. Here is what leaves each block, for 3 channels and 10 maps
-# a layer or branch, with the dense block between the two.
+# Shapes are `(N, C, H, W)`. Here is what leaves each block, for 3 channels in. A layer
+# or branch makes 10 maps; the residual block must make 3, because it adds. The dense
+# block is lesson 03's.
 
 # %% tags=["nbval-check-output"]
 images = torch.randn(2, 3, 8, 8)
@@ -206,8 +207,8 @@ for family, tried in measured["held_out_accuracy_by_rate"].items():
 
 # %% [markdown]
 # Autograd keeps maps for the backward pass (lesson 09); the table gives their bytes for
-# one image in fp32. A step is divided by DenseNet-BC's, round by round: you see the
-# median and the range.
+# one image in fp32. The time of a training step is divided by that of DenseNet-BC's,
+# round by round: you see the median and the range.
 #
 # **Predict**: how many times ResNet's bytes does DenseNet-BC keep? And which family is
 # most accurate?
@@ -236,6 +237,7 @@ show(relatives.comparison(measured))
 
 # %% tags=["remove-cell"]
 assert max(families.step_ratios(measured, "ResNet")) < 1
+assert min(families.step_ratios(measured, "Inception")) > 1
 work = {family: network["multiply_adds"] for family, network in largest.items()}
 slower = families.step_ratios(measured, "Inception", against="ResNet")
 assert round(work["Inception"] / work["ResNet"], 2) == 1.14 < min(slower)
@@ -244,7 +246,7 @@ assert round(work["Inception"] / work["ResNet"], 2) == 1.14 < min(slower)
 # *At equal parameters this ResNet needs the least work and the fewest bytes.* A busy
 # machine slows a whole round, so compare times only within a round. A family is faster
 # or slower only if all its rounds lie on one side of 1. ResNet's do: it is faster than
-# DenseNet-BC. And Inception beside ResNet?
+# DenseNet-BC. Inception's do, too: it is slower. And Inception beside ResNet?
 
 # %% tags=["nbval-check-output"]
 slower = families.step_ratios(measured, "Inception", against="ResNet")
@@ -361,7 +363,8 @@ def se_layer(in_channels, growth_rate):
 
 # %% [markdown]
 # `reach` changes one pixel of a 15×15 map and counts the pixels of the new maps that
-# change. **Predict** its answer without SE and with it.
+# change, in evaluation mode, so that BatchNorm's statistics carry nothing (lesson 04).
+# **Predict** its answer without SE and with it.
 
 # %% tags=["nbval-check-output", "hide-output"]
 for name, layer in (("bottleneck", BottleneckLayer), ("with SE", se_layer)):
@@ -477,7 +480,8 @@ def condense_layer(in_channels, growth_rate):
     return layer
 
 
-print(f"{relative_layers.conv_weights(condense_layer(128, 16)):,}")  # of those kept
+# of the 1×1 it counts a quarter, which is left after condensing
+print(f"{relative_layers.conv_weights(condense_layer(128, 16)):,}")
 
 # %% [markdown]
 # Exactly a quarter. CondenseNet also raises k from block to block, and lets later
@@ -558,11 +562,11 @@ layers = {
 show(relative_layers.cost_by_growth(layers))
 
 # %% [markdown]
-# *At C = 128 they cross where 36·k² = 49·C + 4·C², at k ≈ 45; with more channels they
-# cross later, at k ≈ 343 for C = 1,024.* The bottleneck's 3×3 grows with k², RDNet's
-# layer only with k. The two-way line bends at k = 32: from there its waist stays at
-# half of 128. RDNet's smallest network uses growth rates of 64 to 224, where
-# DenseNet-121 has 32; in return it has 21 layers, not 58.
+# *At C = 128 the lines of bottleneck and RDNet cross where 36·k² = 49·C + 4·C², at k ≈
+# 45; with more channels they cross later, at k ≈ 343 for C = 1,024.* The bottleneck's
+# 3×3 grows with k², RDNet's layer only with k. The two-way line bends at k = 32: from
+# there its waist stays at half of 128. RDNet's smallest network uses growth rates of 64
+# to 224, where DenseNet-121 has 32; in return it has 21 layers, not 58.
 #
 # ## One shot
 #
@@ -612,15 +616,16 @@ groups = ("learned groups", "groups by age", "shuffled groups")
 assert len({stored[name]["parameters"] for name in groups}) == 1
 
 # %% [markdown]
-# The costs are exact. The accuracies come from one short training each. In lesson 07
-# the same recipe, with more steps, scattered by up to a point or more from seed to
-# seed, so a gap of a point or two proves nothing here: shuffled groups and groups by
-# age are that close. The learned ones lie clearly behind, but with one seed. They prune
-# three times within the first half of 50 steps, which may be too soon; we did not test
-# that. Whether learned groups pay in a long training, this table does not say. The last
-# column says what a layer brings *beyond* its size; a small network with a
-# clear plus has saved well, one with a clear minus has only become smaller. With one
-# seed only the learned groups' −3.8 is clear.
+# Parameters and multiply-adds are exact, the times of a step scatter widely, and the
+# accuracies come from one short training each. In lesson 07, with many more steps,
+# three seeds of one recipe lay 0.3 to 0.4 points apart; after 50 steps it may be more,
+# and we did not measure it. So a gap of a point or two proves nothing here: shuffled
+# groups and groups by age (neighbours) are that close. The learned ones lie clearly
+# behind, but with one seed. They prune three times within the first half of 50 steps,
+# which may be too soon; we did not test that. Whether learned groups pay in a long
+# training, this table does not say. The last column says what a layer brings *beyond*
+# its size; a small network with a clear plus has saved well, one with a clear minus has
+# only become smaller. With one seed only the learned groups' −3.8 is clear.
 #
 # On ImageNet, top-1, these are reported: PeleeNet 72.6 % with 2.8 million parameters,
 # CondenseNet 73.8 % with 4.8 million, DenseNet-121 in torchvision 74.4 % with 8.0

@@ -27,8 +27,9 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
 # Keras 3 describes networks; JAX, TensorFlow or PyTorch computes them. We say which one
 # before the import.
 #
-# Keras is the course's optional group `keras`, and `make lab` has installed it. In an
-# environment of your own, `python -m pip install "keras>=3.8,<4"` brings it.
+# Keras is the course's optional group `keras`. Whoever set the course up with `make
+# lab` has it, and so has Colab. In an environment of your own, `python -m pip install
+# "keras>=3.8,<4"` brings it.
 
 # %%
 import os
@@ -335,7 +336,7 @@ after_first_convolution(network)
 
 # %% [markdown]
 # The shape is right, the numbers are not. A kernel that is 1 in its centre and 0
-# elsewhere shows where each window lies: it copies the pixel below its centre. Let
+# elsewhere shows where each window lies: it copies the pixel under its centre. Let
 # every pixel hold its column number.
 #
 # PyTorch pads 3 zeros on each side, so it reads columns 0, 2, 4 and so on. With
@@ -474,9 +475,9 @@ small = keras_densenet(class_densenet().config, 28, class_stem)
 print(f"{count(small.trainable_weights):,} train; output {small.output_shape}")
 
 # %% [markdown]
-# Keras draws other initial weights (Glorot uniform) than our PyTorch networks, which
-# use He (Kaiming) initialisation. Copying takes that difference away: both frameworks
-# start from the same PyTorch network.
+# Keras draws other initial weights (Glorot uniform, which lesson 06 called Xavier's
+# rule) than our PyTorch networks, which use He (Kaiming) initialisation. Copying takes
+# that difference away: both frameworks start from the same PyTorch network.
 #
 # `compile` names optimiser, loss and metrics; `fit` is the loop of lesson 07.
 
@@ -600,8 +601,9 @@ same = keras.losses.sparse_categorical_crossentropy(numbers, logits, from_logits
 print("the same loss up to rounding:", abs(float(theirs - same.mean())) < 1e-4)
 
 # %% [markdown]
-# The same, as in lesson 07: cross-entropy is the surprise at the true class. From
-# logits it is safer: Keras clips a softmax below 10⁻⁷, and there the gradient is lost.
+# The same, as in lesson 07: the cross-entropy is −ln of the true class's probability.
+# From logits it is safer: Keras clips a softmax below 10⁻⁷, and there the gradient is
+# lost.
 #
 # Keras stores a network with its structure in one file, and loads it without any of our
 # functions:

@@ -57,7 +57,7 @@ from densenet_course.training import one_cycle
 # %% [markdown]
 # ## The designer's question
 #
-# You get 100,000 numbers and a fixed training time. Which DenseNet do you build?
+# You get 100,000 parameters and a fixed training time. Which DenseNet do you build?
 # Formulas tell its parameters and multiply-adds. Its seconds and its accuracy must be
 # measured.
 #
@@ -375,7 +375,7 @@ assert len(small) == 12 and all(n.seconds <= limit for n in small)
 #
 # ## Judge a tiny network
 #
-# One layer in each block and k = 2: about a hundredth of the parameters allowed.
+# One layer in each block and k = 2: less than a hundredth of the parameters allowed.
 # **Predict** its points, of 10: one for the count, one for the logits, two for the
 # joined maps, two for each level. We also enter it into a leaderboard, in a folder that
 # is thrown away.
