@@ -24,7 +24,8 @@ if "google.colab" in sys.modules:  # everywhere else the course is installed alr
 # %% [markdown]
 # The first cell of every lesson installs the course on Colab and does nothing elsewhere
 # (the website leaves it out); the next one holds the imports. Run a cell with
-# Shift+Enter; where three dots stand for its output, running the cell shows it.
+# Shift+Enter. Where three dots stand for its output, running the cell shows it, so that
+# you can predict first.
 
 # %%
 import torch
@@ -55,7 +56,7 @@ show(image_grid(pictures, CLASS_NAMES))
 # *The ten classes, drawn at 28 × 28 pixels.*
 #
 # The course package holds a small DenseNet, trained as lesson 07 trains it. A blind
-# guess is right once in ten. **Predict** how many of the ten it gets right.
+# guess is right once in ten. **Guess** how many of the ten it gets right.
 
 # %% tags=["hide-output"]
 model = class_densenet(weights="DEFAULT").eval()
@@ -68,8 +69,8 @@ for label, answer in enumerate(answers.tolist()):
 # All ten. That is the goal: in lessons 01 to 06 you build the parts of this network, in
 # lesson 07 you train it, and in lesson 08 the same parts become DenseNet-121.
 #
-# Ten pictures prove little, though. **Predict** which two classes it confuses most
-# often among the first 1,000 test images, and what share of the 1,000 it gets right.
+# Ten pictures prove little, though. **Guess** which two classes it confuses most often
+# among the first 1,000 test images, and what share of the 1,000 it gets right.
 
 # %% tags=["hide-output"]
 with torch.no_grad():

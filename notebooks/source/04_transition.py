@@ -56,10 +56,10 @@ _ = torch.manual_seed(0)
 # them.](../figures/shape_ribbon.svg)
 #
 # *A bar's width shows the channels, its height the side of the maps: one step lower for
-# each halving.* Between two blocks, a transition turns the $m$ maps of the block before
-# into $\lfloor\theta m\rfloor$, fewer unless θ = 1:
+# each halving.* Between two blocks, a transition turns the $C$ maps of the block before
+# into $\lfloor\theta C\rfloor$, fewer unless θ = 1:
 #
-# $$m \;\longrightarrow\; \lfloor \theta\, m \rfloor, \qquad 0 < \theta \le 1$$
+# $$C \;\longrightarrow\; \lfloor \theta\, C \rfloor, \qquad 0 < \theta \le 1$$
 #
 # The paper's text names normalisation, 1×1 convolution and average pooling. The
 # authors' code has a ReLU as well, after the normalisation, and so does ours.

@@ -62,6 +62,7 @@ show(networks.shape_ribbon(small_densenet(), 96))
 # | `DenseBlock` | `LazyDenseBlock` | `DenseBlock` |
 # | `transition_block` | `lazy_transition` | `transition` |
 # | `b1` | `lazy_stem` | |
+# | the last `Sequential` | `lazy_head` | |
 #
 # ## A block that does not know its input
 #
@@ -106,7 +107,8 @@ print("after: ", type(second).__name__, second.in_channels, tuple(second.weight.
 # turned it into an ordinary `Conv2d` with 13. So a wrong number of channels is not
 # refused the first time; afterwards it is.
 #
-# **Predict**: can you count the parameters of a network that has seen no input?
+# **Predict** what happens when you count the parameters of a network that has seen no
+# input.
 
 # %% tags=["nbval-check-output", "hide-output"]
 try:

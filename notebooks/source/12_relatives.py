@@ -378,8 +378,8 @@ for name, layer in (("bottleneck", BottleneckLayer), ("with SE", se_layer)):
 # ## PeleeNet: two ways
 #
 # PeleeNet (2018) splits the new maps: half of them come from one 3×3, half from two 3×3
-# in a row. With `post_conv`, BN can be folded into the convolution before it once the
-# training is over. A waist never exceeds half of what it reads.
+# in a row. With `post_conv`, BN can be multiplied into the convolution before it once
+# the training is over. A waist never exceeds half of what it reads.
 
 
 # %%
