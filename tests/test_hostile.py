@@ -179,7 +179,7 @@ def test_recursion_without_end_is_a_finding():
         sys.setrecursionlimit(60)
         return BLOCK(*arguments)
 
-    run("conv_block", {"conv_block": lowers})
+    assert run("conv_block", {"conv_block": lowers}).passed  # and autocast is left: conftest.py looks
     assert sys.getrecursionlimit() == limit
 
 

@@ -14,13 +14,15 @@ import torch
 def preserved():
     """Run the body under PyTorch's ordinary settings, silently, and put everything back afterwards.
 
-    Settings: seeds of Python, NumPy and torch, default dtype and device, number of threads, warnings, and those of
-    ``ordinary``. Silently: nothing reaches stdout or stderr, neither from Python nor from C. All of them but those of
+    Settings: seeds of Python, NumPy and torch, default dtype and device, number of threads, limit of recursion, warnings,
+    and those of ``ordinary``. Silently: nothing reaches stdout or stderr, neither from Python nor from C. All of them but those of
     ``ordinary`` belong to the whole process, so a thread that may be left behind must not use this.
     """
     seeds = random.getstate(), numpy.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     dtype, device, threads = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
-    recursion = sys.getrecursionlimit()
+    recursion, set_recursion = sys.getrecursionlimit(), sys.setrecursionlimit
+    # A lower one would hold for the judge, too, and break off what puts things back, wherever its stack is deeper.
+    sys.setrecursionlimit = lambda limit: set_recursion(max(limit, recursion))
     torch.set_default_dtype(torch.float32)
     torch.set_default_device(None)  # the CPU; named, it would slow down every call of torch's
     try:
@@ -28,7 +30,8 @@ def preserved():
             warnings.simplefilter("ignore")
             yield
     finally:
-        sys.setrecursionlimit(recursion)
+        sys.setrecursionlimit = set_recursion
+        set_recursion(recursion)
         torch.set_default_dtype(dtype)
         torch.set_default_device(device if device.type != "cpu" else None)
         if torch.get_num_threads() != threads:
