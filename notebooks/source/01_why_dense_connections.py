@@ -200,16 +200,21 @@ for kind in KINDS:
 # %% [markdown]
 # A linear classifier reads the average of each map that leaves the stack: 12 of the
 # last layer in the plain stack, 12 sums in the residual one, and all 84 in the dense
-# one. `measure` takes the gradient of its loss at the maps that each layer made, and
-# notes its length: how strongly the loss reacts to a change there. Images are noise and
-# labels random, because we study the wiring.
+# one. `measure` takes the gradient of the classifier's loss at the maps that each layer
+# made, and notes its length: how strongly the loss reacts to a change there. Images are
+# noise and labels random, because we study the wiring.
 #
 # On the way back, the gradient at one value is a weighted sum of the gradients at $n =
-# 12 \cdot 9$ outputs. PyTorch draws the weights with variance $1/(3n)$, so the squared
-# length is multiplied by $n \cdot 1/(3n) = 1/3$. ReLU blocks half of what is left. So
-# one layer leaves $\sqrt{1/3 \cdot 1/2} \approx 0.41$ of a gradient's length. A ⊕ hands
-# the gradient that comes in to both of its inputs unchanged, so the layer's 0.41 comes
-# on top of a whole. And what the classifier reads directly gets its gradient directly.
+# 12 \cdot 9$ outputs. PyTorch draws the weights with variance $1/(3n)$, where $n$
+# counts what one output reads, here $12 \cdot 9$, too. Their signs are random, so
+# squares add up: the squared length is multiplied by $n \cdot 1/(3n) = 1/3$. ReLU
+# blocks half of what is left. So one layer leaves $\sqrt{1/3 \cdot 1/2} \approx 0.41$
+# of a gradient's length.
+#
+# A ⊕ hands the gradient that comes in to both of its inputs unchanged. Again squares
+# add up: a whole 1 and the layer's 1/6, so a step gives $\sqrt{1 + 1/6} \approx 1.08$.
+# In the dense stack every layer's maps are read by the classifier directly, so they get
+# a gradient directly.
 #
 # **Predict** the ratio of the lengths, layer 1 to layer 24, for each wiring: below
 # 1/10, between 1/10 and 10, or above 10?
@@ -296,9 +301,9 @@ assert all(1 < value < 30 for values in deeper.values() for value in values)
 
 # %% [markdown]
 # Both grow alike, two to three times from 24 to 96 layers, and dense starts a little
-# lower. So neither is level: at 96 layers the first dense layer gets about eight times
-# as much as the last. The largest block of DenseNet-121 has 24, that of DenseNet-201
-# has 48.
+# lower. So neither is level: at 96 layers the first dense layer gets eight to nine
+# times as much as the last. The largest block of DenseNet-121 has 24, that of
+# DenseNet-201 has 48.
 #
 # ## Where does the dense gradient come from?
 #

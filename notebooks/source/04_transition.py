@@ -114,7 +114,9 @@ for theta in (1, 0.5, 0.25):
 #
 # For each pixel, every new channel is a weighted sum of the 23 old ones: 11·23 weights.
 # The last two dimensions of the weight are 1 and 1. Without them it is a plain matrix,
-# and one matrix product over the channel axis gives what the convolution gives:
+# and one matrix product over the channel axis gives what the convolution gives. (In the
+# letters of `einsum`, `o` is a new channel and `c` an old one, over which it sums; `n`,
+# `h` and `w` are image, row and column.)
 
 # %% tags=["nbval-check-output"]
 conv = transition(23).conv
@@ -217,7 +219,8 @@ for pool in (nn.AvgPool2d(2), nn.MaxPool2d(2)):
 # makes it −4. A negative weight turns the largest pixel into the smallest.
 #
 # Pooling first pays: the convolution then sees a quarter of the pixels. How much is
-# that in a whole network? In DenseNet-121, on a 224×224 image:
+# that in a whole network? We count *multiply-adds*: a 1×1 convolution needs one for
+# each input channel, output channel and pixel. In DenseNet-121, on a 224×224 image:
 
 # %% tags=["nbval-check-output"]
 rows = accounting.trace(densenet121().config, 224)
@@ -249,9 +252,9 @@ with expected(RuntimeError):
 # ## Break it: one transition too many
 #
 # Nothing follows the last block but the classifier, so no transition is needed there.
-# Add one to DenseNet-121 anyway: it brings 1,024·512 weights, and the classifier for
-# 1,000 classes shrinks. **Predict**: does the network get larger or smaller, and does
-# anything fail?
+# Add one to DenseNet-121 anyway: it brings 1,024·512 weights, and the classifier, which
+# makes one score (*logit*) for each of 1,000 classes, shrinks. **Predict**: does the
+# network get larger or smaller, and does anything fail?
 
 # %% tags=["nbval-check-output", "hide-output"]
 model = densenet121()
@@ -354,7 +357,7 @@ print(f"θ = 0.5 saves {saved:.0%}")
 # ## Your turn
 #
 # [Exercise 4](exercises/04_transition.ipynb), *easy, 10 minutes.* Write
-# `transition(in_channels, compression=0.5)` with the cell above out of sight. It must
+# `transition(in_channels, compression=0.5)` with our `transition` out of sight. It must
 # turn `(2, 23, 7, 7)` into `(2, 11, 3, 3)`. Then write a second version that pools
 # *before* its convolution: does the check accept it, too?
 

@@ -44,17 +44,18 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## The plan
 #
-# Four blocks of four plain layers, growth rate 32, with three transitions between them.
-# Inside a block every layer reads all maps made before it (lesson 03). The picture is
-# measured on a live network, with one grey image of 96×96 pixels.
+# Four blocks of four plain layers (conv blocks as in lesson 02), growth rate 32, with
+# three transitions between them. Inside a block every layer reads all maps made before
+# it (lesson 03). The picture is measured on a live network, with one grey image of
+# 96×96 pixels.
 
 # %%
 show(networks.shape_ribbon(small_densenet(), 96))
 
 # %% [markdown]
 # *Higher bars are larger maps, on a logarithmic scale; wider bars are more channels.
-# The sides halve five times, 96 → 3. The channels zigzag: each block appends 4·32 =
-# 128, each transition halves.*
+# The sides halve five times, 96 → 3 (the input is not drawn). The channels zigzag: each
+# block appends 4·32 = 128, each transition halves.*
 #
 # | in the book | here | in lessons 02 to 04 |
 # |---|---|---|
@@ -117,8 +118,9 @@ except ValueError as error:
     print(str(error).partition(" in ")[0])
 
 # %% [markdown]
-# No. Counting its weights and drawing them anew must wait for the first input. (Loading
-# need not: `load_state_dict` tells a lazy layer its shapes.)
+# PyTorch refuses: a weight without a shape has no number of elements. Counting the
+# weights and initialising them must wait for the first input. (Loading need not:
+# `load_state_dict` tells a lazy layer its shapes.)
 #
 # ## Stem, transition, head
 #
@@ -324,7 +326,7 @@ print(f"{even:.4f}")
 # −ln(1/10) = ln 10. A fresh network is not that even.
 #
 # d2l's `apply_init` does two things: one forward pass for the lazy layers, then initial
-# weights by Xavier's rule (`d2l.init_cnn`) for all of `net`.
+# weights by Xavier's rule (`d2l.init_cnn`, explained below) for all of `net`.
 #
 # **Predict**: does the loss start above or below 2.30?
 
@@ -353,8 +355,8 @@ assert abs(start - estimate) < 0.3 and start > 2.3
 #
 # Each number that the stem writes sums 7·7 products (*fan-in*). If its window moved by
 # one pixel at a time, each pixel would enter 64·7·7 such sums (*fan-out*; the rule
-# ignores the stride of 2). Xavier's rule counts both, ±√(6 / (49 + 64·49)) = ±0.043.
-# PyTorch's own counts the fan-in, ±1/√49 = ±0.143.
+# ignores the stride of 2). Xavier's rule counts both, and draws evenly from ±√(6 / (49
+# + 64·49)) = ±0.043. PyTorch's own counts the fan-in, ±1/√49 = ±0.143.
 #
 # **Predict** which one you get when `init_cnn` runs *before* the first input.
 
@@ -374,7 +376,7 @@ print(f"after: within ±{model.net[0][0].weight.abs().max():.3f}")
 # Three epochs of 40 steps with `d2l.Trainer`. On a machine with CUDA it uses the GPU,
 # elsewhere the CPU. Chance is 10 % correct.
 #
-# **Predict**: after these 120 steps, is the accuracy on images that the network has not
+# **Guess**: after these 120 steps, is the accuracy on images that the network has not
 # seen nearer to 20, 50 or 80 %?
 
 # %% tags=["hide-output"]

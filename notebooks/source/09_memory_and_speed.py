@@ -81,7 +81,9 @@ def kept(model, images):
 # %% [markdown]
 # Shapes are `(N, C, H, W)`. We take 2 images with 3 channels of 8×8, so one channel
 # costs 2·8·8 numbers of 4 bytes, 512 bytes. A conv block makes three results:
-# normalised, rectified and convolved maps.
+# normalised, rectified and convolved maps. For the backward pass, BN needs what it
+# read, and a few numbers for each channel; ReLU needs to know only where its output is
+# 0, and keeps that output; the convolution needs what it read.
 #
 # **Predict**: which of them are kept, besides the input?
 
@@ -97,9 +99,9 @@ for tensor in kept(layer, images):
     print(f"{tuple(tensor.shape)!s:13} {tensor.nbytes:5} bytes  {what}")
 
 # %% [markdown]
-# Two sets of three channels. The *normalised* maps are not kept. BatchNorm's backward
-# pass needs its input, and the ReLU's needs its own output, which the convolution keeps
-# as well. The small ones are BN's mean, 1/σ and running statistics.
+# Two sets of three channels: what BN read, and the rectified maps, which serve ReLU and
+# convolution. The *normalised* maps are not kept, for nobody needs them. The small ones
+# are BN's mean, 1/σ and running statistics.
 #
 # "Use in-place ReLUs to save memory" is common advice. `saved_bytes` is the package's
 # form of our hook and adds up the bytes.
@@ -256,8 +258,9 @@ print(f"running mean: {ratio:.2f} times as large")
 # right, so training looks fine. But evaluation uses the averages, and they forget twice
 # as fast: 0.9² = 0.81 of the past is left, not 0.9.
 #
-# torchvision's DenseNet has an option `memory_efficient`. **Predict**: does it fall
-# into the trap?
+# torchvision's DenseNet has an option `memory_efficient`: it checkpoints the
+# concatenation, `norm1` and the 1×1 convolution of each layer. **Predict** how many
+# batches `norm1` and `norm2` count after one step.
 
 # %% tags=["nbval-check-output", "hide-output"]
 options = {"num_classes": 10, "memory_efficient": True}
@@ -268,8 +271,8 @@ for name, module in theirs.features.denseblock1.named_modules():
         print(name, module.num_batches_tracked.item())
 
 # %% [markdown]
-# Its `norm1` counts twice: it checkpoints the concatenation, `norm1` and the 1×1
-# convolution.
+# Two and one: `norm1` runs again in the backward pass, so torchvision's option has the
+# trap.
 #
 # A repair in two lines: note the statistics after the forward pass, and put them back
 # after the backward pass. The training loop has to know about it; exercise 11 asks for
@@ -290,7 +293,7 @@ print("statistics as without checkpointing:", all(torch.equal(a, b) for a, b in 
 # it does that is part two. Here is the answer to this lesson's question, for one colour
 # image of 224×224 pixels in train mode.
 #
-# **Predict**: DenseNet-121 has 31 % of ResNet-50's parameters. How many times as many
+# **Guess**: DenseNet-121 has 31 % of ResNet-50's parameters. How many times as many
 # bytes does it keep?
 
 # %% tags=["nbval-check-output", "hide-output"]
@@ -379,8 +382,8 @@ print(f"with the waists: {readers + waists:,}; {once + waists:,}")
 
 # %% [markdown]
 # Twelve times fewer channels. The BN of each waist must still measure its own; with
-# those it is four times fewer. Here is a block of plain layers that measures once. γ, β
-# and ReLU come with each reader.
+# those it is four times fewer. Here is a block of layers without a bottleneck that
+# measures once. γ, β and ReLU come with each reader.
 
 
 # %%
@@ -476,8 +479,9 @@ assert exponents["efficient"] < 1.1 < exponents["plain"]
 # torchvision's, run as it comes (without `memory_efficient`). Above 1, ours is the
 # faster one. BC-100-12 is DenseNet-BC with L = 100 and k = 12. `native` is
 # `efficient="native"`: the same with passes compiled from C++, where there is a
-# compiler. "Convolutions" runs the convolutions and nothing else: roughly the limit of
-# any saving on the rest.
+# compiler. *Contiguous* and *channels-last* are layouts of memory and bf16 is a number
+# format; the next section explains them. "Convolutions" runs the convolutions and
+# nothing else: roughly the limit of any saving on the rest.
 
 # %% tags=["nbval-check-output"]
 found = results.read("efficient")
@@ -533,8 +537,9 @@ print("channels-last", batch.contiguous(memory_format=torch.channels_last).strid
 # A B C, and a slow moment hits all of them. We report the median and the whole range.
 # All but "plain" are channels-last.
 #
-# Five variants: plain, channels-last, efficient, bf16, and efficient with bf16.
-# **Predict** the bytes of the other four against plain, and whether a step is faster or
+# Five variants: plain (fp32 in PyTorch's own layout, *contiguous*), channels-last,
+# efficient, bf16, and efficient with bf16. **Predict** the bytes of channels-last and
+# of bf16 against plain. **Guess** those of efficient, and whether a step is faster or
 # slower: channels-last than plain, efficient and bf16 than channels-last, and both
 # together than bf16 alone.
 
@@ -575,7 +580,7 @@ assert bytes_kept.get("bf16", 0) < 0.53 * bytes_kept["plain"]
 # ## Loading
 #
 # The usual `DataLoader` prepares images one at a time. `ResidentBatches` cuts batches
-# out of one tensor. **Predict**, for 3,000 images: does that take about a half of the
+# out of one tensor. **Guess**, for 3,000 images: does that take about a half of the
 # loader's time, a tenth, or less than a twentieth?
 
 # %% tags=["hide-output"]
@@ -606,9 +611,9 @@ assert min(seconds["loader"]) > 5 * max(seconds["resident"])
 # `torch.compile` turns the model into compiled code, several operations in one. On a
 # CPU it needs a C++ compiler. We start with an empty cache, as you do the first time.
 #
-# **Predict** for a block of 4 layers: the first step compiles and takes long. Has
-# it paid for itself within tens, hundreds or thousands of faster steps? And are fewer
-# bytes kept? (The cell can take minutes.)
+# **Guess** for a block of 4 layers: the first step compiles and takes long. Has it paid
+# for itself within tens, hundreds or thousands of faster steps? And are fewer bytes
+# kept? (The cell can take minutes.)
 
 # %% tags=["hide-output"]
 inputs = torch.randn(16, 24, 14, 14, device=device, requires_grad=True)
