@@ -316,7 +316,7 @@ for name, network in networks.items():
 # |---|---|---|
 # | you only predict | `torch.inference_mode()` | none: nothing is kept |
 # | it does not fit | a smaller batch; add up gradients of several before a step | BatchNorm sees the small batch |
-# | it still does not fit | `efficient=True` | time; the faster `efficient="native"` needs a C++ compiler (both in part two) |
+# | it still does not fit | `efficient=True` (part two) | time; less with `"native"`, a C++ compiler given |
 # | it still does not fit | checkpoint, with `cat` inside | forward runs twice; mind BatchNorm |
 # | never, in these blocks | in-place ReLU | no byte less |
 # | in shallow blocks at most | checkpoint with `cat` outside | still a square |
