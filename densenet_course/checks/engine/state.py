@@ -14,9 +14,10 @@ import torch
 def preserved():
     """Run the body under PyTorch's ordinary settings, silently, and put everything back afterwards.
 
-    Settings: seeds of Python, NumPy and torch, default dtype and device, number of threads, limit of recursion, warnings,
-    and those of ``ordinary``. Silently: nothing reaches stdout or stderr, neither from Python nor from C. All of them but those of
-    ``ordinary`` belong to the whole process, so a thread that may be left behind must not use this.
+    Settings: seeds of Python, NumPy and torch, default dtype and device, number of threads, limit of recursion,
+    warnings, and those of ``ordinary``. Silently: nothing reaches stdout or stderr, neither from Python nor from C. All
+    of them but those of ``ordinary`` belong to the whole process, so a thread that may be left behind must not use
+    this.
     """
     seeds = random.getstate(), numpy.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     dtype, device, threads = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
