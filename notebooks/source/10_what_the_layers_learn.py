@@ -128,9 +128,9 @@ print([name for name, _ in network.named_children()][:-1])
 # there the last ReLU is missing. It is a call inside `forward`, not a module, so no
 # list of modules holds it.
 #
-# `get_graph_node_names` follows an image through `forward` and names every step. It
-# returns two lists, for train mode and for evaluation mode; we take the second. We
-# count the steps that are not modules.
+# `get_graph_node_names` follows a stand-in for an image through `forward` and names
+# every step. It returns two lists, for train mode and for evaluation mode; we take the
+# second. We count the steps that are not modules.
 
 # %% tags=["nbval-check-output"]
 _, steps = get_graph_node_names(network)  # (in train mode, in evaluation mode)
@@ -193,7 +193,9 @@ print({name: maps.shape[1] for name, maps in found.items()})
 # A layer's own output is its 32 new maps; the block's is all 1,024.
 #
 # The second slip is silent. About half of what a BatchNorm puts out here is negative.
-# **Predict**: can it matter what *else* you ask for?
+# torchvision's ReLUs work in place (lesson 09): they write over the tensor that they
+# read. **Predict**: does `features.norm0` hold negative values if you ask for it alone?
+# And together with `features.relu0`?
 
 # %% tags=["nbval-check-output", "hide-output"]
 for names in (["features.norm0"], ["features.norm0", "features.relu0"]):
@@ -201,7 +203,7 @@ for names in (["features.norm0"], ["features.norm0", "features.relu0"]):
     print(names, "negative values:", bool((maps < 0).any()))
 
 # %% [markdown]
-# It can. torchvision's ReLUs work in place: they overwrite the BatchNorm's tensor
+# It matters what *else* you ask for: the ReLU has overwritten the BatchNorm's tensor
 # before you read it. So each of the 432 steps can be had, but not all of them unchanged
 # in one extractor. Convolutions and concatenated maps are safe, since no ReLU follows
 # them directly. Our package's ReLUs make new tensors.
@@ -210,7 +212,8 @@ for names in (["features.norm0"], ["features.norm0", "features.relu0"]):
 #
 # "Which layer is best?" needs a question. The first is the class. The second is
 # answered by pixels alone: `edge_density` is the mean length of the brightness
-# gradient. Its quartiles over the training set make four classes.
+# gradient. Sorted by density, the training images are cut into four equal parts:
+# quarter 0 has the least edges, quarter 3 the most.
 
 # %%
 density = edge_density(train_images)
@@ -264,9 +267,9 @@ def maps_by_depth(model, images):
 
 
 # %% [markdown]
-# `pooled_by_depth` averages each map to one number, so a place gives `(N, C)`. At the
-# last place this must be what the network's own classifier reads. We feed it those
-# averages.
+# The package's `pooled_by_depth` runs this loop and averages each map to one number, so
+# a place gives `(N, C)`. At the last place this must be what the network's own
+# classifier reads. We feed it those averages.
 
 # %% tags=["nbval-check-output"]
 fit_index = torch.randperm(len(train_labels))[:3000]
@@ -387,8 +390,9 @@ for runs in measured["networks"].values():  # the edges are lost at the transiti
 # ## A transition, taken apart
 #
 # Transition 2 mixes 96 maps into 48 and pools; the next reader applies BN and ReLU;
-# then we average. `mixed` does this without the pooling, for any weights, with or
-# without what the reader applies.
+# then we average. `mixed(weights, *steps)` mixes with any weights, leaves out the
+# pooling, applies the steps that it is given (the reader's BN and ReLU, or none),
+# averages, and probes.
 
 
 # %%
@@ -413,8 +417,8 @@ def new_norm():
 
 # %% [markdown]
 # The controls are halves of the 96 maps and random weights, five of each. **Predict**
-# which step costs the edges most: keeping only 48 numbers, the learned mix, the ReLU,
-# or the 2×2 pooling.
+# which of these steps cost the edges much, and which little: keeping only 48 numbers,
+# the mix being learned and not random, the ReLU, the 2×2 pooling.
 
 # %% tags=["hide-output"]
 learned, relu = transition.conv.weight[:, :, 0, 0], nn.ReLU()  # (48, 96)
@@ -443,12 +447,12 @@ assert abs(rows["learned mix"][0] - rows["learned mix, BN"][0]) < 0.03
 
 # %% [markdown]
 # Two steps cost most. Keeping only 48 numbers takes five to eight points, however they
-# are chosen: the learned mix lies within the range of the random ones. BN costs
-# nothing, since a probe undoes a shift and a scale. The ReLU takes six or seven points
-# more, behind the learned mix as behind a random one. Before, an average of sums was a
-# sum of averages, and all was linear; now each sum loses its negative side before it is
-# averaged. The pooling, which also drops the last row and column of the 7×7, costs two
-# or three.
+# are chosen: that the mix was learned costs nothing more, it lies within the range of
+# the random ones. BN costs nothing, since a probe undoes a shift and a scale. The ReLU
+# takes six or seven points more, behind the learned mix as behind a random one. Before,
+# an average of sums was a sum of averages, and all was linear; now each sum loses its
+# negative side before it is averaged. The pooling, which also drops the last row and
+# column of the 7×7, costs two or three.
 #
 # ## The pooling is part of the answer
 #
@@ -556,8 +560,8 @@ for question in asked:
 # the untrained network.
 #
 # Now all weights of a copy were trained further, *fine-tuned*, on the three tops: 300
-# labelled images of each, 300 steps. **Predict** at which depths the same probes
-# change, and in which direction for each of the five questions.
+# labelled images of each, 300 steps. **Predict** at which depths the same probes change
+# most, for the tops and for the seven classes.
 
 # %% tags=["hide-output"]
 show(probes.layer_curves(layers, asked, ["pretrained", "fine-tuned"]))
@@ -587,10 +591,11 @@ assert abs(after["seven classes"][last] - seven[last]) < 0.01
 
 # %% [markdown]
 # The tops gain most at the deep places, and the end is now as good as the middle. At
-# the stem they lose three points; one training does not tell why. The other questions
-# move by less than two and a half. The seven classes lose about one at most: their
-# features are still there, for a new probe. Whether the old classifier still fits them
-# is another question, the forgetting of [lesson 11](11_transfer_learning.ipynb).
+# the stem they lose three points; one training does not tell why. The edge questions
+# move by about two points at most, and the pixel classes gain two at the end. The seven
+# classes lose about one at most: their features are still there, for a new probe.
+# Whether the old classifier still fits them is another question, the forgetting of
+# [lesson 11](11_transfer_learning.ipynb).
 #
 # All this is one training and one draw, on small pictures of clothes.
 #
@@ -652,7 +657,7 @@ assert min(row, key=row.get) == "input"
 # | the paper | here |
 # |---|---|
 # | weights spread over all earlier layers | no link below half of its reader's mean |
-# | least weight on what a transition put out | clearly in transition 2 and the classifier, faintly in most layers |
+# | least weight on what a transition put out | clearly in transition 2 and the classifier, faintly, within chance, in most layers |
 # | the classifier leans to the latest maps | in part: away from the input, but the last layer is not its top |
 #
 # An even spread is no sign of learning: the untrained network has it too. And
@@ -664,8 +669,8 @@ assert min(row, key=row.get) == "input"
 # A weight acts on what BN and ReLU let through, and other links may carry the same. So
 # we cut each of these links in turn and measure the loss on 1,000 test images. The harm
 # is divided by the number of the source's maps. If weights told importance, the larger
-# of two weights of a reader would mean the larger harm. **Predict**: for which share of
-# the pairs does it? Guessing gives half.
+# of two weights of a reader would mean the larger harm. **Guess** for which share of
+# the 44 pairs it does. Chance gives half.
 
 
 # %% tags=["hide-output"]

@@ -168,8 +168,9 @@ for family, network in networks.items():
 # are 4×4, because its strided convolution rounds 7/2 up, while a transition's pooling
 # rounds down.
 #
-# But its shape was a choice. Take ResNets of other shapes and nearly the same size.
-# **Predict**: how far apart will their multiply-adds lie?
+# But its shape was a choice. Take ResNets of nearly the same size with other numbers of
+# blocks on the three sizes of maps: (1, 1, 4), (1, 3, 2), (2, 2, 1) and (4, 4, 1).
+# **Predict** which of them works least and which most.
 
 # %% tags=["nbval-check-output", "hide-output"]
 ours = cost(networks["DenseNet-BC"], 1, 28, 28)[1]
@@ -178,9 +179,10 @@ for shape in ((1, 1, 4), (1, 3, 2), (2, 2, 1), (4, 4, 1)):
     print(f"ResNet {shape}: {parameters:,}, DenseNet-BC works {ours / work:.2f} ×")
 
 # %% [markdown]
-# From 1.0 to 2.9 times: "DenseNet works twice as much" is true of one shape only. The
-# rule behind it holds for all: **work depends on how large the maps are on which the
-# weights sit.**
+# (1, 1, 4) works least and (4, 4, 1) most, 2.8 times as much: where the blocks sit on
+# large maps there is more work. DenseNet-BC does 1.0 to 2.9 times their work, so
+# "DenseNet works twice as much" is true of one shape only. The rule behind it holds for
+# all: **work depends on how large the maps are on which the weights sit.**
 #
 # "Equal" needs a measure. We fix the parameters, and report the rest.
 #
@@ -210,8 +212,9 @@ for family, tried in measured["held_out_accuracy_by_rate"].items():
 # one image in fp32. The time of a training step is divided by that of DenseNet-BC's,
 # round by round: you see the median and the range.
 #
-# **Predict**: how many times ResNet's bytes does DenseNet-BC keep? And which family is
-# most accurate?
+# The held-out accuracies above rank the families already. **Predict**: how many times
+# ResNet's bytes does DenseNet-BC keep? And are the gaps on the test set larger than the
+# spread of the seeds?
 
 # %% tags=["nbval-check-output", "hide-output"]
 print(families.table(measured))
@@ -289,9 +292,10 @@ show(relatives.efficiency(measured))
 # %% [markdown]
 # *The same errors over two measures of size; a bar spans the seeds.* Relative to
 # ResNet's, DenseNet-BC's points move right by a factor of about two. The means of its
-# two smaller networks still lie below ResNet's curve, but by less, and the bars of both
-# families reach over. Its two larger networks do more work than our largest ResNet:
-# there is no curve to compare them with.
+# two smaller networks still lie below ResNet's curve, but by less: the bar of the
+# smallest crosses ResNet's curve, and a bar of ResNet's reaches down to about
+# DenseNet-BC's. Its two larger networks do more work than our largest ResNet: there is
+# no curve to compare them with.
 #
 # A horizontal line answers the paper's question: how many times as large must the
 # ResNet be? Between two sizes the error is read off a straight line over the logarithm
@@ -510,9 +514,10 @@ for name, convolution in convolutions.items():
     print(f"{name:10} {moved.sum()} of 64 notice")
 
 # %% [markdown]
-# Neighbours cut the links by age: three quarters of the waist never see the newest
-# maps, and nothing complains. A shuffle mends that without any learning. So reach alone
-# is no reason to *learn* groups; accuracy would be. We come to it below.
+# Neighbours cut the links by age (*groups by age* in the table below): three quarters
+# of the waist never see the newest maps, and nothing complains. A shuffle mends that
+# without any learning. So reach alone is no reason to *learn* groups; accuracy would
+# be. We come to it below.
 #
 # ## RDNet: wide growth
 #
@@ -595,8 +600,8 @@ for name, kind in kinds.items():
 # column subtracts the accuracy of bottleneck layers in a DenseNet-BC of the same size,
 # read off between four sizes, from 36,394 to 241,300 parameters.
 #
-# **Predict**: do the learned groups come out ahead of the shuffled ones after so short
-# a training?
+# **Guess**: do the learned groups come out ahead of the shuffled ones after so short a
+# training?
 
 # %% tags=["nbval-check-output", "hide-output"]
 swapped = results.read("descendants")
@@ -625,7 +630,7 @@ assert len({stored[name]["parameters"] for name in groups}) == 1
 # which may be too soon; we did not test that. Whether learned groups pay in a long
 # training, this table does not say. The last column says what a layer brings *beyond*
 # its size; a small network with a clear plus has saved well, one with a clear minus has
-# only become smaller. With one seed only the learned groups' −3.8 is clear.
+# only become smaller. With one seed only the learned groups' −3.8 stands out.
 #
 # On ImageNet, top-1, these are reported: PeleeNet 72.6 % with 2.8 million parameters,
 # CondenseNet 73.8 % with 4.8 million, DenseNet-121 in torchvision 74.4 % with 8.0
@@ -633,12 +638,13 @@ assert len({stored[name]["parameters"] for name in groups}) == 1
 #
 # ## Where DenseNet lives on
 #
-# **Segmentation.** FC-DenseNet, the "Tiramisu" (2016), adds an upsampling path. There a
-# transposed convolution with stride 2 doubles height and width. It gets only the *new*
-# maps of a block. What the block was given is not lost: the skip connection brings the
-# maps of the doubled size from the way down, before they were pooled. In lesson 03
-# dropping the input was a slip. Here are the channels both ways, for a block that reads
-# 96 channels and makes 4·16.
+# **Segmentation.** FC-DenseNet, the "Tiramisu" (2016), shrinks the maps (the way down)
+# and enlarges them again (the way up). On the way up a *transposed convolution* with
+# stride 2, a learned enlargement, doubles height and width, and gets only the *new*
+# maps of a block. What the block was given is not lost: a *skip connection* brings the
+# maps of the doubled size from the way down, before they were pooled, and they are
+# concatenated. In lesson 03 dropping the input was a slip. Here are the channels both
+# ways, for a block that reads 96 channels and makes 4·16.
 
 # %% tags=["nbval-check-output"]
 coarse, skip = torch.randn(1, 96, 7, 7), torch.randn(1, 96, 14, 14)

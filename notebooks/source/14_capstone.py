@@ -133,7 +133,7 @@ print(f"{len(trained)} networks, seeds {seeds}, one epoch of {images:,} images")
 print("trained on", measured["device"], "with", measured["precision"])
 
 # %% [markdown]
-# **Predict**: from the smallest to the largest network the parameters grow 36-fold. How
+# **Guess**: from the smallest to the largest network the parameters grow 36-fold. How
 # many points of accuracy does that buy?
 
 # %% tags=["hide-output"]
@@ -144,7 +144,7 @@ controls = pictures.explorer(measured)
 # form the **Pareto front**. A network below the front costs too much for what it
 # reaches; along the front you trade cost for accuracy. Both axes of cost are
 # logarithmic, and a bar spans the two seeds. The diamond is the network that the
-# sliders choose: it is looked up, not trained.
+# sliders choose: it is looked up, not trained, and hides its own square here.
 #
 # Who stands on the front, by parameters?
 
@@ -299,8 +299,8 @@ assert min(spreads, key=spreads.get) == "saved bytes" and spreads["saved bytes"]
 
 # %% [markdown]
 # Saved bytes. Two runs of one network already differ by 1.15 in the median, on a busy
-# machine. The two extremes of 32 networks lie further apart than a usual pair does, so
-# noise explains much of 1.4, but hardly 3.2.
+# machine. Among 32 networks the two extremes would lie further apart than a usual pair
+# through noise alone. So noise may explain much of the 1.4, but hardly the 3.2.
 
 # %%
 show(pictures.seconds_by(measured, {
@@ -369,9 +369,10 @@ limit = capstone.BUDGET * of_class.seconds / (measured["train_images"] // 128)
 assert len(small) == 12 and all(n.seconds <= limit for n in small)
 
 # %% [markdown]
-# Twelve. By the class network's own seconds, each of them gets through an epoch in the
-# budget of time, and the small ones have time for more images. So the sweep does not
-# answer the exercise: by the clock, its ranks may change.
+# Twelve. In the sweep an epoch has 429 steps, and took the class network 38 s; so its
+# 600 steps would take 53 s. The slowest of the twelve needed 37 s for an epoch, so
+# each of them gets through one, and the small ones have time for more. So the sweep
+# does not answer the exercise: by the clock, its ranks may change.
 #
 # ## Judge a tiny network
 #
