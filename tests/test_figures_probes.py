@@ -57,7 +57,13 @@ def test_layer_curves_show_every_place_of_the_networks_asked_for():
     assert lines["raw pixels"][0] == pytest.approx(55)
     assert {line.get_color() for line in panel.lines} >= {COLOURS["new"], COLOURS["bottleneck"]}
     assert [tuple(line.get_markevery() or ()) for line in panel.lines[:2]] == [(1,), (0,)], "the best places"
-    assert lines["guessing"][0] == pytest.approx(30) and panel.get_ylim()[0] > 30, "outside: it would flatten the rest"
+    assert "guessing" not in lines and panel.get_ylim()[0] > 30, "outside: it would flatten the rest"
+    assert "guessing" not in {label.get_text() for label in figure.legends[0].get_texts()}, "no entry without a line"
+    inside = dict(measured, guessing={"tops": 0.5})
+    figure = probes.layer_curves(inside, ["tops"], ["pretrained", "fine-tuned"])
+    assert lines_of(figure.axes[0])["guessing"][0] == pytest.approx(50)
+    assert "guessing" in {label.get_text() for label in figure.legends[0].get_texts()}
+    figure = probes.layer_curves(measured, ["tops"], ["pretrained", "fine-tuned"])
     assert panel.get_title(loc="left") == "tops (guessing: 30 %)"
     assert [label.get_text() for label in panel.get_xticklabels(which="both")] == ["T1", "block 1", "block 2"]
     assert "raw pixels 55.0 %, guessing 30.0 %" in figure.alt_text
@@ -74,7 +80,7 @@ def test_a_line_style_has_one_meaning_in_all_pictures():
     styles = [line for _, _, line in probes.LOOKS.values()] + list(probes.LEVELS.values())
     assert len(set(styles)) == len(styles) - 1, "trained and pretrained share one"
     by_place = dict.fromkeys(PLACES, 0.5)
-    measured = {"guessing": {"tops": 0.3}, "networks": {
+    measured = {"guessing": {"tops": 0.55}, "networks": {
         "pretrained": {"tops": by_place}, "raw pixels": {"tops": {"raw pixels": 0.6}}}}
     for panel in (*probes.layer_curves(measured, ["tops"], ["pretrained"]).axes,
                   *probes.probe_curves(results(), {"classes": 0.1}).axes):

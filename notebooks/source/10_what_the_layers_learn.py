@@ -657,7 +657,7 @@ assert min(row, key=row.get) == "input"
 # | the paper | here |
 # |---|---|
 # | weights spread over all earlier layers | no link below half of its reader's mean |
-# | least weight on what a transition put out | clearly in transition 2 and the classifier, faintly, within chance, in most layers |
+# | least weight on what a transition put out | clearly in transition 2 and the classifier; in most layers within chance |
 # | the classifier leans to the latest maps | in part: away from the input, but the last layer is not its top |
 #
 # An even spread is no sign of learning: the untrained network has it too. And
