@@ -118,7 +118,7 @@ def layer_curves(measured, questions, networks):
         _level(panel, "raw pixels", pixels)
         low, high = panel.get_ylim()
         panel.set_ylim(low, high + 0.06 * (high - low))  # room for a triangle at the top
-        if low < guessed < high and abs(guessed - pixels) > 0.02 * (high - low):  # else it is far below, or hidden
+        if low < guessed < high and abs(guessed - pixels) > 0.02 * (high - low):  # else far off, or hidden
             _level(panel, "guessing", guessed)
         told.append(f"raw pixels {pixels:.1f} %, guessing {guessed:.1f} %")
         _shade_transitions(panel, places)
