@@ -657,7 +657,7 @@ assert min(row, key=row.get) == "input"
 # | the paper | here |
 # |---|---|
 # | weights spread over all earlier layers | no link below half of its reader's mean |
-# | least weight on what a transition put out | clearly in transition 2 and the classifier; in most layers within chance |
+# | least weight on what a transition put out | clearly in transition 2 and the classifier; elsewhere within chance |
 # | the classifier leans to the latest maps | in part: away from the input, but the last layer is not its top |
 #
 # An even spread is no sign of learning: the untrained network has it too. And
