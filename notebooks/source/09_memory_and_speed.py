@@ -59,7 +59,8 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # The backward pass needs results of the forward pass. To find the gradient of its
 # weights, a convolution must know what it read. Until the backward pass PyTorch keeps
 # such results as **saved tensors**. It offers a hook: PyTorch calls our function `pack`
-# below with each of them, and keeps what it returns.
+# below with each of them, and keeps what it returns. A second function gives it back in
+# the backward pass; ours changes nothing.
 
 
 # %%
@@ -172,8 +173,9 @@ print(f"exponent {fitted:.2f}, at 2,048 layers {slope:.2f}")
 # %% [markdown]
 # Not yet: the factor climbs from 2.3 to 3.7. The exponent is the slope of bytes against
 # layers, both on logarithmic scales; a square has 2. Written out, $R + 4kn = (C +
-# 3.5k)n + kn²/2$. Up to $n = 2C/k + 7 = 11$ layers the first part is the larger one, so
-# these depths give 1.51. For very deep blocks the square is all that matters.
+# 3.5k)n + kn²/2$. Below $n = 2C/k + 7 = 11$ layers the first part is the larger one, so
+# depths that begin there give 1.51. For very deep blocks the square is all that
+# matters.
 #
 # ## Recompute
 #
@@ -316,7 +318,7 @@ for name, network in networks.items():
 # |---|---|---|
 # | you only predict | `torch.inference_mode()` | none: nothing is kept |
 # | it does not fit | a smaller batch; add up gradients of several before a step | BatchNorm sees the small batch |
-# | it still does not fit | `efficient=True` (part two) | time; less with `"native"`, a C++ compiler given |
+# | it still does not fit | `efficient=True` | time (less with `"native"`, the same in compiled C++) |
 # | it still does not fit | checkpoint, with `cat` inside | forward runs twice; mind BatchNorm |
 # | never, in these blocks | in-place ReLU | no byte less |
 # | in shallow blocks at most | checkpoint with `cat` outside | still a square |
@@ -381,9 +383,9 @@ print(f"every reader measures: {readers:,} channels; each map once: {once:,}")
 print(f"with the waists: {readers + waists:,}; {once + waists:,}")
 
 # %% [markdown]
-# Twelve times fewer channels. The BN of each waist must still measure its own; with
-# those it is four times fewer. Here is a block of layers without a bottleneck that
-# measures once. γ, β and ReLU come with each reader.
+# A twelfth of the channels. The BN of each waist must still measure its own; with those
+# it is four times fewer. Here is a block of layers without a bottleneck that measures
+# once. γ, β and ReLU come with each reader.
 
 
 # %%
@@ -427,7 +429,7 @@ print(len(wanted), "gradients:", max(map(difference, *gradients)) < 1e-12)
 # and β = 0, as in a fresh block, a version that shared them too would have made the
 # same maps; only the gradients would have given it away.
 #
-# ## All three together
+# ## Three ideas together
 #
 # The package's `EfficientDenseBlock` combines three ideas:
 #
@@ -495,7 +497,7 @@ for name, result in found["training"].items():
 
 # %% [markdown]
 # For DenseNet-121 it was four times fewer bytes, above. `efficient` alone often costs
-# time: four of its nine figures lie below 1, all with DenseNet-121. Compiled, none
+# time: four of its nine figures lie below 1, all with DenseNet-121. Of `native`'s none
 # does, and all stay below what the convolutions alone would allow, where that was
 # measured.
 #

@@ -316,7 +316,7 @@ assert network_accuracy - 0.03 < by_probe
 # Now all 13 places and both questions. Two controls stand beside them: a probe on the
 # 784 raw pixels, and a network with random weights, whose BatchNorm statistics were
 # measured on the same 3,000 images. **Predict** the best place for each question, and
-# whether the stem's 32 averages beat the raw pixels.
+# whether the stem's 32 averages beat the raw pixels, for each question.
 
 # %% tags=["hide-output"]
 untrained = measure_batchnorm(class_densenet(), fit_images)
@@ -364,7 +364,7 @@ for name, runs in measured["networks"].items():
         places = best_places(runs, question)
         best = [100 * run[question]["test"][places[0]] for run in runs]
         print(f"{name:9} {question:12} {min(best):.1f} to {max(best):.1f} %", end="")
-        print(" at", ", ".join(places))
+        print(" at", "; as good: ".join(places))
 
 # %% tags=["remove-cell"]
 for question, block in (("classes", "block 3"), ("edge density", "block 1")):
@@ -417,8 +417,8 @@ def new_norm():
 
 # %% [markdown]
 # The controls are halves of the 96 maps and random weights, five of each. **Predict**
-# which of these steps cost the edges much, and which little: keeping only 48 numbers,
-# the mix being learned and not random, the ReLU, the 2×2 pooling.
+# whether it matters that the mix was learned, and whether BN costs anything. (A probe
+# can undo a shift and a scale.) **Guess** what the ReLU and the 2×2 pooling cost.
 
 # %% tags=["hide-output"]
 learned, relu = transition.conv.weight[:, :, 0, 0], nn.ReLU()  # (48, 96)
@@ -451,8 +451,9 @@ assert abs(rows["learned mix"][0] - rows["learned mix, BN"][0]) < 0.03
 # the random ones. BN costs nothing, since a probe undoes a shift and a scale. The ReLU
 # takes six or seven points more, behind the learned mix as behind a random one. Before,
 # an average of sums was a sum of averages, and all was linear; now each sum loses its
-# negative side before it is averaged. The pooling, which also drops the last row and
-# column of the 7×7, costs two or three.
+# negative side before it is averaged. (In the stem a ReLU made edges countable. Here
+# the averages tell them already.) The pooling, which also drops the last row and column
+# of the 7×7, costs two or three.
 #
 # ## The pooling is part of the answer
 #
@@ -472,8 +473,8 @@ print(f"raw pixels: {scores['classes']['raw pixels']:.1%}")
 assert by_grid[2] > by_grid[1] + 0.05
 
 # %% [markdown]
-# They gain much, without any deeper layer; part of it may come from having four times
-# the numbers. So a comparison of layers is one of layers *and* pooling.
+# The classes gain much, without any deeper layer; part of it may come from having four
+# times the numbers. So a comparison of layers is one of layers *and* pooling.
 #
 # ## Seen images flatter
 #
@@ -521,9 +522,10 @@ print("guessing:", {name: f"{value:.0%}" for name, value in layers["guessing"].i
 # which of the *three tops* it never saw, and the *edge density*. Two about a single
 # pixel: does an edge run there (*edge pixels*, the steepest quarter), and what is
 # there, background or one of the ten classes (*pixel classes*, a small segmentation).
-# For both, the probe is a 1×1 convolution, fitted on 6,000 pixels (two in each of those
-# images), whose output is enlarged to the image's size; on raw pixels it sees one grey
-# value. Guessing means the commonest answer of the images to fit on.
+# For both, the probe is a 1×1 convolution whose output is enlarged to the image's size.
+# It is fitted on 6,000 pixels, two in each of the 3,000 images. On raw pixels it sees
+# one grey value and nothing else. Guessing means the commonest answer of the images to
+# fit on.
 #
 # The blocks work on 16×16, 8×8, 4×4 and 2×2 pixels. **Predict** for each question the
 # block with the best place, and the questions for which the raw pixels do as well as
@@ -560,8 +562,9 @@ for question in asked:
 # the untrained network.
 #
 # Now all weights of a copy were trained further, *fine-tuned*, on the three tops: 300
-# labelled images of each, 300 steps. **Predict** at which depths the same probes change
-# most, for the tops and for the seven classes.
+# labelled images of each, 300 steps. **Predict** at which depths the tops gain most.
+# **Guess** what the seven classes lose at the end: under one point, about three, or
+# ten?
 
 # %% tags=["hide-output"]
 show(probes.layer_curves(layers, asked, ["pretrained", "fine-tuned"]))

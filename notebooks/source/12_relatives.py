@@ -11,8 +11,9 @@
 # - swap the layer of a dense block for that of CondenseNet, PeleeNet or RDNet, count
 #   what changes, and compare what was measured.
 #
-# About 50 minutes, after [05 the bottleneck](05_bottleneck.ipynb) and [07 train on
-# FashionMNIST](07_train_fashion_mnist.ipynb).
+# About 50 minutes, after [05 the bottleneck](05_bottleneck.ipynb), [07 train on
+# FashionMNIST](07_train_fashion_mnist.ipynb) and part one of [09 memory and
+# speed](09_memory_and_speed.ipynb).
 
 # %% tags=["remove-cell"]
 import sys
@@ -169,8 +170,8 @@ for family, network in networks.items():
 # rounds down.
 #
 # But its shape was a choice. Take ResNets of nearly the same size with other numbers of
-# blocks on the three sizes of maps: (1, 1, 4), (1, 3, 2), (2, 2, 1) and (4, 4, 1).
-# **Predict** which of them works least and which most.
+# blocks on the three sizes of maps: (1, 1, 4), (1, 3, 2) as above, (2, 2, 1) and (4, 4,
+# 1). **Predict** which of them works least and which most.
 
 # %% tags=["nbval-check-output", "hide-output"]
 ours = cost(networks["DenseNet-BC"], 1, 28, 28)[1]
@@ -199,7 +200,7 @@ measured = results.read("relatives")
 seeds, images_seen = measured["seeds"], measured["train_images"]
 print(f"{measured['epochs']} epochs of {images_seen:,} images, seeds {seeds}")
 for family, tried in measured["held_out_accuracy_by_rate"].items():
-    print(f"{family:11}", ", ".join(f"{rate}: {x:.1%}" for rate, x in tried.items()))
+    print(f"{family:11}", ", ".join(f"{rate}: {x:.2%}" for rate, x in tried.items()))
 
 # %% tags=["remove-cell"]
 for family, tried in measured["held_out_accuracy_by_rate"].items():
@@ -212,9 +213,10 @@ for family, tried in measured["held_out_accuracy_by_rate"].items():
 # one image in fp32. The time of a training step is divided by that of DenseNet-BC's,
 # round by round: you see the median and the range.
 #
-# The held-out accuracies above rank the families already. **Predict**: how many times
-# ResNet's bytes does DenseNet-BC keep? And are the gaps on the test set larger than the
-# spread of the seeds?
+# The held-out accuracies above rank the families already. **Predict** which family
+# keeps the fewest bytes: how many blocks or layers of each work on 14×14? **Guess** how
+# many times ResNet's bytes DenseNet-BC keeps, and whether the gaps on the test set are
+# larger than the spread of the seeds.
 
 # %% tags=["nbval-check-output", "hide-output"]
 print(families.table(measured))
@@ -641,8 +643,9 @@ assert len({stored[name]["parameters"] for name in groups}) == 1
 # **Segmentation.** FC-DenseNet, the "Tiramisu" (2016), shrinks the maps (the way down)
 # and enlarges them again (the way up). On the way up a *transposed convolution* with
 # stride 2, a learned enlargement, doubles height and width, and gets only the *new*
-# maps of a block. What the block was given is not lost: a *skip connection* brings the
-# maps of the doubled size from the way down, before they were pooled, and they are
+# maps of a block. Of what the block was given only that goes on which its new maps took
+# up. The detail that pooling lost comes back by a *skip connection*: it brings the maps
+# of the doubled size from the way down, before they were pooled, and they are
 # concatenated. In lesson 03 dropping the input was a slip. Here are the channels both
 # ways, for a block that reads 96 channels and makes 4·16.
 
@@ -670,8 +673,9 @@ for name, maps in (("everything", everything), ("new maps", everything[:, 96:]))
 #
 # **Beyond hand-made blocks.** NASNet (2017) *searched* for its cells, and concatenates
 # too. EfficientNet (2019) scales depth, width and image size together. Vision
-# transformers (2020) mix pixels by attention; hybrids such as CoAtNet (2021) begin with
-# convolutions and end with attention. RDNet shows that concatenation still competes.
+# transformers (2020) mix patches of pixels by attention; hybrids such as CoAtNet (2021)
+# begin with convolutions and end with attention. RDNet shows that concatenation still
+# competes.
 #
 # ## Your turn
 #

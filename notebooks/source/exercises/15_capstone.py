@@ -4,8 +4,9 @@
 # *Hard · 60 minutes · after [lesson 14](../14_capstone.ipynb) · 10 points*
 #
 # **Task.** Design a DenseNet for FashionMNIST. `build_model()` returns it fresh: images (N, 1, 28, 28) to logits
-# (N, 10), with at most 100,000 parameters. Some layer must read the maps of several earlier layers, joined. The judge
-# trains the network for as long as 600 steps of lesson 07's class network take, then counts its hits among 5,000
+# (N, 10), with at most 100,000 parameters. Some layer must read the maps of several earlier layers, concatenated along
+# the channels; a ResNet's sums do not count. The judge trains the network for as long as 600 steps of lesson 07's class
+# network take (*reference steps*), or for 180,000 images if they come first. Then it counts its hits among 5,000
 # held-back test images. Accuracies of 86 %, 87 % and 88 % earn points. You may use this course's package.
 
 # %% tags=["remove-cell"]
@@ -38,22 +39,33 @@ from densenet_course.models import DenseNet
 # | (1, 2, 3) | 12 | 24 | "class" | 42,826 | 2,258,652 |
 # | (1, 2, 3) | 12 | 24 | "cifar" | 42,826 | 9,296,850 |
 #
+# All have `in_channels=1, num_classes=10`, which `DenseNetConfig` must be told.
+#
 # The rules of the judge:
 #
 # - Training is lesson 07's: SGD with Nesterov momentum, one cycle up to rate 0.2, 128 images a step, random flips. It
 #   runs on the CPU in one thread. What `build_model()` does itself counts as training time.
 # - The class network trains beside yours, a step now and then, and is timed. Your time is counted in its steps, so a
 #   slow or busy machine neither helps nor hurts.
-# - All numbers that the network holds are parameters, frozen ones and buffers too. Only BatchNorm's statistics are
-#   free. Weights must be fresh.
-# - Each call builds new layers with fresh start values.
-# - Graded for a class, the network is trained outside your notebook, from the list of PyTorch operations in `forward`.
-#   So chance must come from layers or tensors (`nn.Dropout`, `torch.rand`), not from an `if` in Python. A number that
-#   is read from a tensor may be checked (`assert`), but must decide nothing. The backward pass is PyTorch's own, even
-#   where an autograd function brings another. TorchScript, `vmap`, recurrent layers, complex numbers, and what a call
-#   computes and keeps outside buffers cannot be listed: such a network passes here, but earns a point at most there.
-# - After three epochs it stops even if time is left. Without the full data set it uses the sample in the package, and
-#   asks for 60 %, 75 % and 80 %.
+# - All numbers that the network holds count as parameters, frozen ones and buffers too. Only BatchNorm's statistics are
+#   free.
+# - Each call of `build_model()` makes new layers with fresh start values: no trained or stored weights, and no seed set
+#   inside.
+# - Without the full data set the judge uses the sample in the package, and asks for 60 %, 75 % and 80 %.
+#
+# **If your class grades this,** the network is trained outside your notebook, from the list of PyTorch operations in
+# `forward`. What cannot be listed passes here, but earns a point at most there:
+#
+# - chance by an `if`. Write `torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)`, not
+#   `if torch.rand(1) < 0.5: x = x.flip(3)`; or take `nn.Dropout`. Loops over layers, `if self.training` and tests of
+#   shapes are fine;
+# - a number read from a tensor (`.item()`, `float(…)`, `bool(…)`) in an `if`, an index or a size. In an `assert` it
+#   is fine;
+# - what `forward` stores in an attribute and uses in the next call. Use a registered buffer;
+# - TorchScript, `vmap`, recurrent layers and complex numbers.
+#
+# The backward pass is PyTorch's own there, even where an autograd function of yours brings another. The package's
+# `efficient=True` is fine: its gradients are the same.
 
 # %% [markdown]
 # ## Your answer
@@ -86,8 +98,8 @@ check("capstone", build_model)
 # </details>
 # <details><summary>A hint</summary>
 #
-# Count before you train: `sum(p.numel() for p in model.parameters())`. Parameters grow with the square of the widths,
-# whatever the size of the maps. Time goes where the maps are still large.
+# Count before you train: `sum(p.numel() for p in model.parameters())`, and your own buffers. Parameters grow with the
+# square of the widths, whatever the size of the maps. Time goes where the maps are still large.
 # </details>
 # <details><summary>Where to look</summary>
 #
@@ -115,7 +127,7 @@ enter(...)  # for instance enter("Ada")
 # %% [markdown]
 # ## Score
 #
-# This cell judges anew: another training, other start values, other held-back images.
+# This cell judges anew, which takes as long again: another training, other start values, other held-back images.
 
 # %% tags=["nbval-check-output"] nbgrader={"grade": true, "grade_id": "capstone-score", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
 finish("capstone", build_model)
