@@ -12,7 +12,7 @@ import pytest
 
 from densenet_course.checks import EXERCISES, load
 from densenet_course.cli.masters import MASTERS, stem
-from densenet_course.grading import box, claims, given, judging, server
+from densenet_course.grading import box, claims, given, judging, sandbox, server
 from densenet_course.grading.judging import Infra, Worker, isolation
 from densenet_course.grading.lessons import copied
 from densenet_course.grading.sandbox import Limits
@@ -192,6 +192,54 @@ def test_a_fork_server_that_dies_is_no_failure_of_the_students(worker, broken):
     os.kill(pids[-1] if broken == "the fork server" else pids[0], signal.SIGKILL)
     verdict = grade(worker, RIGHT)
     assert (verdict.status, verdict.points) == (GRADED, 10)
+
+
+BLOCK = """
+import torch
+from torch import nn
+from densenet_course.layers import conv_block
+
+class DenseBlock(nn.ModuleList):
+    def __init__(self, num_layers, in_channels, growth_rate):
+        super().__init__(conv_block(in_channels + i * growth_rate, growth_rate) for i in range(num_layers))
+
+    def forward(self, features):
+        for layer in self:
+            features = torch.cat([features, layer(features)], dim=1)
+        return features
+"""
+
+
+@pytest.mark.parametrize(("victim", "moment"), [("student", "run"), ("student", "ask"), ("player", "perform"),
+                                                ("player", "give")])
+def test_a_process_that_is_killed_from_outside_costs_nothing(worker, monkeypatch, victim, moment):
+    """As the kernel does when memory is short, or an administrator."""
+    talk, cells, killed = sandbox.Cell.talk, {}, []
+
+    def killing(cell, seconds, **message):
+        if message["do"] == moment and not killed and cell is list(cells)[victim == "player"]:
+            killed.extend(cells[cell])
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+        reply = talk(cell, seconds, **message)
+        if message["do"] == "begin":
+            cells[cell] = set(server.family(worker.zygote.process.pid)) - worker.zygote.known.union(*cells.values())
+        return reply
+
+    expected = grade(worker, BLOCK, exercise="dense_block")
+    assert (expected.points, expected.committed) == (10, True)
+    monkeypatch.setattr(sandbox.Cell, "talk", killing)
+    assert grade(worker, BLOCK, exercise="dense_block") == expected
+    assert killed
+
+
+def test_what_ends_its_own_process_is_judged_twice_and_no_more(worker, monkeypatch):
+    once, tries = worker._judge_once, []
+    monkeypatch.setattr(worker, "_judge_once", lambda order: tries.append(1) or once(order))
+    deadly = BLOCK.replace("        for layer in self:", "        import os; os._exit(0)\n        for layer in self:")
+    verdict = grade(worker, deadly, exercise="dense_block")
+    assert len(tries) == 2 and verdict.points < 10
+    assert "its process ended before it answered" in verdict.findings[-1].message
 
 
 @pytest.fixture

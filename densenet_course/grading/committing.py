@@ -70,6 +70,7 @@ class Committing(Played):
             self.student.infra = error
             raise Unjudged(str(error)) from None
         except Ended as error:  # a list made to break it, or one that is too much for it
+            self.student.died = self.student.died or error.died
             reply = {"refused": f"the list of operations could not be played: {error}"}
         if "refused" in reply:
             self.refused = str(reply["refused"])

@@ -68,4 +68,5 @@ class Counting(Played):
             self.student.infra = error
             raise Unjudged(str(error)) from None
         except Ended as error:  # a list made to break it, or one that is too much for it
+            self.student.died = self.student.died or error.died
             return {"refused": str(error)}

@@ -70,22 +70,31 @@ class Worker:
         return "full" if self.isolated else "none"
 
     def _judge(self, order):
-        exercise, note = checks.load(order.exercise), ""
+        """Judge, and once more where a process was gone: it may have been killed, as Linux does when memory is short.
+
+        What ends itself does so again, and then it counts.
+        """
+        verdict, died = self._judge_once(order)
+        return self._judge_once(order)[0] if died else verdict
+
+    def _judge_once(self, order):
+        """Return a verdict, and whether a process was gone."""
+        exercise, note, died = checks.load(order.exercise), "", False
         limits = self.limits or Limits(**MORE.get(order.exercise, {}))
         if exercise.name in COMMITTED:
             with Student(self.zygote, exercise, order, limits) as student:
                 with Committing(student, limits) as answer:
                     report = judge(exercise, answer, order.seed)
                 if not answer.refused or student.infra:
-                    return self._verdict(student, report, committed=True)
-            note = f"not committed: {answer.refused}"
+                    return self._verdict(student, report, committed=True), student.died
+            note, died = f"not committed: {answer.refused}", student.died
         with Student(self.zygote, exercise, order, limits) as student:
             if exercise.name == "memory":
                 with Counting(student, limits) as answer:
                     report = judge(exercise, answer, order.seed)
             else:
                 report = judge(exercise, student, order.seed)
-        return self._verdict(student, report, committed=False, note=note)
+        return self._verdict(student, report, committed=False, note=note), died or student.died
 
     def _verdict(self, student, report, committed, note=""):
         if student.infra:

@@ -19,11 +19,14 @@ KEPT_OUTPUT = 1 << 16
 
 
 class Ended(Exception):
-    """A cell has ended, or was ended; the message says why. ``limit`` is the limit that it met, or ""."""
+    """A cell has ended, or was ended; the message says why. ``limit`` is the limit that it met, or "".
 
-    def __init__(self, message, limit=""):
+    ``died`` tells that its process was gone: whether it ended itself or was killed from outside cannot be seen.
+    """
+
+    def __init__(self, message, limit="", *, died=False):
         super().__init__(message)
-        self.limit = limit
+        self.limit, self.died = limit, died
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Cell:
         except wire.Malformed as error:
             raise Ended(f"its process wrote something that is no reply: {error}") from None
         except ConnectionError:
-            raise Ended("its process ended before it answered") from None
+            raise Ended("its process ended before it answered", died=True) from None
         except OSError as error:
             raise Infra(f"a cell cannot be reached: {error}") from None
         if type(reply) is not dict or reply.pop("nonce", None) != nonce:
@@ -115,7 +118,7 @@ class Cell:
                 continue
             data = self.socket.recv(min(1 << 20, wanted - len(got) + 1))  # one byte too many is seen
             if not data:
-                raise Ended("its process ended before it answered")
+                raise Ended("its process ended before it answered", died=True)
             got += data
             if cut is None and len(got) >= wanted:
                 cut = wire.lengths(bytes(got[:wanted]))

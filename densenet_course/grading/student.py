@@ -28,13 +28,14 @@ class Student:
         output: what was printed.
         copied: whether an answer is a lesson's own cell.
         infra: the ``Infra`` that has ended the judging, or None.
+        died: whether a process was gone, the student's or one that works for them.
     """
 
     def __init__(self, zygote, exercise, order, limits):
         self.zygote, self.exercise, self.order, self.limits = zygote, exercise, order, limits
         self.errors, self.limit, self.output = {}, "", ""
         self.cell, self.dead, self.fresh = None, "", FRESH_CELLS
-        self.copied, self.infra = False, None
+        self.copied, self.infra, self.died = False, None, False
         self.skipped, self.withheld, self.used = {}, {}, 0.0
         self._start()
 
@@ -74,7 +75,7 @@ class Student:
 
     def _bury(self, error):
         """End a cell; from the third on, or when the time is used up, there is no other."""
-        self.limit = self.limit or error.limit
+        self.limit, self.died = self.limit or error.limit, self.died or error.died
         self.fresh -= 1
         if self.fresh < 0 or self.used >= self.limits.exercise_seconds:
             self.dead = str(error)
