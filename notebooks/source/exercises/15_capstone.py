@@ -6,8 +6,7 @@
 # **Task.** Design a DenseNet for FashionMNIST. `build_model()` returns it fresh: images (N, 1, 28, 28) to logits
 # (N, 10), with at most 100,000 parameters. Some layer must read the maps of several earlier layers, concatenated along
 # the channels; a ResNet's sums do not count. The judge trains the network for as long as 600 steps of lesson 07's class
-# network take (*reference steps*), or for 180,000 images if they come first. Then it counts its hits among 5,000
-# held-back test images. Accuracies of 86 %, 87 % and 88 % earn points. You may use this course's package.
+# network take, then counts its hits among 5,000 held-back test images. Accuracies of 86 %, 87 % and 88 % earn points. You may use this course's package.
 
 # %% tags=["remove-cell"]
 import sys
@@ -45,8 +44,9 @@ from densenet_course.models import DenseNet
 #
 # - Training is lesson 07's: SGD with Nesterov momentum, one cycle up to rate 0.2, 128 images a step, random flips. It
 #   runs on the CPU in one thread. What `build_model()` does itself counts as training time.
-# - The class network trains beside yours, a step now and then, and is timed. Your time is counted in its steps, so a
-#   slow or busy machine neither helps nor hurts.
+# - The class network trains beside yours, a step now and then, and is timed. Your time is counted in its steps, the
+#   *reference steps*, so a slow or busy machine neither helps nor hurts. After 180,000 images the training ends even if
+#   time is left.
 # - All numbers that the network holds count as parameters, frozen ones and buffers too. Only BatchNorm's statistics are
 #   free.
 # - Each call of `build_model()` makes new layers with fresh start values: no trained or stored weights, and no seed set
