@@ -6,7 +6,8 @@
 # **Task.** Design a DenseNet for FashionMNIST. `build_model()` returns it fresh: images (N, 1, 28, 28) to logits
 # (N, 10), with at most 100,000 parameters. Some layer must read the maps of several earlier layers, concatenated along
 # the channels; a ResNet's sums do not count. The judge trains the network for as long as 600 steps of lesson 07's class
-# network take, then counts its hits among 5,000 held-back test images. Accuracies of 86 %, 87 % and 88 % earn points. You may use this course's package.
+# network take, then counts its hits among 5,000 held-back test images. Accuracies of 86 %, 87 % and 88 % earn points.
+# You may use this course's package.
 
 # %% tags=["remove-cell"]
 import sys
