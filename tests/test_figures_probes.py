@@ -59,11 +59,9 @@ def test_layer_curves_show_every_place_of_the_networks_asked_for():
     assert [tuple(line.get_markevery() or ()) for line in panel.lines[:2]] == [(1,), (0,)], "the best places"
     assert "guessing" not in lines and panel.get_ylim()[0] > 30, "outside: it would flatten the rest"
     assert "guessing" not in {label.get_text() for label in figure.legends[0].get_texts()}, "no entry without a line"
-    inside = dict(measured, guessing={"tops": 0.5})
-    figure = probes.layer_curves(inside, ["tops"], ["pretrained", "fine-tuned"])
-    assert lines_of(figure.axes[0])["guessing"][0] == pytest.approx(50)
-    assert "guessing" in {label.get_text() for label in figure.legends[0].get_texts()}
-    figure = probes.layer_curves(measured, ["tops"], ["pretrained", "fine-tuned"])
+    inside = probes.layer_curves(measured | {"guessing": {"tops": 0.5}}, ["tops"], ["pretrained", "fine-tuned"])
+    assert lines_of(inside.axes[0])["guessing"][0] == pytest.approx(50)
+    assert "guessing" in {label.get_text() for label in inside.legends[0].get_texts()}
     assert panel.get_title(loc="left") == "tops (guessing: 30 %)"
     assert [label.get_text() for label in panel.get_xticklabels(which="both")] == ["T1", "block 1", "block 2"]
     assert "raw pixels 55.0 %, guessing 30.0 %" in figure.alt_text

@@ -13,12 +13,22 @@ from densenet_course.grading.judging import Worker, isolation
 from densenet_course.grading.sandbox import Limits
 from densenet_course.grading.server import family
 from densenet_course.grading.verdict import INFRA, Order
+from tests.test_grading_capstone import HEAD
 
 FOLDER = Path(__file__).with_name("attacks")
 FILES = sorted(FOLDER.glob("*.py"))
 LIMITS = Limits(cell_seconds=6.0, notebook_seconds=12.0, ask_seconds=12.0, exercise_seconds=24.0)
 CANARY = "CANARY-f4b1c7"
 SEEN = (CANARY, "WROTE", "GOT ", "OPEN ", "SOCKET", "CONNECTED", "SEES", "RAISED", "TYPED", "FOUND", "root:x:")
+POOR = """
+
+class Poor(Around):
+    '''Tells each image the class of another one: worth 4 points.'''
+
+    def forward(self, images):
+        return self.net(images.flip(0))
+
+"""
 
 
 def header(path):
@@ -46,13 +56,20 @@ def left_behind(worker):
         "/proc/self/mountinfo").read_text()
 
 
+def test_the_network_around_which_capstones_attack_is_worth_its_points(worker, quick_capstone):
+    text = HEAD + POOR + "build_model = Poor"
+    assert worker.judge(Order("capstone", (text,), seed=5)).points == 4
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_answer_earns_what_it_is_worth(path, worker, request):
     kind, exercise, honest = header(path)
+    text = path.read_text(encoding="utf-8")
     if exercise == "capstone":
         request.getfixturevalue("quick_capstone")
+        text = HEAD + POOR + text
     zygote, before = worker.zygote, left_behind(worker)
-    verdict = worker.judge(Order(exercise, (path.read_text(encoding="utf-8"),), seed=5))
+    verdict = worker.judge(Order(exercise, (text,), seed=5))
     assert verdict.status != INFRA, verdict.notes
     assert verdict.max_points == 10
     assert verdict.points <= honest, verdict
