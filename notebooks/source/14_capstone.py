@@ -37,6 +37,7 @@ from densenet_course import accounting, results
 from densenet_course.checks import last, leaderboard, run
 from densenet_course.checks.exercises import capstone
 from densenet_course.config import DenseNetConfig
+from densenet_course.data import ResidentBatches, load
 from densenet_course.figures import design_space as pictures
 from densenet_course.figures import show
 from densenet_course.figures.leaderboard import leaderboard as board_picture
@@ -52,7 +53,7 @@ from densenet_course.studies.design_space import (
     told_apart,
     turn_table,
 )
-from densenet_course.training import one_cycle
+from densenet_course.training import fit, one_cycle
 
 # %% [markdown]
 # ## The designer's question
@@ -440,8 +441,27 @@ for name, config in (("tiny", tiny), ("deep", deep)):
 # %% [markdown]
 # The deep one has 115 times the parameters and does 530 times the work for each image.
 # It uses all its time, more than the tiny one needed, and still sees far fewer images.
-# In so few steps it learns less. No message calls that an error: only its number of
-# steps, in the line of level 1, hints at it.
+# But is it the steps, or does a thin and deep network learn worse anyway? Here is the
+# tiny one, with as many images as the deep one saw:
+
+# %%
+seen = last("capstone").measured["images_seen"]
+(images, labels), test = load("train"), load("test")
+batches = ResidentBatches(
+    images[:seen], labels[:seen], batch_size=128, shuffle=True, augment="flip"
+)
+few_steps = fit(
+    DenseNet(tiny), batches, test=ResidentBatches(*test, batch_size=500), epochs=1,
+    peak_rate=0.2, device=torch.device("cpu"), progress=False,
+)[-1]["test_accuracy"]
+print(f"tiny, {len(batches)} steps: {few_steps:.1%}")
+
+# %% tags=["remove-cell"]
+assert few_steps < of_deep["accuracy"]
+
+# %% [markdown]
+# So a step teaches the deep network more. It lacks steps. No message calls that an
+# error: only its number of steps, in the line of level 1, hints at it.
 #
 # ## The leaderboard
 #
