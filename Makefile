@@ -20,7 +20,8 @@ help:
 	@echo "  make test-colab run lessons 00 to 06 with the packages that Colab has"
 	@echo "  make lint       ruff only"
 	@echo "Measure"
-	@echo "  make bench      measure speed and memory in a few minutes (bench-full: all of it; bench-gpu)"
+	@echo "  make bench      measure speed and memory in a few minutes (bench-full: all of it, for hours)"
+	@echo "  make bench-gpu  test and measure on a CUDA GPU, in under ten minutes; goes on where it was stopped"
 	@echo "Maintain"
 	@echo "  make setup      set up .venv and the data, nothing else (make dev: with the tools of tests and website)"
 	@echo "  make lock       bring requirements.lock up to date with pyproject.toml (LOCK_FLAGS=--upgrade for new versions)"
@@ -53,8 +54,11 @@ site: dev
 	@$(BIN)/python -m sphinx -q -W --keep-going docs site
 	@echo "site/index.html"
 
-bench bench-full bench-gpu: dev
+bench bench-full: dev
 	@$(BIN)/python benchmarks/bench.py $(patsubst bench-%,--%,$(filter-out bench,$@))
+
+bench-gpu: dev
+	@$(BIN)/python benchmarks/gpu.py
 
 lock:
 	@$(PYTHON) lock.py $(LOCK_FLAGS)

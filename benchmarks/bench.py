@@ -1,8 +1,9 @@
-"""Measure speed and memory: ``make bench`` (under 5 minutes on two cores), ``make bench-full``, ``make bench-gpu``.
+"""Measure speed and memory on a CPU: ``make bench`` (under 5 minutes on two cores), ``make bench-full``.
 
 Without an option: the efficient block against torchvision's in BC-100-12, bytes kept for the backward pass, and a
-cold training of the class network; a table on the screen, and benchmarks/results/bench.json. ``--full`` and ``--gpu``
-run the other scripts that time something, each of which writes a file of its own, and print README's table from them.
+cold training of the class network; a table on the screen, and benchmarks/results/bench.json. ``--full`` runs the
+other scripts that time something, each of which writes a file of its own, and prints README's table from them. What is
+measured on a GPU stands in ``gpu.py``.
 """
 
 import argparse
@@ -21,7 +22,6 @@ from densenet_course.files import write_json
 
 FULL = (["loader.py"], ["efficient.py"], ["time_to_accuracy.py"], ["class_training.py"],
         ["class_training.py", "--fp32"], ["lessons.py"])
-GPU = (["efficient.py", "--gpu"], ["time_to_accuracy.py"], ["class_training.py"])
 REPEATS = 5
 
 
@@ -61,15 +61,11 @@ def run_all(scripts):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--full", action="store_true", help="every script that times something; it takes long")
-    which.add_argument("--gpu", action="store_true", help="on a CUDA GPU")
+    parser.add_argument("--full", action="store_true", help="every script that times something; it takes long")
     options = parser.parse_args()
-    if options.gpu and not torch.cuda.is_available():
-        parser.error("--gpu: expected a CUDA GPU, found none; make bench measures the CPU")
     started = time.perf_counter()
-    if options.full or options.gpu:
-        run_all(FULL if options.full else GPU)
+    if options.full:
+        run_all(FULL)
     else:
         found = quick()
         write_json(REPOSITORY / "benchmarks/results/bench.json", found)

@@ -5,9 +5,10 @@ import os
 import platform
 import statistics
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
+
+from meter import OnCpu, seconds_of
 
 from densenet_course.files import write_json
 
@@ -20,16 +21,21 @@ def results_file(name, *, device, quick=False):
     return folder / f"{name}{'_gpu' if device == 'cuda' else ''}.json"
 
 
+def already(folder, key):
+    """Return what a finished run left in a folder under this key, or None."""
+    path = folder / f"{key}.json".replace(" ", "_")
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def kept(folder, key, compute):
     """Return what a finished run left in a folder under this key, or compute, keep and print it.
 
     A script that was stopped goes on where it was.
     """
-    path = folder / f"{key}.json".replace(" ", "_")
-    if not path.exists():
-        write_json(path, compute())
-        print(key, json.dumps(json.loads(path.read_text(encoding="utf-8"))), flush=True)
-    return json.loads(path.read_text(encoding="utf-8"))
+    if already(folder, key) is None:
+        write_json(folder / f"{key}.json".replace(" ", "_"), compute())
+        print(key, json.dumps(already(folder, key)), flush=True)
+    return already(folder, key)
 
 
 def provenance(**more):
@@ -72,27 +78,27 @@ def _processor():
     return names[0] if names else platform.processor()
 
 
-def in_turns(tasks, repeats=5, *, untimed=False):
+def in_turns(tasks, repeats=5, *, untimed=False, meter=None):
     """Time several tasks against each other: A, B, A, B, … so that a busy moment hits all of them.
 
     Args:
-        tasks: name → function without arguments; each call is timed. On a GPU it must synchronise before it returns.
+        tasks: name → function without arguments; each call is timed. On a GPU it must synchronise before it returns,
+            or have a meter that does.
         repeats: rounds.
         untimed: whether to call each task once more before its timed call. oneDNN, which computes PyTorch's
             convolutions on a CPU, keeps only so many of those it compiled (its developer guide, "Primitive Cache"):
             networks in turns push out each other's, a network that trains alone keeps its own.
+        meter: what times them; by default the clock of a CPU.
 
     Returns:
         name → seconds of each round.
     """
-    seconds = {name: [] for name in tasks}
+    meter, seconds = meter or OnCpu(), {name: [] for name in tasks}
     for _ in range(repeats):
         for name, task in tasks.items():
             if untimed:
                 task()
-            start = time.perf_counter()
-            task()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(seconds_of(task, meter))
     return seconds
 
 

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from harness import in_turns, ratios, spread, summarise
+from meter import meter_for
 from torch import nn
 
 from densenet_course import models
@@ -51,16 +52,6 @@ def ours(device):
     return {"efficient": True} | ({"native": "native"} if device.type == "cpu" else {})
 
 
-def timed(task, device):
-    """Let a task wait until the device has done its work."""
-    def run():
-        task()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return run
-
-
 def train_step(model, images, precision):
     """Make a function that trains on one batch, up to the gradients."""
     model.to(device=images.device, memory_format=precision.memory_format).train()
@@ -73,7 +64,7 @@ def train_step(model, images, precision):
             loss = F.cross_entropy(model(images), labels)
         loss.backward()
 
-    return timed(run, images.device)
+    return run
 
 
 def inference(model, images, precision):
@@ -85,7 +76,7 @@ def inference(model, images, precision):
         with torch.inference_mode(), precision.autocast(images.device):
             model(images)
 
-    return timed(run, images.device)
+    return run
 
 
 def convolutions(model, images, precision, *, backward):
@@ -111,7 +102,7 @@ def convolutions(model, images, precision, *, backward):
                 aten.convolution_backward(grad, x, weight, None, conv.stride, conv.padding, (1, 1), False, (0, 0), 1,
                                           (i > 0, True, False))
 
-    return timed(run, images.device)
+    return run
 
 
 def convolution_work(model, shape):
@@ -180,7 +171,7 @@ def compare(theirs, build, task, images, *, repeats, beside=()):
             tasks[f"{name} {kind}"] = task(other(), images, precision)
         if precision is not FP32:  # ours compute in channels-last, whatever comes in
             tasks[f"convolutions {kind}"] = convolutions(theirs(), images, precision, backward=task is train_step)
-    seconds = in_turns(tasks, repeats, untimed=True)
+    seconds = in_turns(tasks, repeats, untimed=True, meter=meter_for(images.device))
     names = {kind: [n for n in (*forms, "convolutions") if f"{n} {kind}" in tasks] for kind in KINDS}
     return {
         "shape": list(images.shape),

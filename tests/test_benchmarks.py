@@ -156,9 +156,10 @@ def test_the_table_on_the_screen(efficient):
 @pytest.mark.parametrize("untimed", [False, True])
 def test_tasks_take_turns(monkeypatch, untimed):
     import harness
+    import meter
 
     calls, clock = [], iter(range(100))
-    monkeypatch.setattr(harness.time, "perf_counter", lambda: calls.append("clock") or next(clock) ** 2)
+    monkeypatch.setattr(meter.time, "perf_counter", lambda: calls.append("clock") or next(clock) ** 2)
     found = harness.in_turns({name: lambda name=name: calls.append(name) for name in "AB"}, 2, untimed=untimed)
     assert calls == [call for name in "ABAB" for call in ([name] * untimed + ["clock", name, "clock"])]
     assert found == {"A": [1, 9], "B": [5, 13]}
@@ -193,28 +194,178 @@ def test_all_peers_take_turns_in_every_row():
 
 @pytest.mark.usefixtures("benchmarks")
 def test_peers_are_the_same_network():
-    import peers
+    import contenders
     import torch
 
-    built, images = peers.networks("class network 28²"), torch.randn(2, 1, 28, 28)
-    tasks = {name: peers.infer(built[name], images, peers.FORMATS["fp32"])
+    built, images = contenders.networks("class network 28²"), torch.randn(2, 1, 28, 28)
+    tasks = {name: contenders.infer(built[name], images, contenders.FORMATS["fp32"])
              for name in ("torchvision", "plain", "efficient")}
-    peers.refuse_other_logits(tasks, 1e-5)
+    contenders.refuse_other_logits(tasks, 1e-5)
     tasks["another"] = lambda: 1.1 * tasks["torchvision"]()
     with pytest.raises(ValueError, match=r"another: expected torchvision.s logits, got some that differ by 0\.1 of"):
-        peers.refuse_other_logits(tasks, 0.05)
-    wanted = peers.rows(peers.CASES, (1, 32), peers.FORMATS)
-    assert len(set(map(str, wanted))) == 4 * 3 * 2
-    assert {(row.task, row.batch) for row in wanted if "121 224²" in row.case} == {
-        ("training", 8), ("inference", 1), ("inference", 32)}
+        contenders.refuse_other_logits(tasks, 0.05)
 
 
-@pytest.mark.parametrize("script", ["efficient", "bench"])
-def test_without_a_gpu_there_is_one_line(script):
+@pytest.mark.usefixtures("benchmarks")
+def test_the_rows_of_peers():
+    import peers
+
+    here, there = (peers.rows(peers.CASES, (1, 32), peers.FORMATS, on_gpu=on_gpu) for on_gpu in (False, True))
+    assert len(set(map(str, here))) == len(set(map(str, there))) == 4 * 3 * 2
+    for found, batch in ((here, 8), (there, 64)):
+        assert {(row.task, row.batch) for row in found if "121 224²" in row.case} == {
+            ("training", batch), ("inference", 1), ("inference", 32)}
+    assert [row.task for row in there] == ["training"] * 8 + ["inference"] * 16, "what is worth most comes first"
+
+
+@pytest.mark.parametrize("command", ["efficient.py --gpu", "peers.py --gpu", "gpu.py"])
+def test_without_a_gpu_there_is_one_line(command):
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    command = [sys.executable, f"benchmarks/{script}.py", "--gpu"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, *command.split()]
+    done = subprocess.run(command, cwd=ROOT / "benchmarks", capture_output=True, text=True)
     assert done.returncode == 2 and "expected a CUDA GPU, found none" in done.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def step(tmp_path):
+    """Make a step of ``gpu.py`` whose process notes that it was started, and then runs a line."""
+    import gpu
+
+    def make(name, line="pass", seconds=60, needs=()):
+        noted = f"from pathlib import Path; file = Path({str(tmp_path)!r}, {name!r}); file.open('a').write('.'); {line}"
+        return gpu.Step(name, ("-c", noted), ("-c", f"{noted}; file.open('a').write('rehearsed')"), seconds, needs)
+
+    return make
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_a_step_that_fails_keeps_no_other_from_running(step, tmp_path):
+    import gpu
+
+    wanted = [step("good"), step("bad", "raise SystemExit(3)"), step("lacks", needs=("no-such-package",)), step("last")]
+    for time in ("first", "second"):
+        found = gpu.run_all(wanted, tmp_path / "kept")
+        assert {name: why for name, (_, why) in found.items()} == {
+            "good": None, "bad": "exit status 3", "last": None,
+            "lacks": "not run: it needs no-such-package; python -m pip install no-such-package"}
+        assert (found["good"][0] is None) == (time == "second"), "what was finished is not repeated"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()} == {
+        "good": ".", "bad": "..", "last": "."}
+    lines = list(gpu.report(found))
+    assert lines[1].endswith("–  ok, in an earlier run") and lines[2].endswith("FAILED: exit status 3")
+    found = gpu.run_all([step("rehearsal")], tmp_path / "kept", rehearse=True)
+    assert (tmp_path / "rehearsal").read_text() == ".rehearsed" and found["rehearsal"][1] is None
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_a_step_ends_when_its_time_is_over(step, tmp_path, monkeypatch):
+    import gpu
+
+    monkeypatch.setattr(gpu, "PATIENCE", 0)
+    found = gpu.run_all([step("slow", "import time; time.sleep(600)", 0.2), step("next")], tmp_path / "kept")
+    assert found["slow"][1].startswith("not done after 0.2 s") and found["next"][1] is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+@pytest.mark.usefixtures("benchmarks")
+def test_nothing_that_a_step_started_goes_on_without_it(tmp_path):
+    import gpu
+
+    line = ("import subprocess, sys, time; child = subprocess.Popen([sys.executable, '-c', 'import time; "
+            "time.sleep(600)']); print(child.pid, flush=True); time.sleep(600)")
+    process = subprocess.Popen([sys.executable, "-c", line], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    stat = Path(f"/proc/{int(process.stdout.readline())}/stat")
+    assert stat.exists()
+    gpu.end(process)
+    process.stdout.close()
+    assert process.poll() is not None
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX", "killed; perhaps not yet reaped"
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_the_steps_on_a_gpu_take_under_ten_minutes_and_name_what_there_is():
+    import gpu
+
+    wanted = gpu.steps()
+    assert [step.name for step in wanted] == ["tests", "peers", "accuracy", "lessons", "compiled"]
+    assert sum(step.seconds for step in wanted) < 600
+    assert not any(gpu.missing(step.needs) for step in wanted), "all is installed here"
+    for step in wanted:
+        files = [word for word in (*step.command, *step.rehearsal) if word.endswith((".py", ".ipynb"))]
+        assert files and all((ROOT / file).is_file() for file in files)
+    tests = next(step for step in wanted if step.name == "tests")
+    assert {"tests/test_gpu.py", "tests/test_distributed.py", "tests/test_data.py"} <= set(tests.command)
+
+
+def test_the_table_of_a_gpu_is_rehearsed_on_the_cpu():
+    command = [sys.executable, "benchmarks/peers.py", "--rehearse", "--repeats", "2"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    found = json.loads((ROOT / "runs/quick/peers_gpu.json").read_text(encoding="utf-8"))["rows"]
+    assert {row.partition(",")[0] for row in found} >= {"training", "inference"}
+    for name, row in found.items():
+        if "compiled" not in name:
+            peers = {"torchvision", "plain", "efficient", "two layers"}
+            assert set(row["seconds"]) == set(row["peak bytes"]) == set(row["images a second"]) == peers
+            for peer, seconds in row["seconds"].items():
+                count = int(name.split("batch ")[1].split(",")[0])
+                assert row["images a second"][peer] == pytest.approx(count / seconds["median"], rel=0.01)
+            small = 4 * 4 * 8 * 8 * (count if "training" in name else 1)  # the maps of one layer, in fp32
+            assert all(small < size < 100 * small for size in row["peak bytes"].values()), row["peak bytes"]
+            assert row["peak bytes"]["two layers"] < row["peak bytes"]["torchvision"] or "inference" in name
+
+
+@pytest.fixture
+def in_process(monkeypatch, benchmarks):
+    """Let a benchmark's ``main`` run here, where everything is imported."""
+    def run(module, *options):
+        monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *options])
+        module.main()
+
+    return run
+
+
+def test_compiled_rows_stand_beside_the_others(in_process, monkeypatch):
+    import peers
+
+    monkeypatch.setattr(peers, "fresh", peers.measure)
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)  # to be set back behind the test
+    in_process(peers, "--rehearse", "--compiled", "--repeats", "1")
+    found = json.loads((ROOT / "runs/quick/peers_gpu.json").read_text(encoding="utf-8"))["rows"]
+    compiled = {name: row for name, row in found.items() if name.endswith(", compiled")}
+    assert {name.partition(",")[0] for name in compiled} == {"training", "inference"}
+    assert all(set(row["seconds"]) == {"torchvision", "efficient", "torch.compile"} for row in compiled.values())
+
+
+def test_a_row_that_fails_is_named_and_the_others_are_measured(in_process, monkeypatch):
+    import peers
+
+    def measure(row, way, folder):
+        if row.task == "training":
+            raise RuntimeError("out of memory")
+        return {"against torchvision": {}}
+
+    monkeypatch.setattr(peers, "fresh", measure)
+    with pytest.raises(SystemExit, match=r"training, three layers .*: FAILED: RuntimeError: out of memory"):
+        in_process(peers, "--rehearse", "--repeats", "1")
+    found = json.loads((ROOT / "runs/quick/peers_gpu.json").read_text(encoding="utf-8"))["rows"]
+    assert [name.partition(",")[0] for name in found if "compiled" not in name] == ["inference"]
+
+
+def test_the_courses_recipes_alone_are_timed_on_a_gpu(in_process, monkeypatch):
+    import time_to_accuracy
+
+    trained = []
+
+    def course_run(goal, seed, plan, *, allow_bf16):
+        trained.append(goal)
+        return {"seconds": 1.5, "accuracy": float(goal)}
+
+    monkeypatch.setattr(time_to_accuracy, "course_run", course_run)
+    in_process(time_to_accuracy, "--quick", "--course")
+    assert trained == ["0.91", "0.93"]
+    found = json.loads((ROOT / "runs/quick/time_to_accuracy.json").read_text(encoding="utf-8"))
+    assert found["course"]["0.93"][found["precision"]] == {"seconds": {"0": 1.5}, "accuracy": {"0": 0.93}}
+    assert "d2l seconds" not in found

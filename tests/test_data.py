@@ -13,7 +13,8 @@ from densenet_course import data, fetching
 from densenet_course.data import MEAN, STD, ResidentBatches, Share, load, normalise, prepare, split_validation
 from densenet_course.fetching import sample
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.mps.is_available() else [])]
+DEVICES = ["cpu", *([pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else []),
+           *(["mps"] if torch.mps.is_available() else [])]
 
 
 @pytest.fixture(scope="module")

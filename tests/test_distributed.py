@@ -193,6 +193,7 @@ def test_an_interrupt_ends_both_ranks_and_one_process_goes_on(tmp_path, monkeypa
     assert whole[:len(history)] == history and len(whole) == 50
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_gpus_train_with_synchronised_batchnorm(tmp_path):
     images, gpus = make_images(tmp_path / "images"), min(2, torch.cuda.device_count())

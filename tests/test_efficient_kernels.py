@@ -12,37 +12,13 @@ from torch.utils import cpp_extension
 
 from densenet_course import models
 from densenet_course.efficient import kernels as efficient_kernels
-from densenet_course.efficient.kernels import Operators, build_name, compiler_flags, native, wide
+from densenet_course.efficient.kernels import Operators, build_name, compiler_flags, native
+from tests import passes
 
 LAST = {"memory_format": torch.channels_last}
-SIZES = {  # images, channels, channels of the wider maps they are part of, height, width
-    "part": (3, 5, 9, 4, 6), "all": (2, 4, 4, 3, 3), "one channel": (3, 1, 4, 5, 2), "vectors": (4, 40, 64, 7, 7),
-    "one pixel": (6, 3, 5, 1, 1), "one row": (2, 3, 5, 1, 7), "one column": (2, 3, 5, 7, 1),
-    "threads": (5, 33, 48, 28, 28),
-}
-EXACT = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
-each_size = pytest.mark.parametrize("size", list(SIZES))
-each_dtype = pytest.mark.parametrize("dtype", list(EXACT), ids=str)
+each_size = pytest.mark.parametrize("size", list(passes.SIZES))
+each_dtype = pytest.mark.parametrize("dtype", list(passes.EXACT), ids=str)
 each_kernel = pytest.mark.parametrize("kernels", [Operators, native()], ids=["operators", "native"])
-
-
-def part(size, dtype, *, offset=0.0):
-    """Draw some channels of wider maps."""
-    count, channels, width, *edges = SIZES[size]
-    maps = torch.randn(count, width, *edges, dtype=torch.float64) + offset
-    return maps.to(dtype).contiguous(**LAST)[:, width - channels:]
-
-
-def numbers(size, dtype):
-    return torch.randn(SIZES[size][1], dtype=torch.float64).to(wide(dtype))
-
-
-def exact(numbers):
-    return numbers.double().view(-1, 1, 1)
-
-
-def assert_near(ours, right, dtype):
-    assert (ours.double() - right.double()).abs().max() <= EXACT[dtype] * right.double().abs().max().clamp_min(1)
 
 
 def test_the_kernels_are_compiled_where_a_compiler_is():
@@ -71,10 +47,7 @@ def test_windows_is_told_what_the_processor_can():
 @each_dtype
 @each_size
 def test_activate(kernels, dtype, size):
-    maps, scale, shift = part(size, dtype), numbers(size, dtype), numbers(size, dtype)
-    active = kernels.activate(maps, scale, shift)
-    assert active.dtype == dtype and active.is_contiguous(**LAST)
-    assert_near(active, (maps.double() * exact(scale) + exact(shift)).relu(), dtype)
+    passes.check_activate(kernels, size, dtype)
 
 
 @each_kernel
@@ -82,15 +55,7 @@ def test_activate(kernels, dtype, size):
 @each_dtype
 @each_size
 def test_store(kernels, dtype, size, offset):
-    made, wider = part(size, dtype, offset=offset), part(size, dtype)
-    mean, var = kernels.store(made, wider)
-    assert torch.equal(wider, made)
-    assert mean.dtype == var.dtype == wide(dtype)
-    right_var, right_mean = torch.var_mean(made.double(), (0, 2, 3), correction=0)
-    assert_near(mean, right_mean, torch.float32 if dtype != torch.float64 else dtype)
-    assert (var.double() - right_var).abs().max() <= 1e-4 * right_var.max() + 1e-9  # far from 0, too
-    for a, b in zip(kernels.store(made, None), (mean, var), strict=True):
-        assert torch.equal(a, b)
+    passes.check_store(kernels, size, dtype, offset=offset)
 
 
 @each_kernel
@@ -98,36 +63,19 @@ def test_store(kernels, dtype, size, offset):
 @each_dtype
 @each_size
 def test_send_back(kernels, dtype, size, is_first):
-    maps, scale, mean = part(size, dtype), numbers(size, dtype), numbers(size, dtype)
-    active, grad = (part(size, dtype).contiguous(**LAST) for _ in range(2))
-    total = part(size, dtype)
-    before = total.clone()
-    if is_first:
-        total.fill_(float("nan"))  # as memory that was just allocated may hold
-    sums, moments = kernels.send_back(grad.clone(), active, maps, scale, mean, total, is_first)
-    passed = torch.where(active > 0, grad, 0).double()
-    assert_near(total, passed * exact(scale) + (0 if is_first else before.double()), dtype)
-    assert_near(sums, passed.sum((0, 2, 3)), dtype)
-    assert_near(moments, (passed * (maps.double() - exact(mean))).sum((0, 2, 3)), dtype)
-    assert sums.dtype == moments.dtype == wide(dtype)
+    passes.check_send_back(kernels, size, dtype, is_first=is_first)
 
 
 @each_kernel
 @each_dtype
 @each_size
 def test_finish(kernels, dtype, size):
-    total, maps = part(size, dtype), part(size, dtype)
-    mean, slope, shift = (numbers(size, dtype) for _ in range(3))
-    grad = kernels.finish(total, maps, mean, slope, shift)
-    assert grad.dtype == dtype and grad.is_contiguous(**LAST)
-    assert_near(grad, total.double() - (maps.double() - exact(mean)) * exact(slope) - exact(shift), dtype)
+    passes.check_finish(kernels, size, dtype)
 
 
 @each_kernel
 def test_what_is_not_a_number_stays_visible(kernels):
-    maps = torch.tensor([[float("nan"), -1.0]]).view(1, 2, 1, 1)
-    active = kernels.activate(maps, torch.ones(2), torch.zeros(2))
-    assert active[0, 0].isnan() and active[0, 1] == 0
+    passes.check_not_a_number(kernels)
 
 
 def test_other_layouts_are_refused():
