@@ -1,14 +1,11 @@
 // The steps of a dense block over maps in channels-last on a CPU, without Python in between, which for small maps takes
 // longer than the arithmetic: what steps.py and backward.py do.
 
-#include "checks.h"
-#include "kernels.h"
+#include "step.h"
 
 #include <ATen/Dispatch.h>
 #include <ATen/OpMathType.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/List.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
@@ -24,34 +21,9 @@
 
 namespace densenet_course {
 
-using Tensors = c10::List<std::optional<Tensor>>;
-
 // Above so many pixels a convolution of fp32 maps is faster than a product of matrices; below, it is busy with putting
 // its weights into another order. Half-size maps are multiplied faster as matrices at any size.
 constexpr int64_t FEW_PIXELS = 1024;
-
-struct Step {
-  Tensor mean, r, scale, shift, weight;  // r = 1 / √(variance + ε)
-  std::optional<Tensor> bias;
-  at::IntArrayRef padding;
-};
-
-// Takes a tensor out of a list: one that must be there.
-Tensor taken(const Tensors& list, size_t i, const char* name) {
-  TORCH_CHECK(i < list.size(), name, ": expected a list of more than ", i, " tensors, got ", list.size());
-  const std::optional<Tensor> found = list.get(i);
-  TORCH_CHECK(found, name, ": expected a tensor, got none");
-  check_plain(*found, name);
-  return *found;
-}
-
-// And one that may be missing.
-std::optional<Tensor> taken_if_any(const Tensors& list, size_t i, const char* name) {
-  TORCH_CHECK(i < list.size(), name, ": expected a list of more than ", i, " tensors, got ", list.size());
-  const std::optional<Tensor> found = list.get(i);
-  if (found) check_plain(*found, name);
-  return found;
-}
 
 // Reads six tensors: γ, β, mean and variance of its BatchNorm, weight and bias of its convolution.
 Step step_of(const Tensors& tensors, size_t first, double eps, at::IntArrayRef padding, at::ScalarType format) {
@@ -184,6 +156,7 @@ std::tuple<Tensor, Tensor> run(const Tensor& source, const Tensors& tensors, dou
               "least one, got ", out.size(0), " and ", source.size(0));
   if (keep) check_like(*keep, out, "keep");
   const auto step = step_of(tensors, 0, eps, padding, source.scalar_type());
+  if (fits_fused(source, step)) return run_fused(source, step, out, measured, keep);
   std::vector<std::tuple<Tensor, Tensor>> parts;
   std::vector<double> counts;
   over_tiles(source, images, [&](int64_t first, int64_t count) {
@@ -197,35 +170,6 @@ std::tuple<Tensor, Tensor> run(const Tensor& source, const Tensors& tensors, dou
   });
   return measured ? join(parts, counts, source.size(0)) : std::tuple<Tensor, Tensor>();
 }
-
-// As backward.Gradient.
-struct Gradient {
-  Tensor total;
-  std::optional<Tensor> maps, mean, slope, shift;
-  explicit Gradient(const Tensors& list)
-      : total(taken(list, 0, "total")), maps(taken_if_any(list, 1, "maps")), mean(taken_if_any(list, 2, "mean")),
-        slope(taken_if_any(list, 3, "slope")), shift(taken_if_any(list, 4, "shift")) {
-    check_maps(total, "total");
-    if (maps) check_like(*maps, total, "maps");
-    if (!mean) return;
-    TORCH_CHECK(maps && slope && shift, "expected maps, slope and shift beside a mean");
-    check_numbers(*mean, total, "mean");
-    check_numbers(*slope, total, "slope");
-    check_numbers(*shift, total, "shift");
-  }
-
-  Tensor finished(int64_t first, int64_t count) const {
-    const auto part = total.narrow(0, first, count);
-    if (!mean) return part.contiguous(at::MemoryFormat::ChannelsLast);
-    return finish(part, maps->narrow(0, first, count), *mean, *slope, *shift);
-  }
-
-  void add_statistics(const Step& step, const Tensor& grad_gamma, const Tensor& grad_beta) {
-    const auto scale = step.scale / double(count_rows(total));
-    shift->addcmul_(scale, grad_beta);
-    slope->addcmul_(scale.mul_(step.r), grad_gamma);
-  }
-};
 
 // Returns the gradients of γ, β, weight and bias. `wanted`: whether anything before the convolution needs one, its
 // weight, its bias.
@@ -245,6 +189,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> run_backward(
               "from: expected ", at::IntArrayRef(made), " in ", maps.scalar_type(), ", got ", above.total.sizes(),
               " in ", above.total.scalar_type());
   if (keep) check_like(*keep, above.total, "keep");
+  if (fits_fused(maps, step)) {
+    const auto grads = run_backward_fused(step, above, below, is_first, keep, wanted);
+    if (wanted[0] && uses_batch) below.add_statistics(step, grads[0], grads[1]);
+    return {grads[0], grads[1], grads[2], grads[3]};
+  }
   std::array<Tensor, 4> sums;
   const auto add = [&](size_t i, const Tensor& part) {
     if (part.defined()) sums[i] = sums[i].defined() ? sums[i].add_(part) : part.to(step.scale.scalar_type());

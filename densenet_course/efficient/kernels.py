@@ -22,7 +22,7 @@ from filelock import FileLock
 
 aten = torch.ops.aten
 LAST = {"memory_format": torch.channels_last}
-SOURCES = [Path(__file__).with_name(name) for name in ("kernels.cpp", "dense_block.cpp")]
+SOURCES = [Path(__file__).with_name(name) for name in ("kernels.cpp", "dense_block.cpp", "fused.cpp")]
 
 
 def wide(dtype):
