@@ -12,13 +12,14 @@ pass: bytes that grow with the square of the depth. Three ideas take that away w
    bottlenecks, which is linear in depth; the backward pass makes the normalised copies again.
 
 The work goes over a few images at a time, so that a copy still lies in the processor's cache when it is read. With
-``efficient="native"`` what stands between the convolutions is compiled from C++ and goes over the maps fewer times.
+``efficient="native"`` a whole step, from BatchNorm to the next one's statistics, is compiled from C++ and done before
+the next few images are read.
 
 Source: Pleiss et al. 2017, "Memory-Efficient Implementation of DenseNets" (shared storage and recomputing).
 
 The room: ``blocks`` (the modules that take part in a network), ``functions`` (their forward passes, for autograd),
 ``backward`` (the gradients), ``steps`` (one BN → ReLU → convolution over a few images at a time), ``kernels`` (what
-computes the passes: PyTorch's operators, or ``kernels.cpp`` and ``dense_block.cpp``).
+computes the passes: PyTorch's operators, or ``kernels.cpp``, ``dense_block.cpp`` and ``fused.cpp``).
 """
 
 from densenet_course.efficient.blocks import EfficientDenseBlock, EfficientTransition, make_efficient

@@ -53,11 +53,12 @@ class DenseFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, stages, *parameters):
         maps, channels = empty_maps(features, stages[-1].writes.stop), features.shape[1]
-        maps[:, :channels] = features
         mean = var = made = found = None
         if any(stage.from_block and stage.step.uses_batch for stage in stages):
             mean, var = torch.zeros((2, maps.shape[1]), dtype=wide(maps.dtype), device=maps.device)
-            mean[:channels], var[:channels] = measure_all(maps[:, :channels], stages[0].step.kernels)
+            mean[:channels], var[:channels] = measure_all(features, stages[0].step.kernels, maps[:, :channels])
+        else:
+            maps[:, :channels] = features
         kept = []
         for stage, own in zip(stages, in_groups(Parameters, parameters), strict=True):
             step, source = stage.step, maps[:, :stage.reads] if stage.from_block else made

@@ -26,6 +26,9 @@ using at::BFloat16;
 // Pixels taken at once, about; and the most that an image may have, because its neighbours must be there.
 constexpr int64_t PIXELS_AT_ONCE = 256, MOST_PIXELS = 1024;
 
+// Edge of the squares in which a matrix is transposed.
+constexpr int64_t SQUARE = 16;
+
 // Rows of a product's second factor that lie interleaved, because the processor takes so many numbers in one step.
 template <typename T>
 constexpr int64_t PAIR = sizeof(T) == 2 ? 2 : 1;
@@ -283,25 +286,27 @@ INLINE inline void collect(const Shape& s, int64_t y, int64_t x, const T* here, 
   if (to_row > s.sent()) *to = T(0);
 }
 
-// Turns (rows, channels) into (channels, even number of rows), some rows at a time because they lie apart.
+// Turns (rows, channels) into (channels, even number of rows), in squares; all edges are whole SQUAREs but `rows`.
 template <typename T>
-void transpose(const T* from, int64_t row, int64_t rows, int64_t channels, T* to, int64_t to_row) {
-  for (int64_t begin = 0; begin < rows; begin += 16)
-    for (int64_t c = 0, end = std::min(begin + 16, rows); c < channels; ++c)
-      for (int64_t i = begin; i < end; ++i) to[c * to_row + i] = from[i * row + c];
+void transpose(const T* from, int64_t row, int64_t rows, T* to, int64_t to_row) {
+  for (int64_t i = 0; i < rows; i += SQUARE)
+    for (int64_t c = 0; c < row; c += SQUARE)
+      at::vec::transpose_mxn<T, SQUARE, SQUARE>(from + i * row + c, row, to + c * to_row + i, to_row);
   if (rows % PAIR<T>)
-    for (int64_t c = 0; c < channels; ++c) to[c * to_row + rows] = T(0);
+    for (int64_t c = 0; c < row; ++c) to[c * to_row + rows] = T(0);
 }
 
+// Interleaves rows in pairs, as `as_second_factor` does.
 template <typename T>
 void interleave(const T* from, int64_t row, int64_t rows, int64_t channels, T* to) {
-  for (int64_t i = 0; i < rows; i += 2, to += 2 * channels) {
-    const T *first = from + i * row, *second = first + row;
+  static_assert(sizeof(T) == sizeof(uint16_t));
+  const auto* first = reinterpret_cast<const uint16_t*>(from);
+  auto* pairs = reinterpret_cast<uint32_t*>(to);
+  for (int64_t i = 0; i < rows; i += 2, first += 2 * row, pairs += channels)
     if (i + 1 < rows)
-      for (int64_t c = 0; c < channels; ++c) to[2 * c] = first[c], to[2 * c + 1] = second[c];
+      for (int64_t c = 0; c < channels; ++c) pairs[c] = first[c] | uint32_t(first[row + c]) << 16;
     else
-      for (int64_t c = 0; c < channels; ++c) to[2 * c] = first[c], to[2 * c + 1] = T(0);
-  }
+      for (int64_t c = 0; c < channels; ++c) pairs[c] = first[c];
 }
 
 // Sums of one thread.
@@ -316,7 +321,7 @@ std::array<Tensor, 4> backward(const Step& step, const Gradient& from, const Gra
   const auto s = shape_of(maps, step);
   const bool has_neighbours = s.high * s.wide > 1;
   const int64_t sent = s.sent(), depth = round_up(sent, PAIR<T>), threads = at::get_num_threads();
-  const int64_t active_row = round_up(s.channels, LANES<T>), grad_row = round_up(s.makes, LANES<T>);
+  const int64_t active_row = round_up(s.channels, std::max(LANES<T>, SQUARE)), grad_row = round_up(s.makes, LANES<T>);
   const auto weight = as_second_factor<T>(step.weight.permute({2, 3, 0, 1}).reshape({sent, s.channels}));
   const T* factor = weight.template const_data_ptr<T>();
   const Above<T> above(from, keep);
@@ -329,9 +334,9 @@ std::array<Tensor, 4> backward(const Step& step, const Gradient& from, const Gra
   std::vector<Sums> sums(threads, {std::vector<double>(s.channels), std::vector<double>(s.channels),
                                    std::vector<double>(s.makes)});
   at::parallel_for(0, s.images, s.at_once(), [&](int64_t begin, int64_t end) {
-    const int64_t most = std::min(s.at_once(), end - begin) * s.pixels(), even = round_up(most, PAIR<T>);
-    Room<T> active(most * active_row), grads(has_neighbours ? most * grad_row : 0), side(most * depth + LANES<T>);
-    Room<T> turned(wanted[1] ? s.channels * even : 0), pairs(wanted[1] && PAIR<T> == 2 ? even * sent : 0);
+    const int64_t most = std::min(s.at_once(), end - begin) * s.pixels(), even = round_up(most, SQUARE);
+    Room<T> active(even * active_row), grads(has_neighbours ? most * grad_row : 0), side(most * depth + LANES<T>);
+    Room<T> turned(wanted[1] ? active_row * even : 0), pairs(wanted[1] && PAIR<T> == 2 ? even * sent : 0);
     Room<float> inner(wanted[0] ? most * active_row : 0);
     auto& own = sums[at::get_thread_num()];
     over_images(begin, end, s.at_once(), [&](int64_t first, int64_t count) {
@@ -359,8 +364,8 @@ std::array<Tensor, 4> backward(const Step& step, const Gradient& from, const Gra
         });
       }
       if (!wanted[1]) return;
-      transpose<T>(active.data(), active_row, rows, s.channels, turned.data(), even);
-      if (PAIR<T> == 2) interleave<T>(side.data(), depth, rows, sent, pairs.data());
+      transpose<T>(active.data(), active_row, rows, turned.data(), even);
+      if constexpr (PAIR<T> == 2) interleave<T>(side.data(), depth, rows, sent, pairs.data());
       multiply<T>(s.channels, sent, padded, turned.data(), even, PAIR<T> == 2 ? pairs.data() : side.data(), sent,
                   all_weight_sums + at::get_thread_num() * s.channels * sent, sent, true);
     });
@@ -383,19 +388,26 @@ std::array<Tensor, 4> backward(const Step& step, const Gradient& from, const Gra
   return grads;
 }
 
+// Dropout's factors are drawn in the order of contiguous maps.
+std::optional<Tensor> in_rows(const std::optional<Tensor>& keep) {
+  return keep ? std::optional<Tensor>(keep->contiguous(at::MemoryFormat::ChannelsLast)) : std::nullopt;
+}
+
 std::tuple<Tensor, Tensor> run_fused(const Tensor& source, const Step& step, const Tensor& out, bool measured,
                                      const std::optional<Tensor>& keep) {
   const std::array<int64_t, 4> sizes{source.size(0), step.weight.size(0), source.size(2), source.size(3)};
   TORCH_CHECK(out.sizes() == at::IntArrayRef(sizes) && out.scalar_type() == source.scalar_type(), "out: expected ",
               at::IntArrayRef(sizes), " in ", source.scalar_type(), ", got ", out.sizes(), " in ", out.scalar_type());
-  return source.scalar_type() == at::kFloat ? forward<float>(source, step, out, measured, keep)
-                                            : forward<BFloat16>(source, step, out, measured, keep);
+  const auto kept = in_rows(keep);
+  return source.scalar_type() == at::kFloat ? forward<float>(source, step, out, measured, kept)
+                                            : forward<BFloat16>(source, step, out, measured, kept);
 }
 
 std::array<Tensor, 4> run_backward_fused(const Step& step, const Gradient& above, const Gradient& below, bool is_first,
                                          const std::optional<Tensor>& keep, std::array<bool, 3> wanted) {
-  return below.total.scalar_type() == at::kFloat ? backward<float>(step, above, below, is_first, keep, wanted)
-                                                 : backward<BFloat16>(step, above, below, is_first, keep, wanted);
+  const auto kept = in_rows(keep);
+  return below.total.scalar_type() == at::kFloat ? backward<float>(step, above, below, is_first, kept, wanted)
+                                                 : backward<BFloat16>(step, above, below, is_first, kept, wanted);
 }
 
 }  // namespace densenet_course

@@ -161,9 +161,12 @@ def join(parts):
     return joint, (share * (var + (mean - joint).square())).sum(0)
 
 
-def measure_all(maps, kernels):
-    """Return mean and biased variance of every channel."""
-    return join([(values_per_channel(maps[tile]), *kernels.store(maps[tile], None)) for tile in tiles(maps)])
+def measure_all(maps, kernels, out=None):
+    """Return mean and biased variance of every channel, and copy the maps to their place, if there is one."""
+    if kernels is not Operators:
+        return kernels.store(maps.contiguous(**LAST), out)
+    return join([(values_per_channel(maps[tile]), *kernels.store(maps[tile], None if out is None else out[tile]))
+                 for tile in tiles(maps)])
 
 
 def scale_and_shift(step, parameters, mean, var):
