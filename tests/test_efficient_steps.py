@@ -12,7 +12,8 @@ SIZES = {  # images, channels read, channels made, height, width, kernel
     "one vector": (3, 5, 4, 4, 6, (3, 3)), "odd": (2, 33, 7, 7, 7, (3, 3)), "small images": (45, 40, 12, 3, 3, (3, 3)),
     "class network": (2, 64, 16, 14, 14, (3, 3)), "large images": (1, 3, 4, 33, 34, (3, 3)),
     "no neighbours": (3, 37, 9, 5, 7, (1, 1)), "many pixels": (30, 48, 64, 6, 5, (1, 1)),
-    "one pixel": (2, 16, 3, 1, 1, (3, 3)), "wide kernel": (4, 20, 33, 6, 5, (1, 5)), "one channel": (5, 1, 1, 4, 4, (3, 1)),
+    "one pixel": (2, 16, 3, 1, 1, (3, 3)), "wide kernel": (4, 20, 33, 6, 5, (1, 5)),
+    "one channel": (5, 1, 1, 4, 4, (3, 1)),
 }
 EXACT = {torch.float32: (torch.float64, 3e-5), torch.bfloat16: (torch.float32, 2e-2)}
 pytestmark = pytest.mark.skipif(native() is Operators, reason="no compiler here")
@@ -28,8 +29,9 @@ def draw(size, dtype):
 
     return {
         "gamma": torch.rand(channels) - 0.5, "beta": torch.randn(channels), "source": maps(channels + 3)[:, 3:],
-        "weight": (torch.randn(makes, channels, *kernel) / channels**0.5).to(dtype), "bias": torch.randn(makes).to(dtype),
-        "keep": torch.randint(2, (count, makes, *edges)).to(dtype), "made": maps(makes), "total": maps(channels),
+        "weight": (torch.randn(makes, channels, *kernel) / channels**0.5).to(dtype),
+        "bias": torch.randn(makes).to(dtype), "keep": torch.randint(2, (count, makes, *edges)).to(dtype),
+        "made": maps(makes), "total": maps(channels),
         "grad": maps(makes + 2)[:, 2:], **{name: torch.randn(makes) / 10 for name in ("mean", "slope", "shift")},
     }
 

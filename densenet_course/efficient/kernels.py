@@ -1,8 +1,8 @@
 """The passes over maps that ``efficient`` is made of: as operators of PyTorch, and as loops compiled from C++.
 
 Written with operators a pass reads and writes the maps several times; ``kernels.cpp`` does it in one loop. Between the
-passes are PyTorch's own convolutions; in fp32 and bf16 ``fused.cpp`` does pass, convolution and pass for a few images at
-a time instead, with PyTorch's product of small matrices, where that is there.
+passes are PyTorch's own convolutions. In fp32 and bf16 ``fused.cpp`` does pass, convolution and pass for a few images
+at a time instead, with PyTorch's product of small matrices, where there is one for this processor.
 
 Maps are (N, C, H, W) in channels-last, or some channels of such; numbers are (C,) in fp32 at least.
 """
