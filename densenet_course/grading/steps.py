@@ -5,18 +5,16 @@ numbers (``play``) and counts the bytes of all that the second half reads of the
 keeps it: in autograd, on an object, in a hook. The second half is given nothing else, so nobody can leave any out.
 """
 
-import contextlib
 import math
 
 import torch
 import torch.utils.checkpoint
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.utils._pytree import tree_leaves
 
 from densenet_course.grading import playing
 from densenet_course.grading.operations import Refused
+from densenet_course.grading.recording import Recorder
 from densenet_course.grading.watching import decoys
-from densenet_course.grading.writing import Writer
 
 UPSTREAM = 1  # its place among the inputs: images, the output's gradient, parameters, buffers
 
@@ -56,29 +54,14 @@ def _subject(objects, name, layer, train):
 
 
 def _written(subject, images, upstream):
-    before = set()
-
-    def step(images, upstream, *_):
-        output = subject.call(images * 1)
-        before.update(node.name for node in get_proxy_mode().tracer.graph.nodes)
-        (output * upstream).sum().backward()
-        return output, images.grad, [parameter.grad for parameter in subject.parameters.values()]
-
     tensors = [images.requires_grad_(), upstream, *subject.parameters.values(), *subject.buffers.values()]
-    with _as_if_nobody_wrote():
-        graph = make_fx(step)(*tensors).graph
-    written = Writer(graph).written
-    return written | {"forward": sum(node.name in before for node in graph.nodes) - written["inputs"]}
-
-
-@contextlib.contextmanager
-def _as_if_nobody_wrote():
-    """Let ``checkpoint`` take every kind of context, which it refuses while operations are written down."""
-    kept, torch.utils.checkpoint._is_compiling = torch.utils.checkpoint._is_compiling, lambda *_: False
-    try:
-        yield
-    finally:
-        torch.utils.checkpoint._is_compiling = kept
+    with Recorder(tensors, called=False) as recorder:
+        output = subject.call(images * 1)
+        first = len(recorder.operations)
+        (output * upstream).sum().backward()
+    gradients = [parameter.grad for parameter in subject.parameters.values()]
+    written = recorder.written([output, images.grad, gradients], first)
+    return written | {"forward": written["first"]}
 
 
 def play(objects, program, layer, images, upstream):

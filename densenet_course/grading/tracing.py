@@ -5,11 +5,10 @@ import contextlib
 import torch
 import torch.utils.checkpoint
 from torch import nn
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 
 from densenet_course.grading.operations import Refused
+from densenet_course.grading.recording import recording
 from densenet_course.grading.watching import decoys, expect_the_same, twin, watched
-from densenet_course.grading.writing import Writer
 
 # Beside the learner's objects; no names of theirs.
 MODULES, PLACES, CHANCE = "committed modules", "their places", "the seed of the next"
@@ -101,22 +100,18 @@ IN_PARTS = {torch.ops.aten._weight_norm.default: _normed}
 
 
 def _operations(module, state, parameters, images, alone):
-    names = list(state)
-
-    def call(images, *values):
-        after = dict(zip(names, values, strict=True))
-        output = torch.func.functional_call(module, after, (images,))
-        _write_replaced(dict(zip(names, values, strict=True)), after)
-        if type(output) is not torch.Tensor:
-            raise Refused("no tensor came out")
-        return output
-
     for name, value in state.items():
         value.requires_grad_(name in parameters and parameters[name].requires_grad)
-    leaves = [images.requires_grad_() * 1, *(value * 1 for value in state.values())]
-    with _functions_written() if alone else _nothing_hidden():
-        graph = make_fx(call, IN_PARTS, pre_dispatch=True, _error_on_data_dependent_ops=False)(*leaves).graph
-    return Writer(graph).written
+    images, *values = [images.requires_grad_() * 1, *(value * 1 for value in state.values())]  # no leaves: they change
+    before = dict(zip(state, values, strict=True))
+    after = dict(before)
+    with recording([images, *values], IN_PARTS) as recorder, (
+            _functions_written(recorder) if alone else _nothing_hidden()):
+        output = torch.func.functional_call(module, after, (images,))
+        _write_replaced(before, after)
+    if type(output) is not torch.Tensor:
+        raise Refused("no tensor came out")
+    return recorder.written(output)
 
 
 def _write_replaced(before, after):
@@ -145,7 +140,7 @@ def _nothing_hidden():
 
 
 @contextlib.contextmanager
-def _functions_written():
+def _functions_written(recorder):
     """Write the forward pass of autograd functions; the list's own backward pass is PyTorch's."""
     function = torch.autograd.Function
     kept = function.__dict__["apply"]
@@ -154,10 +149,9 @@ def _functions_written():
         if cls is torch.utils.checkpoint.CheckpointFunction:
             compute, _, *inputs = arguments
             return compute(*inputs)
-        graph = get_proxy_mode().tracer.graph
-        before = len(graph.nodes)
+        before, enabled = len(recorder.operations), torch.is_grad_enabled()
         made = kept.__get__(None, cls)(*arguments, **keywords)
-        _let_gradients_through(list(graph.nodes)[before:])
+        _let_gradients_through(recorder.operations[before:], enabled)
         return made
 
     function.apply = classmethod(apply)
@@ -167,10 +161,10 @@ def _functions_written():
         function.apply = kept
 
 
-def _let_gradients_through(nodes):
+def _let_gradients_through(operations, enabled):
     """Undo what says in a list that there are none: in an autograd function there never are."""
-    for node in nodes:
-        if "_set_grad_enabled" in str(node.target):
-            node.graph.erase_node(node)
-        elif node.target is torch.ops.aten.detach.default:
-            node.target = torch.ops.aten.alias.default
+    for operation in operations:
+        if operation[0] == "gradients":
+            operation[1] = [enabled]
+        elif operation[0] == "aten.detach.default":
+            operation[0] = "aten.alias.default"

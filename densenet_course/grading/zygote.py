@@ -37,15 +37,17 @@ def warm_up():
     import matplotlib.pyplot
     import matplotlib_inline.backend_inline  # noqa: F401
     import torch
-    import torch._dynamo.utils  # the tracer looks for it
-    from torch.fx.experimental import proxy_tensor
 
-    import densenet_course.grading.cell  # noqa: F401
+    import densenet_course.grading.cell
+    from densenet_course.grading import tracing
 
-    proxy_tensor.extract_val = lambda *_, **__: None  # descriptions of tensors: no one reads them, and half of the time
     torch.set_num_threads(1)  # threads do not survive a fork
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1).zero_grad()
-    torch.nn.Conv2d(3, 4, 3)(torch.randn(1, 3, 8, 8)).sum().backward()
+    module = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.ReLU(), torch.nn.Conv2d(3, 4, 3),
+                                 torch.nn.AvgPool2d(2), torch.nn.Flatten(), torch.nn.LazyLinear(2))
+    module(torch.randn(1, 3, 8, 8)).sum().backward()
+    for train in (False, True):
+        tracing.trace({tracing.MODULES: [module]}, "", 0, (1, 3, 8, 8), train)
     matplotlib.pyplot.close(matplotlib.pyplot.figure())
     IPython.core.interactiveshell.InteractiveShell(colors="NoColor").run_cell("pass")
 
