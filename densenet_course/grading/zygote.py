@@ -38,7 +38,7 @@ def warm_up():
     import matplotlib_inline.backend_inline  # noqa: F401
     import torch
 
-    import densenet_course.grading.cell
+    import densenet_course.grading.cell  # noqa: F401
     from densenet_course.grading import tracing
 
     torch.set_num_threads(1)  # threads do not survive a fork
