@@ -4,7 +4,6 @@ import copy
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from densenet_course.grading.operations import MAX_CONSTANT, Refused
 
@@ -14,8 +13,25 @@ FAR = 10**6
 
 def decoys(state):
     """Draw other numbers for every tensor, positive ones, for some are variances; a layer's outputs stay finite."""
-    return {name: (torch.rand_like(value) + 0.5) * (len(value) / value.numel() if value.ndim > 1 and len(value) else 1)
-            if value.is_floating_point() else value.clone() for name, value in state.items()}
+    floating = {name: value for name, value in state.items() if value.is_floating_point()}
+    drawn = torch.rand(sum(value.numel() for value in floating.values())).add_(0.5)  # at once: there are many
+    drawn = drawn.split([value.numel() for value in floating.values()])
+    return {name: value.clone() if name not in floating else None for name, value in state.items()} | {
+        name: _scaled(numbers.view(value.shape)).to(value.dtype)
+        for (name, value), numbers in zip(floating.items(), drawn, strict=True)}
+
+
+def _scaled(numbers):
+    return numbers.mul_(len(numbers) / numbers.numel()) if numbers.ndim > 1 and len(numbers) else numbers
+
+
+def leaves(values):
+    """List what lies in lists, tuples and dicts, whose keys do not count; faster than PyTorch's own, which know more."""
+    if isinstance(values, list | tuple):
+        return [leaf for value in values for leaf in leaves(value)]
+    if isinstance(values, dict):
+        return leaves([*values.values()])
+    return [values]
 
 
 def watched(module, state, shape, lie=None):
@@ -33,7 +49,7 @@ def watched(module, state, shape, lie=None):
     images, given = torch.rand(shape), decoys(state)
     with torch.no_grad(), _Watch((images, *given.values()), lie) as watch:
         output = torch.func.functional_call(module, given, (images,))
-    return [*watch.done, ("result", [watch.note(value) for value in tree_leaves(output)])], watch.looks
+    return [*watch.done, ("result", [watch.note(value) for value in leaves(output)])], watch.looks
 
 
 def twin(module):
@@ -99,7 +115,7 @@ class _Watch(TorchDispatchMode):
         self._know(given, True)
 
     def _know(self, values, moving):
-        for tensor in tree_leaves(values):
+        for tensor in leaves(values):
             if isinstance(tensor, torch.Tensor):
                 self.kept.append(tensor)  # no other one takes its place
                 self.known[id(tensor)] = len(self.known)
@@ -107,7 +123,7 @@ class _Watch(TorchDispatchMode):
                     self.moving.add(tensor.untyped_storage().data_ptr())
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        given = tree_leaves((args, kwargs or {}))
+        given = leaves((args, kwargs or {}))
         note = [self.note(value) for value in given]
         moving = torch.Tag.nondeterministic_seeded in function.tags or any(
             value.untyped_storage().data_ptr() in self.moving for value in given if isinstance(value, torch.Tensor))
