@@ -84,10 +84,6 @@ class Zygote:
             line += got
         return json.loads(line)
 
-    def cpu_seconds(self):
-        """Return what all cells together have used that have ended."""
-        return self.order(do="count")["cpu"]
-
     def memory(self):
         """Return the bytes that its cells have beyond its own."""
         return sum(max(0, _memory(pid) - self.own) for pid in family(self.process.pid) if pid not in self.known)

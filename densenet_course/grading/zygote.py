@@ -151,8 +151,11 @@ def become_cell(descriptors, limits, filter_, tell):
     cell.serve(socket.socket(fileno=CELL))
 
 
-def spawn(order, descriptors, filter_):
-    """Fork a cell; return what to tell."""
+def spawn(order, descriptors, filter_, dying):
+    """Fork a cell, when those before have ended: none pays for the memory of another; return what to tell."""
+    while dying:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(dying.pop(), 0)
     hear, tell = os.pipe()
     pid = os.fork()
     if not pid:
@@ -169,14 +172,12 @@ def spawn(order, descriptors, filter_):
 
 
 def end(order, filter_):
-    """End a cell and all of its processes."""
+    """End a cell and all of its processes; the next ``spawn`` waits for that."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if filter_ is not None:
             os.kill(order["first"], signal.SIGKILL)  # the kernel ends the whole namespace with its first process
         else:
             os.killpg(order["first"], signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(order["pid"], 0)
     return {}
 
 
@@ -186,6 +187,7 @@ def main(control, isolated):
     filter_ = make_filter() if isolated else None
     gc.collect()
     gc.freeze()  # forks then share the pages of what is there already
+    dying = []
     control.sendall(json.dumps({"ready": True}).encode() + b"\n")
     while True:
         line, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 2)
@@ -193,12 +195,10 @@ def main(control, isolated):
             os._exit(0)
         order = json.loads(line)
         if order["do"] == "spawn":
-            reply = spawn(order, descriptors, filter_)
-        elif order["do"] == "end":
-            reply = end(order, filter_)
+            reply = spawn(order, descriptors, filter_, dying)
         else:
-            times = os.times()
-            reply = {"cpu": times.children_user + times.children_system}
+            reply = end(order, filter_)
+            dying.append(order["pid"])
         control.sendall(json.dumps(reply).encode() + b"\n")
 
 
