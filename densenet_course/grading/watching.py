@@ -26,7 +26,7 @@ def _scaled(numbers):
 
 
 def leaves(values):
-    """List what lies in lists, tuples and dicts, whose keys do not count; PyTorch's own function knows more kinds, slowly."""
+    """List what lies in lists, tuples and dicts; PyTorch's own function knows more kinds, and is slow."""
     if isinstance(values, list | tuple):
         return [leaf for value in values for leaf in leaves(value)]
     if isinstance(values, dict):
