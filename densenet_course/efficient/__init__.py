@@ -19,7 +19,8 @@ Source: Pleiss et al. 2017, "Memory-Efficient Implementation of DenseNets" (shar
 
 The room: ``blocks`` (the modules that take part in a network), ``functions`` (their forward passes, for autograd),
 ``backward`` (the gradients), ``steps`` (one BN → ReLU → convolution over a few images at a time), ``kernels`` (what
-computes the passes: PyTorch's operators, or ``kernels.cpp``, ``dense_block.cpp`` and ``fused.cpp``).
+computes the passes: PyTorch's operators, or C++: a pass in ``kernels.cpp``, a step in ``step.cpp`` and ``fused.cpp``,
+all steps of a block in ``dense_block.cpp``).
 """
 
 from densenet_course.efficient.blocks import EfficientDenseBlock, EfficientTransition, make_efficient

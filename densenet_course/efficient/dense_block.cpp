@@ -1,106 +1,24 @@
-// The steps of a dense block over maps in channels-last on a CPU, without Python in between, which for small maps takes
-// longer than the arithmetic: what steps.py and backward.py do.
+// A dense block over maps in channels-last on a CPU without Python between its layers, which for small maps takes
+// longer than the arithmetic: what functions.py does.
 
 #include "step.h"
 
-#include <ATen/Dispatch.h>
-#include <ATen/OpMathType.h>
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/convolution.h>
-#include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
 
-#include <algorithm>
-#include <array>
 #include <cmath>
 #include <vector>
 
 namespace densenet_course {
 
-// Above so many pixels a convolution of fp32 maps is faster than a product of matrices; below, it is busy with putting
-// its weights into another order. Half-size maps are multiplied faster as matrices at any size.
-constexpr int64_t FEW_PIXELS = 1024;
-
-// Reads six tensors: γ, β, mean and variance of its BatchNorm, weight and bias of its convolution.
-Step step_of(const Tensors& tensors, size_t first, double eps, at::IntArrayRef padding, at::ScalarType format) {
-  const auto type = at::toOpMathType(format);
-  auto weight = taken(tensors, first + 4, "weight").to(format);
-  TORCH_CHECK(weight.dim() == 4 && weight.numel() > 0, "weight: expected (k, C, height, width), got ", weight.sizes());
-  const int64_t channels = weight.size(1);
-  const auto numbers = [&](size_t i, const char* name) {
-    const auto found = taken(tensors, first + i, name).to(type).contiguous();
-    TORCH_CHECK(found.dim() == 1 && found.numel() == channels, name, ": expected ", channels, " numbers, got ",
-                found.sizes());
-    return found;
-  };
-  const auto gamma = numbers(0, "gamma"), beta = numbers(1, "beta"), mean = numbers(2, "mean"), var = numbers(3, "var");
-  TORCH_CHECK(padding.size() == 2 && padding[0] >= 0 && padding[1] >= 0, "padding: expected two numbers, got ",
-              padding);
-  auto made = at::empty({3, channels}, gamma.options());
-  AT_DISPATCH_FLOATING_TYPES(type, "step_of", [&] {
-    scalar_t *r = made.data_ptr<scalar_t>(), *scale = r + channels, *shift = scale + channels;
-    const auto *g = gamma.const_data_ptr<scalar_t>(), *b = beta.const_data_ptr<scalar_t>();
-    const auto *m = mean.const_data_ptr<scalar_t>(), *v = var.const_data_ptr<scalar_t>();
-    for (int64_t c = 0; c < channels; ++c) {
-      r[c] = 1 / std::sqrt(v[c] + scalar_t(eps));
-      scale[c] = g[c] * r[c];
-      shift[c] = b[c] - m[c] * scale[c];
-    }
-  });
-  auto bias = taken_if_any(tensors, first + 5, "bias");
-  if (bias) {
-    TORCH_CHECK(bias->dim() == 1 && bias->numel() == weight.size(0), "bias: expected ", weight.size(0),
-                " numbers, got ", bias->sizes());
-    bias = bias->to(format);
-  }
-  return {mean, made[0], made[1], made[2], weight, bias, padding};
-}
-
-bool is_product(const Tensor& maps, const Step& step) {
-  const bool is_pointwise = step.weight.size(2) * step.weight.size(3) == 1 && step.padding[0] + step.padding[1] == 0;
-  return is_pointwise && (maps.scalar_type() != at::kFloat || count_rows(maps) < FEW_PIXELS);
-}
-
-Tensor as_matrix(const Tensor& maps) { return maps.permute({0, 2, 3, 1}).reshape({-1, maps.size(1)}); }
-
-Tensor as_maps(const Tensor& matrix, const Tensor& like) {
-  return matrix.view({like.size(0), like.size(2), like.size(3), matrix.size(1)}).permute({0, 3, 1, 2});
-}
-
-Tensor convolve(const Tensor& maps, const Step& step) {
-  if (!is_product(maps, step))
-    return at::convolution(maps, step.weight, step.bias, {1, 1}, step.padding, {1, 1}, false, {0, 0}, 1);
-  const auto from = as_matrix(maps), by = step.weight.reshape({-1, maps.size(1)}).t();
-  return as_maps(step.bias ? at::addmm(*step.bias, from, by) : at::mm(from, by), maps);
-}
-
-// Returns the gradients of maps, weight and bias, those that are wanted.
-std::array<Tensor, 3> convolve_backward(const Tensor& grad, const Tensor& maps, const Step& step,
-                                        std::array<bool, 3> wanted) {
-  std::array<Tensor, 3> grads;
-  if (is_product(maps, step)) {
-    const auto made = as_matrix(grad);
-    if (wanted[0]) grads[0] = as_maps(at::mm(made, step.weight.reshape({-1, maps.size(1)})), maps);
-    if (wanted[1]) grads[1] = at::mm(made.t(), as_matrix(maps)).view(step.weight.sizes());
-    if (wanted[2]) grads[2] = made.sum(0);
-  } else {
-    at::OptionalIntArrayRef bias_sizes;
-    if (step.bias) bias_sizes = step.bias->sizes();
-    std::tie(grads[0], grads[1], grads[2]) = at::convolution_backward(
-        grad, maps, step.weight, bias_sizes, {1, 1}, step.padding, {1, 1}, false, {0, 0}, 1, wanted);
-  }
-  return grads;
-}
-
-// Calls f(first image, number of images) for a few images at a time.
-template <typename F>
-void over_tiles(const Tensor& maps, int64_t images, const F& f) {
-  TORCH_CHECK(images > 0, "images: expected at least 1 at once, got ", images);
-  for (int64_t first = 0; first < maps.size(0); first += images) f(first, std::min(images, maps.size(0) - first));
+// Every channel is written before it is read, and none is left as it was.
+void check_place(size_t i, int64_t reads, int64_t writes, int64_t filled) {
+  TORCH_CHECK(0 <= reads && reads <= filled && (reads > 0 || i > 0), "places: stage ", i, " reads ", reads,
+              " channels where ", filled, " are there");
+  TORCH_CHECK(writes == -1 || writes == filled, "places: stage ", i, " writes channel ", writes, ", expected ", filled);
 }
 
 // Computes a dense block when nothing is learned. For each stage: six tensors; four places, which are the padding, how
@@ -111,14 +29,11 @@ Tensor infer(const Tensor& features, const Tensors& tensors, at::IntArrayRef pla
   check_maps(features, "features");
   TORCH_CHECK(places.size() == 4 * eps.size(), "places: expected ", 4 * eps.size(), ", got ", places.size());
   std::vector<Step> steps;
-  int64_t filled = features.size(1);  // every channel is written before it is read, and none is left as it was
+  int64_t filled = features.size(1);
   for (size_t i = 0; i < eps.size(); ++i) {
     steps.push_back(step_of(tensors, 6 * i, eps[i], places.slice(4 * i, 2), features.scalar_type()));
     const int64_t reads = places[4 * i + 2], writes = places[4 * i + 3];
-    TORCH_CHECK(0 <= reads && reads <= filled && (reads > 0 || i > 0), "places: stage ", i, " reads ", reads,
-                " channels where ", filled, " are there");
-    TORCH_CHECK(writes == -1 || writes == filled, "places: stage ", i, " writes channel ", writes, ", expected ",
-                filled);
+    check_place(i, reads, writes, filled);
     if (writes >= 0) filled += steps[i].weight.size(0);
   }
   TORCH_CHECK(filled == channels, "channels: expected ", filled, ", which the stages fill, got ", channels);
@@ -136,90 +51,173 @@ Tensor infer(const Tensor& features, const Tensors& tensors, at::IntArrayRef pla
   return maps;
 }
 
-// Combines mean and biased variance of the parts of a batch, given the number of images in each.
-std::tuple<Tensor, Tensor> join(const std::vector<std::tuple<Tensor, Tensor>>& parts,
-                                const std::vector<double>& images, int64_t all_images) {
-  if (parts.size() == 1) return parts[0];
-  auto mean = at::zeros_like(std::get<0>(parts[0])), var = at::zeros_like(mean);
-  for (size_t i = 0; i < parts.size(); ++i) mean.add_(std::get<0>(parts[i]), images[i] / all_images);
-  for (size_t i = 0; i < parts.size(); ++i)
-    var.add_(std::get<1>(parts[i]) + (std::get<0>(parts[i]) - mean).square(), images[i] / all_images);
-  return {mean, var};
-}
+// One stage of a block that learns, as Python describes it. Tensors: γ, β, running mean and variance, weight, bias,
+// number of batches tracked. Places: the padding; how many channels of the block it reads (0: what the stage before
+// made), the first that it writes (-1: none); whether it uses the batch's statistics, whether what it makes is measured,
+// whether its running statistics are moved. Numbers: ε, momentum (not a number: the mean of all batches), the rate of
+// dropout.
+struct Stage {
+  static constexpr size_t TENSORS = 7, PLACES = 7, NUMBERS = 3;
+  at::IntArrayRef padding;
+  int64_t reads, writes;
+  bool uses_batch, measured, moves;
+  double eps, momentum, drop_rate;
+};
 
-std::tuple<Tensor, Tensor> run(const Tensor& source, const Tensors& tensors, double eps, at::IntArrayRef padding,
-                               const Tensor& out, bool measured, const std::optional<Tensor>& keep, int64_t images) {
-  at::AutoDispatchBelowADInplaceOrView nothing_is_recorded;
-  check_maps(source, "source");
-  check_maps(out, "out");
-  TORCH_CHECK(source.numel() > 0 && out.size(0) == source.size(0), "out: expected as many images as in the source, at ",
-              "least one, got ", out.size(0), " and ", source.size(0));
-  if (keep) check_like(*keep, out, "keep");
-  const auto step = step_of(tensors, 0, eps, padding, source.scalar_type());
-  if (fits_fused(source, step)) return run_fused(source, step, out, measured, keep);
-  std::vector<std::tuple<Tensor, Tensor>> parts;
-  std::vector<double> counts;
-  over_tiles(source, images, [&](int64_t first, int64_t count) {
-    const auto made = convolve(activate(source.narrow(0, first, count), step.scale, step.shift), step);
-    const auto place = out.narrow(0, first, count);
-    check_like(place, made, "out");
-    if (keep) made.mul_(keep->narrow(0, first, count));
-    if (!measured) return copy_rows(made, place);
-    parts.push_back(store(made, place));
-    counts.push_back(count);
-  });
-  return measured ? join(parts, counts, source.size(0)) : std::tuple<Tensor, Tensor>();
-}
-
-// Returns the gradients of γ, β, weight and bias. `wanted`: whether anything before the convolution needs one, its
-// weight, its bias.
-std::tuple<Tensor, Tensor, Tensor, Tensor> run_backward(
-    const Tensors& tensors, double eps, at::IntArrayRef padding, bool uses_batch, const Tensors& from,
-    const Tensors& to, bool is_first, const std::optional<Tensor>& keep, std::array<bool, 3> wanted, int64_t images) {
-  at::AutoDispatchBelowADInplaceOrView nothing_is_recorded;
-  Gradient above(from), below(to);
-  TORCH_CHECK(below.maps && below.maps->numel() > 0, "to: expected maps with values");
-  TORCH_CHECK(below.mean || !uses_batch, "to: expected a mean, slope and shift where the batch's statistics are used");
-  const auto maps = *below.maps;
-  const auto step = step_of(tensors, 0, eps, padding, maps.scalar_type());
-  const auto& kernel = step.weight;
-  const std::array<int64_t, 4> made{maps.size(0), kernel.size(0), maps.size(2) + 2 * padding[0] - kernel.size(2) + 1,
-                                    maps.size(3) + 2 * padding[1] - kernel.size(3) + 1};
-  TORCH_CHECK(above.total.sizes() == at::IntArrayRef(made) && above.total.scalar_type() == maps.scalar_type(),
-              "from: expected ", at::IntArrayRef(made), " in ", maps.scalar_type(), ", got ", above.total.sizes(),
-              " in ", above.total.scalar_type());
-  if (keep) check_like(*keep, above.total, "keep");
-  if (fits_fused(maps, step)) {
-    const auto grads = run_backward_fused(step, above, below, is_first, keep, wanted);
-    if (wanted[0] && uses_batch) below.add_statistics(step, grads[0], grads[1]);
-    return {grads[0], grads[1], grads[2], grads[3]};
+std::vector<Stage> stages_of(at::IntArrayRef places, at::ArrayRef<double> numbers) {
+  const size_t count = numbers.size() / Stage::NUMBERS;
+  TORCH_CHECK(count > 0 && numbers.size() == Stage::NUMBERS * count && places.size() == Stage::PLACES * count,
+              "expected 7 places and 3 numbers for each stage, got ", places.size(), " and ", numbers.size());
+  std::vector<Stage> stages;
+  for (size_t i = 0; i < count; ++i) {
+    const auto p = places.slice(Stage::PLACES * i, Stage::PLACES);
+    const auto n = numbers.slice(Stage::NUMBERS * i, Stage::NUMBERS);
+    stages.push_back({p.slice(0, 2), p[2], p[3], p[4] != 0, p[5] != 0, p[6] != 0, n[0], n[1], n[2]});
   }
-  std::array<Tensor, 4> sums;
-  const auto add = [&](size_t i, const Tensor& part) {
-    if (part.defined()) sums[i] = sums[i].defined() ? sums[i].add_(part) : part.to(step.scale.scalar_type());
+  return stages;
+}
+
+// Draws the factors of dropout as functions.dropout does.
+std::optional<Tensor> dropout(const Tensor& maps, double rate) {
+  if (rate == 0) return std::nullopt;
+  const auto keep = at::empty(maps.sizes(), maps.options());
+  return rate < 1 ? keep.bernoulli_(1 - rate).div_(1 - rate) : keep.zero_();
+}
+
+// As Step.update_running of steps.py.
+void move_running(const Stage& stage, const Tensors& tensors, size_t first, const Tensor& mean, const Tensor& var,
+                  double count) {
+  const auto running_mean = taken(tensors, first + 2, "running mean");
+  const auto running_var = taken(tensors, first + 3, "running variance");
+  const auto tracked = taken_if_any(tensors, first + 6, "batches tracked");
+  double rate = stage.momentum;
+  if (tracked) tracked->add_(1);
+  if (std::isnan(rate)) rate = tracked ? 1 / tracked->item().toDouble() : 0;
+  running_mean.lerp_(mean.to(running_mean.scalar_type()), rate);
+  running_var.lerp_((var * (count / (count - 1))).to(running_var.scalar_type()), rate);  // the unbiased one
+  for (const auto& changed : {tracked.value_or(running_mean), running_mean, running_var})
+    if (!changed.is_inference()) changed.unsafeGetTensorImpl()->bump_version();  // or autograd would not notice
+}
+
+// Computes a dense block that learns. Returns what its backward pass reads: the maps; their means, if any; for each
+// stage its source, if that is not the block, the mean and variance that it used, and its factors of dropout.
+Tensors learn(const Tensor& features, const Tensors& tensors, at::IntArrayRef places, at::ArrayRef<double> numbers,
+              int64_t channels, int64_t images) {
+  at::AutoDispatchBelowADInplaceOrView nothing_is_recorded;
+  check_maps(features, "features");
+  TORCH_CHECK(features.numel() > 0, "features: expected values, got ", features.sizes());
+  const auto stages = stages_of(places, numbers);
+  TORCH_CHECK(tensors.size() == Stage::TENSORS * stages.size(), "expected 7 tensors for each stage, got ",
+              tensors.size());
+  const auto maps = empty_maps(features, channels), place = maps.narrow(1, 0, features.size(1));
+  const auto type = at::toOpMathType(features.scalar_type());
+  std::optional<Tensor> mean, var;
+  if (std::any_of(stages.begin(), stages.end(), [](const Stage& s) { return s.reads && s.uses_batch; })) {
+    mean = at::zeros({channels}, features.options().dtype(type)), var = at::zeros_like(*mean);
+    const auto [first, second] = store(features.contiguous(at::MemoryFormat::ChannelsLast), place);
+    mean->narrow(0, 0, place.size(1)).copy_(first);
+    var->narrow(0, 0, place.size(1)).copy_(second);
+  } else {
+    place.copy_(features);
+  }
+  Tensors kept({maps, mean});
+  int64_t filled = features.size(1);
+  Tensor made, made_mean, made_var;
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const auto& stage = stages[i];
+    const size_t first = Stage::TENSORS * i;
+    check_place(i, stage.reads, stage.writes, filled);
+    const auto source = stage.reads ? maps.narrow(1, 0, stage.reads) : made;
+    Tensor used_mean, used_var;
+    if (!stage.uses_batch) {
+      used_mean = taken(tensors, first + 2, "running mean").to(type, false, true);
+      used_var = taken(tensors, first + 3, "running var").to(type, false, true);
+    } else if (stage.reads) {
+      used_mean = mean->narrow(0, 0, stage.reads), used_var = var->narrow(0, 0, stage.reads);
+    } else {
+      used_mean = made_mean, used_var = made_var;
+      TORCH_CHECK(used_mean.defined(), "places: stage ", i, " uses statistics that stage ", i - 1, " did not measure");
+    }
+    const Tensors own({taken(tensors, first, "gamma"), taken(tensors, first + 1, "beta"), used_mean, used_var,
+                       taken(tensors, first + 4, "weight"), taken_if_any(tensors, first + 5, "bias")});
+    const auto step = step_of(own, 0, stage.eps, stage.padding, features.scalar_type());
+    const int64_t makes = step.weight.size(0);
+    if (stage.writes >= 0) {
+      TORCH_CHECK(filled + makes <= channels, "channels: expected at least ", filled + makes, ", got ", channels);
+      filled += makes;
+    }
+    made = stage.writes < 0 ? empty_maps(features, makes) : maps.narrow(1, stage.writes, makes);
+    const auto keep = dropout(made, stage.drop_rate);
+    std::tie(made_mean, made_var) = step_forward(source, step, made, stage.measured, keep, images);
+    if (stage.moves) move_running(stage, tensors, first, used_mean, used_var, count_rows(maps));
+    if (stage.writes >= 0 && stage.measured && mean) {
+      mean->narrow(0, stage.writes, makes).copy_(made_mean);
+      var->narrow(0, stage.writes, makes).copy_(made_var);
+    }
+    kept.push_back(stage.reads ? std::optional<Tensor>() : source);
+    kept.push_back(used_mean);
+    kept.push_back(used_var);
+    kept.push_back(keep);
+  }
+  TORCH_CHECK(filled == channels, "channels: expected ", filled, ", which the stages fill, got ", channels);
+  return kept;
+}
+
+// Goes back through the stages, the last first. `kept`: what `learn` returned; `parameters`: γ, β, weight and bias of
+// each stage; `needs`: whether the features need a gradient, and then each of the parameters. Returns the gradients in
+// the order of `needs`.
+Tensors learn_backward(const Tensor& grad, const Tensors& kept, const Tensors& parameters, at::IntArrayRef places,
+                       at::ArrayRef<double> numbers, at::IntArrayRef needs, int64_t images) {
+  at::AutoDispatchBelowADInplaceOrView nothing_is_recorded;
+  const auto stages = stages_of(places, numbers);
+  const size_t count = stages.size();
+  TORCH_CHECK(kept.size() == 4 * count + 2 && parameters.size() == 4 * count && needs.size() == 4 * count + 1,
+              "expected 4 kept tensors, parameters and needs for each stage, got ", kept.size(), ", ",
+              parameters.size(), " and ", needs.size());
+  std::vector<bool> further{needs[0] != 0};  // whether anything before each stage needs a gradient
+  for (size_t i = 0; i < count; ++i)
+    further.push_back(further[i] || std::any_of(&needs[4 * i + 1], &needs[4 * i + 1] + 4, [](auto n) { return n; }));
+  const auto gradient_of = [](const Tensor& total, const Tensor& maps, const std::optional<Tensor>& mean) {
+    const auto zeros = [&] { return mean ? std::optional<Tensor>(at::zeros_like(*mean)) : std::nullopt; };
+    return Gradient(total, maps, mean, zeros(), zeros());
   };
-  over_tiles(maps, images, [&](int64_t first, int64_t count) {
-    const auto source = maps.narrow(0, first, count);
-    const auto active = activate(source, step.scale, step.shift);
-    auto grad = above.finished(first, count);
-    if (keep) grad = grad * keep->narrow(0, first, count);
-    const auto grads = convolve_backward(grad, active, step, wanted);
-    add(2, grads[1]);
-    add(3, grads[2]);
-    if (!wanted[0]) return;
-    const auto total = below.total.narrow(0, first, count);
-    const auto [beta, moments] = send_back(grads[0], active, source, step.scale, step.mean, total, is_first);
-    add(0, moments * step.r);
-    add(1, beta);
-  });
-  if (wanted[0] && uses_batch) below.add_statistics(step, sums[0], sums[1]);
-  return {sums[0], sums[1], sums[2], sums[3]};
+  const auto maps = taken(kept, 0, "maps");
+  const Gradient block = gradient_of(grad.clone(at::MemoryFormat::ChannelsLast), maps, taken_if_any(kept, 1, "mean"));
+  Gradient below = block;
+  std::vector<std::optional<Tensor>> found(4 * count + 1);
+  for (size_t i = count; i-- > 0 && further[i + 1];) {
+    const auto& stage = stages[i];
+    const auto mean = taken(kept, 4 * i + 3, "mean"), var = taken(kept, 4 * i + 4, "variance");
+    const auto parameter = [&](size_t which) { return taken(parameters, 4 * i + which, "parameter"); };
+    const Tensors own({parameter(0), parameter(1), mean, var, parameter(2),
+                       taken_if_any(parameters, 4 * i + 3, "bias")});
+    const auto step = step_of(own, 0, stage.eps, stage.padding, maps.scalar_type());
+    const auto above = stage.writes < 0 ? below : block.part(stage.writes, step.weight.size(0));
+    if (stage.reads) {
+      below = block.part(0, stage.reads);
+    } else {
+      const auto source = taken(kept, 4 * i + 2, "source");
+      below = gradient_of(empty_maps(source, source.size(1)), source,
+                          stage.uses_batch ? std::optional<Tensor>(mean) : std::nullopt);
+    }
+    const auto needed = needs.slice(4 * i + 1, 4);
+    const auto grads = step_backward(step, stage.uses_batch, above, below, !stage.reads,
+                                     taken_if_any(kept, 4 * i + 5, "keep"),
+                                     {further[i] || needed[0] || needed[1], needed[2] != 0, needed[3] != 0}, images);
+    for (size_t which = 0; which < 4; ++which)
+      if (grads[which].defined() && needed[which])
+        found[4 * i + 1 + which] = grads[which].to(parameter(which).scalar_type());
+  }
+  if (needs[0]) found[0] = block.part(0, stages[0].reads).finished(0, maps.size(0));
+  Tensors result;
+  for (const auto& each : found) result.push_back(each);
+  return result;
 }
 
 TORCH_LIBRARY_FRAGMENT(densenet_course, library) {
   library.def("infer", infer);
-  library.def("run", run);
-  library.def("run_backward", run_backward);
+  library.def("learn", learn);
+  library.def("learn_backward", learn_backward);
 }
 
 }  // namespace densenet_course

@@ -1,5 +1,6 @@
 """A dense block and a transition as one autograd function each, made of the steps of ``steps``."""
 
+import math
 from dataclasses import replace
 from itertools import accumulate, chain
 from typing import NamedTuple
@@ -52,38 +53,83 @@ class DenseFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, features, stages, *parameters):
-        maps, channels = empty_maps(features, stages[-1].writes.stop), features.shape[1]
-        mean = var = made = found = None
-        if any(stage.from_block and stage.step.uses_batch for stage in stages):
-            mean, var = torch.zeros((2, maps.shape[1]), dtype=wide(maps.dtype), device=maps.device)
-            mean[:channels], var[:channels] = measure_all(features, stages[0].step.kernels, maps[:, :channels])
+        kernels, ctx.stages = stages[0].step.kernels, stages
+        if kernels is Operators:
+            maps, mean, *kept = learn_by_operators(features, stages, parameters)
         else:
-            maps[:, :channels] = features
-        kept = []
-        for stage, own in zip(stages, in_groups(Parameters, parameters), strict=True):
-            step, source = stage.step, maps[:, :stage.reads] if stage.from_block else made
-            used = step.statistics(*((mean, var) if stage.from_block else (found or (None, None))))
-            made = empty_maps(maps, step.makes) if stage.writes is None else maps[:, stage.writes]
-            call = Call(step, own, source, *used, dropout(made, stage.drop_rate))
-            found = run(call, made, measured=stage.measured)
-            step.update_running(*used, values_per_channel(maps))
-            if stage.writes is not None and found is not None:
-                mean[stage.writes], var[stage.writes] = found
-            kept.append(Kept(None if stage.from_block else source, *used, call.keep))
-        ctx.stages = stages
-        ctx.save_for_backward(maps, mean, *chain.from_iterable(kept), *parameters)
+            ctx.description = Description.of(features, stages)
+            maps, mean, *kept = kernels.learn(features, tensors_of(stages, parameters), *ctx.description)
+        ctx.save_for_backward(maps, mean, *kept, *parameters)
         return maps
 
     @staticmethod
     def backward(ctx, grad):
-        maps, mean, calls = saved_calls(ctx)
         if is_differentiated(grad):
+            maps, _, calls = saved_calls(ctx)
             features = maps[:, :ctx.stages[0].reads]  # as an output of this node, so further gradients find the way
             return gradients_with_a_graph(
                 ctx, grad, features, calls, lambda features, calls: dense_plainly(features, ctx.stages, calls)
             )
-        with torch.autocast(maps.device.type, enabled=False):
-            return dense_backward(ctx, grad, maps, mean, calls)
+        is_compiled = ctx.stages[0].step.kernels is not Operators
+        with torch.autocast(grad.device.type, enabled=False):
+            return learn_backward(ctx, grad) if is_compiled else dense_backward(ctx, grad, *saved_calls(ctx))
+
+
+def learn_by_operators(features, stages, parameters):
+    """Compute a dense block that learns, on any device.
+
+    Returns:
+        The maps, their means, and what is in ``Kept`` for each stage, one after the other.
+    """
+    maps, channels = empty_maps(features, stages[-1].writes.stop), features.shape[1]
+    mean = var = made = found = None
+    if any(stage.from_block and stage.step.uses_batch for stage in stages):
+        mean, var = torch.zeros((2, maps.shape[1]), dtype=wide(maps.dtype), device=maps.device)
+        mean[:channels], var[:channels] = measure_all(features, stages[0].step.kernels, maps[:, :channels])
+    else:
+        maps[:, :channels] = features
+    kept = []
+    for stage, own in zip(stages, in_groups(Parameters, parameters), strict=True):
+        step, source = stage.step, maps[:, :stage.reads] if stage.from_block else made
+        used = step.statistics(*((mean, var) if stage.from_block else (found or (None, None))))
+        made = empty_maps(maps, step.makes) if stage.writes is None else maps[:, stage.writes]
+        call = Call(step, own, source, *used, dropout(made, stage.drop_rate))
+        found = run(call, made, measured=stage.measured)
+        step.update_running(*used, values_per_channel(maps))
+        if stage.writes is not None and found is not None:
+            mean[stage.writes], var[stage.writes] = found
+        kept.append(Kept(None if stage.from_block else source, *used, call.keep))
+    return maps, mean, *chain.from_iterable(kept)
+
+
+class Description(NamedTuple):
+    """What ``dense_block.cpp`` needs to know of a block beside its tensors: see ``Stage`` there."""
+
+    places: list
+    numbers: list
+    channels: int
+    images: int
+
+    @classmethod
+    def of(cls, features, stages):
+        """Describe a block for features (N, C, H, W)."""
+        places, numbers, channels = [], [], stages[-1].writes.stop
+        for stage in stages:
+            norm, conv = stage.step.norm, stage.step.conv
+            moves = norm.training and norm.track_running_stats and norm.running_mean is not None
+            places += *conv.padding, stage.reads if stage.from_block else 0, stage.writes.start if stage.writes else -1
+            places += int(stage.step.uses_batch), int(stage.measured), int(moves)
+            numbers += norm.eps, math.nan if norm.momentum is None else norm.momentum, stage.drop_rate
+        return cls(places, numbers, channels, images_at_once(features, channels))
+
+
+def tensors_of(stages, parameters):
+    """List the tensors of a block in the order of ``dense_block.cpp``."""
+    tensors = []
+    for stage, (gamma, beta, weight, bias) in zip(stages, in_groups(Parameters, parameters), strict=True):
+        norm = stage.step.norm
+        tensors += gamma, beta, norm.running_mean, norm.running_var, weight, bias, norm.num_batches_tracked
+    return tensors
 
 
 def saved_calls(ctx):
@@ -95,6 +141,21 @@ def saved_calls(ctx):
         Call(stage.step, parameters, maps[:, :stage.reads] if stage.from_block else kept.source, *kept[1:])
         for stage, kept, parameters in groups
     ]
+
+
+def learn_backward(ctx, grad):
+    """Let ``dense_block.cpp`` go back through a block.
+
+    Returns:
+        What ``DenseFunction.backward`` has to.
+    """
+    places, numbers, _, images = ctx.description
+    cut, needs = 2 + len(Kept._fields) * len(ctx.stages), [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]
+    kept, parameters = ctx.saved_tensors[:cut], ctx.saved_tensors[cut:]
+    features, *grads = ctx.stages[0].step.kernels.learn_backward(
+        grad, list(kept), list(parameters), places, numbers, [int(need) for need in needs], images
+    )
+    return features, None, *grads
 
 
 def dense_backward(ctx, grad, maps, mean, calls):

@@ -23,7 +23,7 @@ from filelock import FileLock
 
 aten = torch.ops.aten
 LAST = {"memory_format": torch.channels_last}
-SOURCES = [Path(__file__).with_name(name) for name in ("kernels.cpp", "dense_block.cpp", "fused.cpp")]
+SOURCES = [Path(__file__).with_name(name) for name in ("kernels.cpp", "step.cpp", "fused.cpp", "dense_block.cpp")]
 
 
 def wide(dtype):
@@ -90,8 +90,8 @@ def native():
     """Compile ``SOURCES``, or find what was compiled before; PyTorch keeps it in its folder of extensions.
 
     Returns:
-        A namespace with the functions of ``Operators`` and those of ``dense_block.cpp``, for maps on a CPU;
-        ``Operators`` itself, with a warning, where no compiler works.
+        A namespace with the functions of ``Operators`` and those of ``step.cpp`` and ``dense_block.cpp``, for maps on a
+        CPU; ``Operators`` itself, with a warning, where no compiler works.
     """
     from torch.utils import cpp_extension
 

@@ -8,6 +8,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/List.h>
 
+#include <algorithm>
 #include <array>
 
 namespace densenet_course {
@@ -41,9 +42,14 @@ inline std::optional<Tensor> taken_if_any(const Tensors& list, size_t i, const c
 struct Gradient {
   Tensor total;
   std::optional<Tensor> maps, mean, slope, shift;
+
   explicit Gradient(const Tensors& list)
-      : total(taken(list, 0, "total")), maps(taken_if_any(list, 1, "maps")), mean(taken_if_any(list, 2, "mean")),
-        slope(taken_if_any(list, 3, "slope")), shift(taken_if_any(list, 4, "shift")) {
+      : Gradient(taken(list, 0, "total"), taken_if_any(list, 1, "maps"), taken_if_any(list, 2, "mean"),
+                 taken_if_any(list, 3, "slope"), taken_if_any(list, 4, "shift")) {}
+
+  Gradient(const Tensor& total, const std::optional<Tensor>& maps, const std::optional<Tensor>& mean,
+           const std::optional<Tensor>& slope, const std::optional<Tensor>& shift)
+      : total(total), maps(maps), mean(mean), slope(slope), shift(shift) {
     check_maps(total, "total");
     if (maps) check_like(*maps, total, "maps");
     if (!mean) return;
@@ -53,20 +59,50 @@ struct Gradient {
     check_numbers(*shift, total, "shift");
   }
 
+  // Some of the channels.
+  Gradient part(int64_t first, int64_t count) const {
+    const auto of = [&](const std::optional<Tensor>& numbers) {
+      return numbers ? std::optional<Tensor>(numbers->narrow(0, first, count)) : std::nullopt;
+    };
+    return {total.narrow(1, first, count), maps->narrow(1, first, count), of(mean), of(slope), of(shift)};
+  }
+
   Tensor finished(int64_t first, int64_t count) const {
     const auto part = total.narrow(0, first, count);
     if (!mean) return part.contiguous(at::MemoryFormat::ChannelsLast);
     return finish(part, maps->narrow(0, first, count), *mean, *slope, *shift);
   }
 
-  void add_statistics(const Step& step, const Tensor& grad_gamma, const Tensor& grad_beta) {
+  void add_statistics(const Step& step, const Tensor& grad_gamma, const Tensor& grad_beta) const {
     const auto scale = step.scale / double(count_rows(total));
     shift->addcmul_(scale, grad_beta);
     slope->addcmul_(scale.mul_(step.r), grad_gamma);
   }
 };
 
-// The same steps over a few images at a time, which stay in the cache: see fused.cpp.
+// Reads six tensors: γ, β, mean and variance of its BatchNorm, weight and bias of its convolution.
+Step step_of(const Tensors& tensors, size_t first, double eps, at::IntArrayRef padding, at::ScalarType format);
+
+Tensor convolve(const Tensor& maps, const Step& step);
+
+// Calls f(first image, number of images) for a few images at a time.
+template <typename F>
+void over_tiles(const Tensor& maps, int64_t images, const F& f) {
+  TORCH_CHECK(images > 0, "images: expected at least 1 at once, got ", images);
+  for (int64_t first = 0; first < maps.size(0); first += images) f(first, std::min(images, maps.size(0) - first));
+}
+
+// Computes one step, so many images at a time where it is not fused. Returns mean and variance of `out` if `measured`.
+std::tuple<Tensor, Tensor> step_forward(const Tensor& source, const Step& step, const Tensor& out, bool measured,
+                                        const std::optional<Tensor>& keep, int64_t images);
+
+// Returns the gradients of γ, β, weight and bias. `wanted`: whether anything before the convolution needs one, its
+// weight, its bias.
+std::array<Tensor, 4> step_backward(const Step& step, bool uses_batch, const Gradient& above, const Gradient& below,
+                                    bool is_first, const std::optional<Tensor>& keep, std::array<bool, 3> wanted,
+                                    int64_t images);
+
+// The same over a few images at a time, which stay in the cache: see fused.cpp.
 bool fits_fused(const Tensor& source, const Step& step);
 std::tuple<Tensor, Tensor> run_fused(const Tensor& source, const Step& step, const Tensor& out, bool measured,
                                      const std::optional<Tensor>& keep);
