@@ -2,9 +2,9 @@
 
 For each network: seconds of a training step (forward, loss, backward) and of inference, in turns; and the time that its
 convolutions alone would take, which is about the least that saving bytes can reach. "efficient" is built from
-PyTorch's operators, "native" has its passes compiled from C++. Then what is kept for the backward pass, by depth, and
-the peak memory of a fresh process that trains one step. ``--quick`` takes small batches of two networks and writes to
-runs/.
+PyTorch's operators, "native" has its passes compiled: from C++, or for a GPU by Triton. Then what is kept for the
+backward pass, by depth, and the peak memory of a fresh process that trains one step. ``--quick`` takes small batches of
+two networks and writes to runs/.
 """
 
 import argparse
@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from harness import REPOSITORY, provenance, results_file, summarise
 from steps import (
     KINDS,
+    OURS,
     bc,
     compare,
     convolution_work,
     inference,
     our_121,
     our_bc100,
-    ours,
     profile,
     report,
     resnet50,
@@ -142,7 +142,7 @@ def profiles(precision, *, quick):
     """Profile a training step of BC-100-12: torchvision's, efficient, native."""
     theirs, build, shape, batch, _, small = CASES["BC-100-12 28²"]
     images = torch.randn((small if quick else batch, *shape))
-    models = {"torchvision": theirs, **{name: lambda e=e: build(e) for name, e in ours(images.device).items()}}
+    models = {"torchvision": theirs, **{name: lambda e=e: build(e) for name, e in OURS.items()}}
     return {name: profile(train(make(), images, precision)) for name, make in models.items()}
 
 

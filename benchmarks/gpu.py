@@ -66,12 +66,12 @@ def steps():
     lessons = ("-m", "pytest", *NBVAL, *(f"notebooks/{name}.ipynb" for name in LESSONS))
     peers, accuracy = "benchmarks/peers.py", ("benchmarks/time_to_accuracy.py", "--course")
     return (
-        Step("tests", tests, (*tests, *COLLECT), 90, (*PACKAGE, "pytest")),
-        Step("peers", (peers, "--gpu"), (peers, "--rehearse", "--repeats", "1"), 130),
-        Step("accuracy", (*accuracy, "--sample"), (*accuracy, "--quick"), 90),
-        Step("lessons", lessons, (*lessons, *COLLECT), 150,
+        Step("tests", tests, (*tests, *COLLECT), 100, (*PACKAGE, "pytest")),
+        Step("peers", (peers, "--gpu"), (peers, "--rehearse", "--repeats", "1"), 170),
+        Step("accuracy", (*accuracy, "--sample"), (*accuracy, "--quick"), 80),
+        Step("lessons", lessons, (*lessons, *COLLECT), 130,
              (*PACKAGE, "matplotlib", "anywidget", "ipywidgets", "ipykernel", "nbval", "pytest-xdist")),
-        Step("compiled", (peers, "--gpu", "--compiled"), (peers, "--rehearse", "--compiled", "--repeats", "1"), 110,
+        Step("compiled", (peers, "--gpu", "--compiled"), (peers, "--rehearse", "--compiled", "--repeats", "1"), 100,
              (*PACKAGE, "triton")),
     )
 

@@ -56,10 +56,10 @@ class Way:
 
 
 ON_CPU = Way()
-ON_GPU = Way("cuda", ("torchvision", "plain", "efficient"), "peers_gpu", exports=False, beside=True, least=0.05,
-             untimed=False, peaks=True, starts="forkserver")
-COMPILED = replace(ON_GPU, networks=("torchvision", "efficient", "torch.compile"), folder="peers_gpu_compiled",
-                   title=", compiled", beside=False,
+ON_GPU = Way("cuda", NETWORKS[:-1], "peers_gpu", exports=False, beside=True, least=0.05, untimed=False, peaks=True,
+             starts="forkserver")
+COMPILED = replace(ON_GPU, networks=("torchvision", "efficient", "native", "torch.compile"), title=", compiled",
+                   folder="peers_gpu_compiled", beside=False,
                    compile={"training": {}, "inference": {"mode": "reduce-overhead"}})
 
 

@@ -10,8 +10,8 @@ Finished rows are kept in runs/peers, so a script that was stopped goes on; remo
 ``--quick`` takes a network of three layers and writes to runs/quick.
 
 ``--gpu`` measures on a CUDA GPU, by events in its queue, and adds peak memory and ResNet-50; without what runs on CPUs
-only. torch.compile takes long there, so its rows are measured apart, by ``--gpu --compiled``. The results file has what
-was finished so far. ``--rehearse`` does the same with three layers on a CPU.
+only; native is Triton's there. torch.compile takes long, so its rows are measured apart, by ``--gpu --compiled``. The
+results file has what was finished so far. ``--rehearse`` does the same with three layers on a CPU.
 """
 
 import argparse

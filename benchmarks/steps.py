@@ -11,6 +11,7 @@ from densenet_course import models
 from densenet_course.training.precision import BF16, FP32, FP32_CHANNELS_LAST
 
 aten = torch.ops.aten
+OURS = {"efficient": True, "native": "native"}  # name → the argument ``efficient``
 KINDS = {"fp32 contiguous": FP32, "fp32 channels-last": FP32_CHANNELS_LAST, "bf16 channels-last": BF16}
 REFERENCES = {"against torchvision": None, "against torchvision in fp32 contiguous": "torchvision fp32 contiguous"}
 
@@ -45,11 +46,6 @@ def our_bc100(efficient):
 
 def resnet50():
     return torchvision.models.resnet50(num_classes=10)
-
-
-def ours(device):
-    """Name the forms of the efficient block for a device; the compiled kernels are for a CPU."""
-    return {"efficient": True} | ({"native": "native"} if device.type == "cpu" else {})
 
 
 def train_step(model, images, precision):
@@ -162,17 +158,17 @@ def compare(theirs, build, task, images, *, repeats, beside=()):
         Seconds, and how many times faster ours is, and the convolutions alone: at equal format, and against
         torchvision's plain fp32.
     """
-    forms, tasks = ours(images.device), {}
+    tasks = {}
     for kind, precision in KINDS.items():
         tasks[f"torchvision {kind}"] = task(theirs(), images, precision)
-        for name, efficient in forms.items():
+        for name, efficient in OURS.items():
             tasks[f"{name} {kind}"] = task(build(efficient), images, precision)
         for name, other in beside:
             tasks[f"{name} {kind}"] = task(other(), images, precision)
         if precision is not FP32:  # ours compute in channels-last, whatever comes in
             tasks[f"convolutions {kind}"] = convolutions(theirs(), images, precision, backward=task is train_step)
     seconds = in_turns(tasks, repeats, untimed=True, meter=meter_for(images.device))
-    names = {kind: [n for n in (*forms, "convolutions") if f"{n} {kind}" in tasks] for kind in KINDS}
+    names = {kind: [n for n in (*OURS, "convolutions") if f"{n} {kind}" in tasks] for kind in KINDS}
     return {
         "shape": list(images.shape),
         "seconds": {name: summarise(values) for name, values in seconds.items()},

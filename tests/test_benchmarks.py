@@ -301,17 +301,20 @@ def test_the_steps_on_a_gpu_take_under_ten_minutes_and_name_what_there_is():
 
 
 def test_the_table_of_a_gpu_is_rehearsed_on_the_cpu():
+    from densenet_course.efficient.kernels import Operators, native
+
     command = [sys.executable, "benchmarks/peers.py", "--rehearse", "--repeats", "2"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     found = json.loads((ROOT / "runs/quick/peers_gpu.json").read_text(encoding="utf-8"))["rows"]
     assert {row.partition(",")[0] for row in found} >= {"training", "inference"}
     for name, row in found.items():
         if "compiled" not in name:
-            peers = {"torchvision", "plain", "efficient", "two layers"}
+            peers = {"torchvision", "plain", "efficient", "two layers"} | (
+                {"native"} if native() is not Operators else set())
             assert set(row["seconds"]) == set(row["peak bytes"]) == set(row["images a second"]) == peers
             for peer, seconds in row["seconds"].items():
                 count = int(name.split("batch ")[1].split(",")[0])
-                assert row["images a second"][peer] == pytest.approx(count / seconds["median"], rel=0.01)
+                assert row["images a second"][peer] == pytest.approx(count / seconds["median"], rel=0.01, abs=0.06)
             small = 4 * 4 * 8 * 8 * (count if "training" in name else 1)  # the maps of one layer, in fp32
             assert all(small < size < 100 * small for size in row["peak bytes"].values()), row["peak bytes"]
             assert row["peak bytes"]["two layers"] < row["peak bytes"]["torchvision"] or "inference" in name
@@ -328,15 +331,18 @@ def in_process(monkeypatch, benchmarks):
 
 
 def test_compiled_rows_stand_beside_the_others(in_process, monkeypatch):
-    import peers
+    import peers as script
 
-    monkeypatch.setattr(peers, "fresh", peers.measure)
+    from densenet_course.efficient.kernels import Operators, native
+
+    monkeypatch.setattr(script, "fresh", script.measure)
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)  # to be set back behind the test
-    in_process(peers, "--rehearse", "--compiled", "--repeats", "1")
+    in_process(script, "--rehearse", "--compiled", "--repeats", "1")
     found = json.loads((ROOT / "runs/quick/peers_gpu.json").read_text(encoding="utf-8"))["rows"]
     compiled = {name: row for name, row in found.items() if name.endswith(", compiled")}
     assert {name.partition(",")[0] for name in compiled} == {"training", "inference"}
-    assert all(set(row["seconds"]) == {"torchvision", "efficient", "torch.compile"} for row in compiled.values())
+    peers = {"torchvision", "efficient"} | ({"native", "torch.compile"} if native() is not Operators else set())
+    assert all(set(row["seconds"]) == peers for row in compiled.values())
 
 
 def test_a_row_that_fails_is_named_and_the_others_are_measured(in_process, monkeypatch):

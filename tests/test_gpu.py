@@ -5,11 +5,13 @@ asked for in double precision, and in fp32 without TF32.
 """
 
 import copy
+import importlib.util
 
 import pytest
 import torch
 
 from densenet_course import models
+from densenet_course.efficient.blocks import kernels_for
 from densenet_course.efficient.kernels import Operators
 from densenet_course.measure import saved_bytes
 from densenet_course.training import evaluate, fit, predict
@@ -61,16 +63,24 @@ def test_bf16_is_as_exact_as_in_the_plain_network(kernels):
     assert error(ours, right) < 1.5 * error(theirs, right) + 1e-6
 
 
+@each_kernel
 @pytest.mark.parametrize("dtype", list(passes.EXACT), ids=str)
 @pytest.mark.parametrize("size", ["part", "vectors", "threads"])
-def test_the_passes(size, dtype):
-    passes.check_activate(Operators, size, dtype, DEVICE)
-    passes.check_finish(Operators, size, dtype, DEVICE)
+def test_the_passes(size, dtype, kernels):
+    kernels = kernels_for(torch.empty(1, device=DEVICE), kernels)
+    passes.check_activate(kernels, size, dtype, DEVICE)
+    passes.check_finish(kernels, size, dtype, DEVICE)
     for offset in (0.0, 100.0):
-        passes.check_store(Operators, size, dtype, DEVICE, offset=offset)
+        passes.check_store(kernels, size, dtype, DEVICE, offset=offset)
     for is_first in (True, False):
-        passes.check_send_back(Operators, size, dtype, DEVICE, is_first=is_first)
-    passes.check_not_a_number(Operators, DEVICE)
+        passes.check_send_back(kernels, size, dtype, DEVICE, is_first=is_first)
+    passes.check_not_a_number(kernels, DEVICE)
+
+
+@pytest.mark.skipif(DEVICE.type == "cpu", reason="there is no GPU; test_triton.py has Triton's interpreter")
+def test_triton_works_where_it_is_installed():
+    is_there = importlib.util.find_spec("triton") is not None
+    assert (kernels_for(torch.empty(1, device=DEVICE), "native") is not Operators) == is_there
 
 
 def test_a_training_learns_and_goes_on_where_it_was(tmp_path):

@@ -13,14 +13,14 @@ pass: bytes that grow with the square of the depth. Three ideas take that away w
 
 The work goes over a few images at a time, so that a copy still lies in the processor's cache when it is read. With
 ``efficient="native"`` a whole step, from BatchNorm to the next one's statistics, is compiled from C++ and done before
-the next few images are read.
+the next few images are read; on a GPU the passes between the convolutions are Triton's.
 
 Source: Pleiss et al. 2017, "Memory-Efficient Implementation of DenseNets" (shared storage and recomputing).
 
 The room: ``blocks`` (the modules that take part in a network), ``functions`` (their forward passes, for autograd),
 ``backward`` (the gradients), ``steps`` (one BN → ReLU → convolution over a few images at a time), ``kernels`` (what
 computes the passes: PyTorch's operators, or C++: a pass in ``kernels.cpp``, a step in ``step.cpp`` and ``fused.cpp``,
-all steps of a block in ``dense_block.cpp``).
+all steps of a block in ``dense_block.cpp``; on a GPU ``triton_kernels``, where ``gpu`` finds that they work).
 """
 
 from densenet_course.efficient.blocks import EfficientDenseBlock, EfficientTransition, make_efficient

@@ -5,6 +5,7 @@ from torch import nn
 
 from densenet_course.efficient.conditions import fit, must_step_aside
 from densenet_course.efficient.functions import DenseFunction, TransitionFunction, infer
+from densenet_course.efficient.gpu import triton_passes
 from densenet_course.efficient.kernels import LAST, Operators, native
 from densenet_course.efficient.stages import expect, is_sequential, stages_of, transition_step
 from densenet_course.layers import DenseBlock
@@ -93,8 +94,10 @@ def taken_by(stages):
 
 
 def kernels_for(maps, name):
-    """Choose what computes the passes over these maps: the compiled kernels are for a CPU."""
-    return native() if name == "native" and maps.device.type == "cpu" else Operators
+    """Choose what computes the passes over these maps: of the native kernels, C++ is for a CPU, Triton for a GPU."""
+    if name != "native":
+        return Operators
+    return native() if maps.device.type == "cpu" else triton_passes(maps.device)
 
 
 def in_compute_format(maps):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from densenet_course.efficient.backward import Gradient, run_backward
-from densenet_course.efficient.kernels import LAST, Operators, wide
+from densenet_course.efficient.kernels import LAST, computes_steps, wide
 from densenet_course.efficient.steps import (
     Call,
     Parameters,
@@ -233,7 +233,7 @@ def infer(features, stages):
     All layers take a few images before the next few.
     """
     kernels = stages[0].step.kernels
-    return infer_by_operators(features, stages) if kernels is Operators else infer_natively(features, stages, kernels)
+    return infer_natively(features, stages, kernels) if computes_steps(kernels) else infer_by_passes(features, stages)
 
 
 def infer_natively(features, stages, kernels):
@@ -247,7 +247,7 @@ def infer_natively(features, stages, kernels):
     return kernels.infer(features, tensors, places, eps, channels, images_at_once(features, channels))
 
 
-def infer_by_operators(features, stages):
+def infer_by_passes(features, stages):
     """Do the same on any device."""
     maps = empty_maps(features, stages[-1].writes.stop)
     maps[:, :features.shape[1]] = features

@@ -31,6 +31,11 @@ def wide(dtype):
     return torch.promote_types(dtype, torch.float32)
 
 
+def computes_steps(kernels):
+    """Say whether kernels compute whole steps and blocks, as those of ``native()`` do, and not passes alone."""
+    return not isinstance(kernels, type)  # passes alone are a class
+
+
 class Operators:
     """The passes as PyTorch's operators, on any device."""
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from densenet_course.efficient.kernels import LAST, Operators, wide
+from densenet_course.efficient.kernels import LAST, Operators, computes_steps, wide
 
 # What a step takes at once on a CPU: maps of so many bytes that a normalised copy of them stays in the cache.
 TILE_BYTES = 4 * 2**20
@@ -35,7 +35,7 @@ class Step:
         conv: an ``nn.Conv2d`` of stride 1.
         uses_batch: whether it normalises with the batch's statistics, as in training, or with its running ones.
         pool: edge of the squares that are averaged; 1 for none.
-        kernels: what computes the passes: ``Operators`` or ``native()``.
+        kernels: what computes the passes: ``Operators``, ``native()`` or ``TritonPasses``.
     """
 
     norm: nn.BatchNorm2d
@@ -61,7 +61,7 @@ class Step:
     @property
     def is_compiled(self):
         """Whether all of it is: that is, if nothing is pooled."""
-        return self.kernels is not Operators and self.pool == 1
+        return computes_steps(self.kernels) and self.pool == 1
 
     def statistics(self, mean, var):
         """Choose what it normalises with: the first of these channels' batch statistics, or its running ones."""
