@@ -54,11 +54,11 @@ class DenseFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, stages, *parameters):
         kernels, ctx.stages = stages[0].step.kernels, stages
-        if kernels is Operators:
-            maps, mean, *kept = learn_by_operators(features, stages, parameters)
-        else:
+        if computes_steps(kernels):
             ctx.description = Description.of(features, stages)
             maps, mean, *kept = kernels.learn(features, tensors_of(stages, parameters), *ctx.description)
+        else:
+            maps, mean, *kept = learn_by_passes(features, stages, parameters)
         ctx.save_for_backward(maps, mean, *kept, *parameters)
         return maps
 
@@ -70,12 +70,12 @@ class DenseFunction(torch.autograd.Function):
             return gradients_with_a_graph(
                 ctx, grad, features, calls, lambda features, calls: dense_plainly(features, ctx.stages, calls)
             )
-        is_compiled = ctx.stages[0].step.kernels is not Operators
+        is_compiled = computes_steps(ctx.stages[0].step.kernels)
         with torch.autocast(grad.device.type, enabled=False):
             return learn_backward(ctx, grad) if is_compiled else dense_backward(ctx, grad, *saved_calls(ctx))
 
 
-def learn_by_operators(features, stages, parameters):
+def learn_by_passes(features, stages, parameters):
     """Compute a dense block that learns, on any device.
 
     Returns:
