@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from sys import setrecursionlimit as set_limit  # the C function itself
 
 import pytest
 import torch
@@ -172,14 +173,25 @@ def test_recursion_without_end_is_a_finding():
     def conv_block(*arguments):
         return conv_block(*arguments)
 
-    limit = sys.getrecursionlimit()
     assert "RecursionError" in run("conv_block", {"conv_block": conv_block}).findings[0].message
 
+
+@pytest.mark.parametrize("seconds", [0, 0.3])
+def test_an_answer_cannot_lower_the_limit_of_recursion_below_the_depth_of_the_check(seconds):
+    """The check could call nothing then, not even to clean up; Python 3.11 aborts."""
+    limit = sys.getrecursionlimit()
+
     def lowers(*arguments):
-        sys.setrecursionlimit(60)
+        set_limit(60)
+        time.sleep(seconds)
         return BLOCK(*arguments)
 
-    assert run("conv_block", {"conv_block": lowers}).passed  # and autocast is left: conftest.py looks
+    def below(frames):
+        return below(frames - 1) if frames else run("conv_block", {"conv_block": lowers})
+
+    report = below(70)  # conftest.py sees whether autocast is left
+    assert report.judged
+    assert not report.passed  # Python refuses: "the limit is too low"
     assert sys.getrecursionlimit() == limit
 
 

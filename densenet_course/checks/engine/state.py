@@ -21,9 +21,7 @@ def preserved():
     """
     seeds = random.getstate(), numpy.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     dtype, device, threads = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
-    recursion, set_recursion = sys.getrecursionlimit(), sys.setrecursionlimit
-    # A lower one would hold for the judge, too, and break off what puts things back, wherever its stack is deeper.
-    sys.setrecursionlimit = lambda limit: set_recursion(max(limit, recursion))
+    recursion, set_recursion = sys.getrecursionlimit(), sys.setrecursionlimit  # the answer may replace that one
     torch.set_default_dtype(torch.float32)
     torch.set_default_device(None)  # the CPU; named, it would slow down every call of torch's
     try:
@@ -31,7 +29,6 @@ def preserved():
             warnings.simplefilter("ignore")
             yield
     finally:
-        sys.setrecursionlimit = set_recursion
         set_recursion(recursion)
         torch.set_default_dtype(dtype)
         torch.set_default_device(device if device.type != "cpu" else None)
