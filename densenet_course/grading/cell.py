@@ -126,7 +126,8 @@ class Cell:
         from densenet_course.checks.engine.state import preserved
 
         for source in self.objects.values():
-            source.reuse = probe.rpartition(":")[2] in player.ONE_FOR_ALL
+            name = probe.rpartition(":")[2]
+            source.reuse, source.trains = name in player.ONE_FOR_ALL, name in player.TRAINED
         with preserved():
             reply = perform(self.objects, PROBES[probe], request)
         refused = next((source.refused for source in self.objects.values() if source.refused), "")

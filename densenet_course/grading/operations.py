@@ -5,6 +5,8 @@ to have checked the shapes has no place: ``_weight_norm`` writes past its end wh
 parts.
 """
 
+import functools
+
 import torch
 
 
@@ -59,3 +61,17 @@ def is_allowed(name, overload):
 def _is_pointwise(name, overload):
     found = getattr(getattr(torch.ops.aten, name, None), overload, None)
     return isinstance(found, torch._ops.OpOverload) and torch.Tag.pointwise in found.tags
+
+
+@functools.cache
+def places_of_types(operation):
+    """Return the places and names of arguments that are types, layouts or formats.
+
+    PyTorch takes a number for them, too, whatever it is, and follows it out of its tables.
+
+    Args:
+        operation: an ``OpOverload``.
+    """
+    found = [(number, argument.name) for number, argument in enumerate(operation._schema.arguments)
+             if any(kind in str(argument.real_type) for kind in ("ScalarType", "Layout", "MemoryFormat"))]
+    return frozenset().union(*found)

@@ -6,7 +6,9 @@ import torch
 
 from densenet_course.grading.committed import Committed
 from densenet_course.grading.operations import Refused
+from densenet_course.grading.starting import Start
 
+TRAINED = ("train_and_predict",)  # probes that train what they build
 ONE_FOR_ALL = ("respond",)  # probes that build anew for each run; a list has no memory, so one module does for all
 
 
@@ -22,14 +24,19 @@ class Source:
     def __init__(self, channel, name, alone=False):
         self.channel, self.name, self.alone = channel, name, alone
         self.places, self.programs, self.refused = {}, {}, ""
-        self.built, self.reuse = {}, False
+        self.built, self.reuse, self.trains = {}, False, False
 
     def __call__(self, *arguments, **keywords):
         """Build a module as the learner's class or function would, or return the last one like it."""
         key = repr((arguments, keywords))
         if not self.reuse or key not in self.built:
-            described = self.need("build", arguments=list(arguments), keywords=keywords)
-            self.built[key] = Committed(described, _Instance(self, key))
+            request = {"arguments": list(arguments), "keywords": keywords}
+            described = self.need("build", **request)
+            instance = _Instance(self, key)
+            if self.trains:
+                instance = _Trained(self, key)
+                instance.begin(described, self.need("build", **request))
+            self.built[key] = Committed(described, instance)
         return self.built[key]
 
     def need(self, what, **request):
@@ -47,16 +54,15 @@ class _Instance:
     """Of one module: its programs are those of all modules that were built from the same arguments."""
 
     def __init__(self, source, key):
-        self.source, self.key = source, key
+        self.source, self.key, self.places = source, key, source.places
 
     def shared(self, place, make):
         """Return the tensor of a place in the student's process; the same one for the same place."""
-        places = self.source.places
         if place is None:
             return make()
-        if place not in places:
-            places[place] = make()
-        return places[place]
+        if place not in self.places:
+            self.places[place] = make()
+        return self.places[place]
 
     def settle(self, number, shape):
         """Have a module's lazy parts take their shapes."""
@@ -77,6 +83,35 @@ class _Instance:
                 raise self.refuse(Refused(str(program["refused"])))
             self.source.programs[key] = program
         return self.source.programs[key]
+
+
+class _Trained(_Instance):
+    """Of a network that is to be trained: its start values are the judge's, and it brings little along."""
+
+    def __init__(self, source, key):
+        super().__init__(source, key)
+        self.places, self.other, self.start = {}, None, None  # nothing is shared with networks of before
+
+    def begin(self, described, other):
+        """Draw start values, or wait for the shapes of lazy parts."""
+        if described["lazy"]:
+            self.other = other["number"]
+        else:
+            self.start = Start(described, other)
+
+    def settle(self, number, shape):
+        """See ``_Instance``; this happens once."""
+        if self.start is not None:
+            raise self.refuse(Refused("its layers take their shapes again and again"))
+        described, other = (_Instance.settle(self, which, shape) for which in (number, self.other))
+        self.start = Start(described, other)
+        return described
+
+    def program(self, number, shape, train):
+        """See ``_Instance``."""
+        program = super().program(number, shape, train)
+        self.start.add(program)
+        return program
 
 
 def prepare(channel, names, alone):

@@ -4,7 +4,7 @@ import operator
 
 import torch
 
-from densenet_course.grading.operations import EMPTY, MAX_CONSTANT, Refused, is_allowed
+from densenet_course.grading.operations import EMPTY, MAX_CONSTANT, Refused, is_allowed, places_of_types
 
 
 def play(program, inputs, constants):
@@ -62,7 +62,11 @@ def _do(name, arguments, named, values, constants):
     if space != "aten" or not is_allowed(operation, overload):
         raise Refused(f"the operation {name[:60]} is not allowed")
     named = {key: resolve(value, values) for key, value in named.items() if value != {"kept": ""}}
-    made = getattr(getattr(torch.ops.aten, operation), overload)(*arguments, **named)
+    function = getattr(getattr(torch.ops.aten, operation), overload)
+    given = {**dict(enumerate(arguments)), **named}
+    if not all(isinstance(given[place], torch.dtype | None) for place in places_of_types(function) & given.keys()):
+        raise Refused(f"the operation {name[:60]} with a type that is none")
+    made = function(*arguments, **named)
     return made.zero_() if operation in EMPTY else made
 
 
@@ -79,6 +83,8 @@ def _autocast(device="", kind=None, enabled=None, *_):
 
 
 def _constant(constants, kind, shape, numbers, trainable=False):
+    if type(numbers) is not list or not {*map(type, numbers)} <= {int, float, bool}:
+        raise Refused("a constant of no numbers")
     if len(numbers) > MAX_CONSTANT:
         raise Refused("a constant is too large")
     if not isinstance(getattr(torch, kind, None), torch.dtype):
@@ -110,8 +116,10 @@ def resolve(value, values):
     """Return a plain value with the tensors that it refers to."""
     if type(value) is list:
         return [resolve(item, values) for item in value]
-    if type(value) is not dict:
+    if value is None or type(value) in (bool, int, float, str):
         return value
+    if type(value) is not dict:
+        raise Refused(f"an argument of kind {type(value).__name__}")  # a tensor would be weights that no one counts
     (key, item), = value.items()
     if key == "dtype":
         return {str(kind)[6:]: kind for kind in (torch.float32, torch.float64, torch.bfloat16, torch.float16,

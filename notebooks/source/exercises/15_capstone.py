@@ -66,7 +66,9 @@ from densenet_course.models import DenseNet
 # - TorchScript, `vmap`, recurrent layers and complex numbers.
 #
 # The backward pass is PyTorch's own there, even where an autograd function of yours brings another. The package's
-# `efficient=True` is fine: its gradients are the same.
+# `efficient=True` is fine: its gradients are the same. Random start values are drawn anew there, normally distributed,
+# with each tensor's mean and spread; all other numbers, and the list itself, may take 2,000 bytes when compressed, as
+# zeros, ones and formulas do, and tables do not.
 
 # %% [markdown]
 # ## Your answer
