@@ -14,8 +14,8 @@ from densenet_course.grading import zygote
 
 LIBRARIES = ("torch", "torchvision", "matplotlib", "ipython", "matplotlib-inline", "ipywidgets", "tqdm", "pyseccomp")
 # The modules of this room that run in the box.
-INSIDE = ("cell", "committed", "operations", "player", "playing", "recording", "starting", "steps", "tracing", "watching",
-          "wire", "zygote")
+INSIDE = ("cell", "committed", "operations", "player", "playing", "recording", "starting", "steps", "tracing",
+          "watching", "wire", "zygote")
 UID = 70_001  # no one's; the box of root runs as this user, for root's limits are not enforced
 SETTINGS = {"PATH": "/usr/bin:/bin", "HOME": "/w", "PYTHONPATH": "/g/own:/g/site", "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "agg",
