@@ -31,10 +31,11 @@ sys.path.insert(0, str(REPOSITORY))  # the package may not be installed
 from harness import already  # noqa: E402
 
 from densenet_course.files import write_json  # noqa: E402
-from tests.run_all import NBVAL  # noqa: E402
 
+NBVAL = ("--nbval-lax", "--nbval-current-env", "-p", "tests.nbval_strict", "-n", "2", "--dist", "loadscope")
 LESSONS = ("03_dense_block", "07_train_fashion_mnist", "08_densenet121", "09_memory_and_speed")
-PACKAGE = ("torch", "torchvision", "numpy", "filelock", "platformdirs", "tqdm")  # what the package imports
+NETWORKS = ("torch", "torchvision", "numpy", "filelock")  # what networks and blocks import
+PACKAGE = (*NETWORKS, "platformdirs", "tqdm")  # and what data and training do
 COLLECT = ("--collect-only", "-q")  # pytest finds the tests and reads them, and runs none
 PATIENCE = 10  # seconds a process has to end when it is asked to
 
@@ -67,12 +68,12 @@ def steps():
     peers, accuracy = "benchmarks/peers.py", ("benchmarks/time_to_accuracy.py", "--course")
     return (
         Step("tests", tests, (*tests, *COLLECT), 100, (*PACKAGE, "pytest")),
-        Step("peers", (peers, "--gpu"), (peers, "--rehearse", "--repeats", "1"), 170),
+        Step("peers", (peers, "--gpu"), (peers, "--rehearse", "--repeats", "1"), 170, NETWORKS),
         Step("accuracy", (*accuracy, "--sample"), (*accuracy, "--quick"), 80),
         Step("lessons", lessons, (*lessons, *COLLECT), 130,
              (*PACKAGE, "matplotlib", "anywidget", "ipywidgets", "ipykernel", "nbval", "pytest-xdist")),
         Step("compiled", (peers, "--gpu", "--compiled"), (peers, "--rehearse", "--compiled", "--repeats", "1"), 100,
-             (*PACKAGE, "triton")),
+             (*NETWORKS, "triton")),
     )
 
 
