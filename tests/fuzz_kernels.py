@@ -10,6 +10,8 @@ The exit status is 1 where an answer was wrong, or what AddressSanitizer or the 
 
 import argparse
 import collections
+import copy
+import math
 import os
 import random
 import subprocess
@@ -82,25 +84,66 @@ def infer(draw):
     return [draw.maps(), tensors, places, [1e-5] * 4, channels + 2 * growth, draw.images()]
 
 
+def block(draw):
+    """Describe a block of two bottleneck layers that learns: tensors, places, numbers, channels."""
+    channels, growth, width = draw.size[1], 3, 5
+    tensors, places, numbers = [], [], []
+    for i, reads in enumerate((channels, channels + growth)):
+        for step in (draw.step(reads, width, 1), draw.step(width, growth, 3)):
+            tensors += *step, draw.random.choice((None, torch.tensor(3)))
+        uses, moves = draw.random.random() < 0.7, int(draw.random.random() < 0.7)
+        places += 0, 0, reads, -1, 1, int(uses), moves, 1, 1, 0, reads, int(uses), 1 - i, moves
+        numbers += 1e-5, draw.random.choice((math.nan, 0.1)), 0.0, 1e-5, 0.1, draw.random.choice((0.0, 0.5, 1.0))
+    return tensors, places, numbers, channels + 2 * growth
+
+
+def learn(draw):
+    tensors, places, numbers, channels = block(draw)
+    return [draw.maps(), tensors, places, numbers, channels, draw.images()]
+
+
+def learn_backward(draw):
+    """Draw what ``learn`` keeps of such a block, and a gradient."""
+    tensors, places, numbers, channels = block(draw)
+    sources = [None, draw.maps(5), None, draw.maps(5)]
+    keep = draw.random.choice((None, draw.maps(3)))
+    kept = [draw.maps(channels), draw.numbers(channels)]
+    for i, source in enumerate(sources):
+        kept += source, tensors[7 * i + 2], tensors[7 * i + 3], keep if i % 2 else None
+    parameters = [tensors[7 * i + place] for i in range(4) for place in (0, 1, 4, 5)]
+    needs = [int(p is not None and draw.random.random() < 0.8) for p in [True, *parameters]]
+    return [draw.maps(channels), kept, parameters, places, numbers, needs, draw.images()]
+
+
+def pool_of(draw, kernel):
+    """Draw the edge of what is averaged before a 1×1 convolution; and something to draw the maps after it with."""
+    pool = draw.random.choice((1, 2)) if kernel == 1 and min(draw.size[2:]) > 1 else 1
+    made = copy.copy(draw)
+    made.size = (*draw.size[:2], *(edge // pool for edge in draw.size[2:]))
+    return pool, made
+
+
 def run(draw):
     kernel, makes = draw.random.choice((1, 3)), 4
-    keep = draw.random.choice((None, draw.maps(makes)))
-    return [draw.maps(), draw.step(draw.size[1], makes, kernel), 1e-5, [kernel // 2] * 2, draw.maps(makes),
+    pool, made = pool_of(draw, kernel)
+    keep = draw.random.choice((None, made.maps(makes)))
+    return [draw.maps(), draw.step(draw.size[1], makes, kernel), 1e-5, [kernel // 2] * 2, pool, made.maps(makes),
             draw.random.random() < 0.5, keep, draw.images()]
 
 
 def run_backward(draw):
     kernel, makes, channels = draw.random.choice((1, 3)), 4, draw.size[1]
-    above = [draw.maps(makes), draw.maps(makes), *(draw.numbers(makes) for _ in range(3))]
+    pool, made = pool_of(draw, kernel)
+    above = [made.maps(makes), made.maps(makes), *(draw.numbers(makes) for _ in range(3))]
     if draw.random.random() < 0.5:
         above[1:] = [None] * 4
     below = [draw.maps(), draw.maps(), *(draw.numbers() for _ in range(3))]
-    return [draw.step(channels, makes, kernel), 1e-5, [kernel // 2] * 2, draw.random.random() < 0.7, above, below,
-            draw.random.random() < 0.5, draw.random.choice((None, draw.maps(makes))),
+    return [draw.step(channels, makes, kernel), 1e-5, [kernel // 2] * 2, pool, draw.random.random() < 0.7, above, below,
+            draw.random.random() < 0.5, draw.random.choice((None, made.maps(makes))),
             [draw.random.random() < 0.8 for _ in range(3)], draw.images()]
 
 
-OPERATIONS = (activate, store, send_back, finish, infer, run, run_backward)
+OPERATIONS = (activate, store, send_back, finish, infer, learn, learn_backward, run, run_backward)
 
 
 def spoiled(draw, arguments):

@@ -153,7 +153,7 @@ def test_a_block_leaves_no_channel_as_it_was(change, message):
 def test_random_calls_are_answered_or_refused():
     """A short run of ``fuzz_kernels.py``, in a process of its own; the long one is run under AddressSanitizer."""
     fuzz = Path(__file__).with_name("fuzz_kernels.py")
-    done = subprocess.run([sys.executable, fuzz, "--calls", "420"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, fuzz, "--calls", "630"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr[-1000:]
     for line in done.stdout.splitlines()[:-1]:
         _, answered, _, refused, _ = line.split()

@@ -8,12 +8,14 @@ from densenet_course.efficient.backward import Gradient, run_backward
 from densenet_course.efficient.kernels import LAST, Operators, native, wide
 from densenet_course.efficient.steps import Call, Parameters, Step, empty_maps, run
 
-SIZES = {  # images, channels read, channels made, height, width, kernel
+SIZES = {  # images, channels read, channels made, height, width, kernel; and the edge of what is averaged before it
     "one vector": (3, 5, 4, 4, 6, (3, 3)), "odd": (2, 33, 7, 7, 7, (3, 3)), "small images": (45, 40, 12, 3, 3, (3, 3)),
     "class network": (2, 64, 16, 14, 14, (3, 3)), "large images": (1, 3, 4, 33, 34, (3, 3)),
     "no neighbours": (3, 37, 9, 5, 7, (1, 1)), "many pixels": (30, 48, 64, 6, 5, (1, 1)),
     "one pixel": (2, 16, 3, 1, 1, (3, 3)), "wide kernel": (4, 20, 33, 6, 5, (1, 5)),
-    "one channel": (5, 1, 1, 4, 4, (3, 1)),
+    "one channel": (5, 1, 1, 4, 4, (3, 1)), "transition": (20, 64, 32, 14, 14, (1, 1), 2),
+    "edges left out": (3, 20, 9, 7, 5, (1, 1), 2), "large squares": (2, 33, 5, 7, 9, (1, 1), 3),
+    "large transition": (1, 3, 4, 33, 34, (1, 1), 2),
 }
 EXACT = {torch.float32: (torch.float64, 3e-5), torch.bfloat16: (torch.float32, 2e-2)}
 pytestmark = pytest.mark.skipif(native() is Operators, reason="no compiler here")
@@ -21,22 +23,23 @@ pytestmark = pytest.mark.skipif(native() is Operators, reason="no compiler here"
 
 def draw(size, dtype):
     """Draw the numbers of a step and what goes into it and back through it."""
-    count, channels, makes, *edges, kernel = SIZES[size]
+    count, channels, makes, height, width, kernel, *pool = SIZES[size]
+    pool = pool[0] if pool else 1
     torch.manual_seed(0)
 
-    def maps(channels):
-        return torch.randn(count, channels, *edges).to(dtype).contiguous(**LAST)
+    def maps(channels, shrink=pool):
+        return torch.randn(count, channels, height // shrink, width // shrink).to(dtype).contiguous(**LAST)
 
-    return {
-        "gamma": torch.rand(channels) - 0.5, "beta": torch.randn(channels), "source": maps(channels + 3)[:, 3:],
+    return pool, {
+        "gamma": torch.rand(channels) - 0.5, "beta": torch.randn(channels), "source": maps(channels + 3, 1)[:, 3:],
         "weight": (torch.randn(makes, channels, *kernel) / channels**0.5).to(dtype),
-        "bias": torch.randn(makes).to(dtype), "keep": torch.randint(2, (count, makes, *edges)).to(dtype),
-        "made": maps(makes), "total": maps(channels),
+        "bias": torch.randn(makes).to(dtype), "keep": (maps(makes) > 0).to(dtype),
+        "made": maps(makes), "total": maps(channels, 1),
         "grad": maps(makes + 2)[:, 2:], **{name: torch.randn(makes) / 10 for name in ("mean", "slope", "shift")},
     }
 
 
-def results(drawn, kernels, dtype, *, has_bias, is_dropped, is_first):
+def results(drawn, pool, kernels, dtype, *, has_bias, is_dropped, is_first):
     """Compute the step forward and backward in a format; all that came of it."""
     drawn = {name: value.to(wide(dtype) if value.dim() == 1 and name != "bias" else dtype)
              for name, value in drawn.items()}
@@ -46,9 +49,9 @@ def results(drawn, kernels, dtype, *, has_bias, is_dropped, is_first):
     conv = nn.Conv2d(channels, makes, kernel, padding=[edge // 2 for edge in kernel], bias=has_bias, dtype=dtype)
     parameters = Parameters(drawn["gamma"], drawn["beta"], weight, drawn["bias"] if has_bias else None)
     var, mean = torch.var_mean(source.to(wide(dtype)), (0, 2, 3), correction=0)
-    call = Call(Step(norm, conv, True, kernels=kernels), parameters, source, mean, var,
+    call = Call(Step(norm, conv, True, pool, kernels), parameters, source, mean, var,
                 drawn["keep"] if is_dropped else None)
-    out = empty_maps(source, makes + 1)[:, 1:]
+    out = empty_maps(source, makes + 1, shrink=pool)[:, 1:]
     found = run(call, out, measured=True)
     above = Gradient(drawn["grad"], drawn["made"], drawn["mean"], kernels, drawn["shift"], drawn["slope"])
     below = Gradient(None if is_first else drawn["total"].clone(), source, mean, kernels)
@@ -63,11 +66,11 @@ def results(drawn, kernels, dtype, *, has_bias, is_dropped, is_first):
 def test_a_step(size, dtype, options, threads):
     """Up to rounding: of the products in fp32, and of what is stored in bf16."""
     wider, tolerance = EXACT[dtype]
-    drawn, before = draw(size, dtype), torch.get_num_threads()
+    (pool, drawn), before = draw(size, dtype), torch.get_num_threads()
     how = dict(zip(("has_bias", "is_dropped", "is_first"), options, strict=True))
     torch.set_num_threads(threads)
-    ours = results(drawn, native(), dtype, **how)
+    ours = results(drawn, pool, native(), dtype, **how)
     torch.set_num_threads(before)
-    for i, (a, b) in enumerate(zip(ours, results(drawn, Operators, wider, **how), strict=True)):
+    for i, (a, b) in enumerate(zip(ours, results(drawn, pool, Operators, wider, **how), strict=True)):
         assert a.shape == b.shape
         assert (a.double() - b.double()).abs().max() <= tolerance * b.double().abs().max().clamp_min(1), i

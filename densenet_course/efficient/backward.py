@@ -103,7 +103,7 @@ def run_backward(call, above, below, needs, *, further):
 
 
 def run_backward_by_operators(call, above, below, wanted):
-    """Do it on any device, and for what is pooled."""
+    """Do it on any device."""
     step, kernels, inside = call.step, call.step.kernels, wanted[0]
     scale, shift = call.scale_and_shift()
     sums = {}

@@ -53,9 +53,9 @@ Tensor infer(const Tensor& features, const Tensors& tensors, at::IntArrayRef pla
 
 // One stage of a block that learns, as Python describes it. Tensors: γ, β, running mean and variance, weight, bias,
 // number of batches tracked. Places: the padding; how many channels of the block it reads (0: what the stage before
-// made), the first that it writes (-1: none); whether it uses the batch's statistics, whether what it makes is measured,
-// whether its running statistics are moved. Numbers: ε, momentum (not a number: the mean of all batches), the rate of
-// dropout.
+// made), the first that it writes (-1: none); whether it uses the batch's statistics, whether what it makes is
+// measured, whether its running statistics are moved. Numbers: ε, momentum (not a number: the mean of all batches), the
+// rate of dropout.
 struct Stage {
   static constexpr size_t TENSORS = 7, PLACES = 7, NUMBERS = 3;
   at::IntArrayRef padding;

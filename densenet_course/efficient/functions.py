@@ -283,7 +283,7 @@ class TransitionFunction(torch.autograd.Function):
         call = Call(ctx.step, Parameters(*parameters), maps, mean, var)
         if is_differentiated(grad):
             return gradients_with_a_graph(ctx, grad, maps, [call], lambda maps, calls: run_plainly(calls[0], maps))
-        above = Gradient(grad, None, None, ctx.step.kernels)
+        above = Gradient(grad.contiguous(**LAST), None, None, ctx.step.kernels)
         below = Gradient(None, maps, mean if ctx.step.uses_batch else None, ctx.step.kernels)
         needs = Parameters(*ctx.needs_input_grad[2:])
         with torch.autocast(maps.device.type, enabled=False):

@@ -84,24 +84,26 @@ class Room {
 };
 
 struct Shape {
-  int64_t images, height, width, channels, makes, high, wide;  // the last two are the kernel's
+  int64_t images, height, width, channels, makes, high, wide, pool;  // high and wide are the kernel's
   int64_t pixels() const { return height * width; }
+  int64_t made_pixels() const { return (height / pool) * (width / pool); }
   int64_t sent() const { return high * wide * makes; }  // numbers that a pixel sends, or that are sent back to it
   int64_t at_once() const { return std::max<int64_t>(1, PIXELS_AT_ONCE / pixels()); }  // images
 };
 
 Shape shape_of(const Tensor& source, const Step& step) {
   const auto& w = step.weight;
-  if (w.size(2) * w.size(3) == 1)  // no neighbours: a pixel is as good as an image
-    return {count_rows(source), 1, 1, w.size(1), w.size(0), 1, 1};
-  return {source.size(0), source.size(2), source.size(3), w.size(1), w.size(0), w.size(2), w.size(3)};
+  if (w.size(2) * w.size(3) * step.pool == 1)  // no neighbours: a pixel is as good as an image
+    return {count_rows(source), 1, 1, w.size(1), w.size(0), 1, 1, 1};
+  return {source.size(0), source.size(2), source.size(3), w.size(1), w.size(0), w.size(2), w.size(3), step.pool};
 }
 
 bool fits_fused(const Tensor& source, const Step& step) {
   const auto format = source.scalar_type();
   const int64_t high = step.weight.size(2), wide = step.weight.size(3);
   const bool keeps_size = high % 2 == 1 && wide % 2 == 1 && step.padding[0] == high / 2 && step.padding[1] == wide / 2;
-  return keeps_size && (high * wide == 1 || source.size(2) * source.size(3) <= MOST_PIXELS) &&
+  return keeps_size && (step.pool == 1 || high * wide == 1) && std::min(source.size(2), source.size(3)) >= step.pool &&
+         (high * wide * step.pool == 1 || source.size(2) * source.size(3) <= MOST_PIXELS) &&
          ((format == at::kFloat && can_multiply<float>()) || (format == at::kBFloat16 && can_multiply<BFloat16>()));
 }
 
@@ -198,6 +200,32 @@ INLINE inline void receive(const Shape& s, int64_t y, int64_t x, const Number<T>
   });
 }
 
+// Averages the squares of images; rows are whole vectors.
+template <typename T>
+void average(const Shape& s, const T* from, int64_t row, int64_t images, T* to) {
+  const int64_t across = s.width / s.pool, made = s.made_pixels();
+  const Part<T> share(Number<T>(1) / (s.pool * s.pool));
+  for (int64_t i = 0; i < images * made; ++i, to += row) {
+    const int64_t y = i % made / across * s.pool, x = i % across * s.pool;
+    const T* corner = from + (i / made * s.pixels() + y * s.width + x) * row;
+    for (int64_t c = 0; c < row; c += LANES<T>) {
+      auto sum = by_parts<T>([](int) INLINE { return Part<T>(0); });
+      for (int64_t down = 0; down < s.pool; ++down)
+        for (int64_t right = 0; right < s.pool; ++right)
+          sum = by_parts<T>([](int, Part<T> all, Part<T> one) INLINE { return all + one; }, sum,
+                            load<T>(corner + (down * s.width + right) * row + c, Whole<T>()));
+      save<T>(by_parts<T>([=](int, Part<T> all) INLINE { return all * share; }, sum), to + c, Whole<T>());
+    }
+  }
+}
+
+// Which of the squares of these images the pixel i is in; the last, one too many, for what is left at the edges.
+INLINE inline int64_t square_of(const Shape& s, int64_t i, int64_t images) {
+  const int64_t y = i % s.pixels() / s.width / s.pool, x = i % s.width / s.pool, across = s.width / s.pool;
+  const bool is_inside = y < s.height / s.pool && x < across;
+  return is_inside ? i / s.pixels() * s.made_pixels() + y * across + x : images * s.made_pixels();
+}
+
 template <typename T>
 std::tuple<Tensor, Tensor> forward(const Tensor& source, const Step& step, const Tensor& out, bool measured,
                                    const std::optional<Tensor>& keep) {
@@ -213,16 +241,18 @@ std::tuple<Tensor, Tensor> forward(const Tensor& source, const Step& step, const
                                             : at::zeros({s.makes}, step.scale.options()), out, "bias");
   std::vector<Moments> found(at::get_num_threads(), {0, std::vector<double>(s.makes), std::vector<double>(s.makes)});
   at::parallel_for(0, s.images, s.at_once(), [&](int64_t begin, int64_t end) {
-    const int64_t most = std::min(s.at_once(), end - begin) * s.pixels();
-    Room<T> active(most * active_row);
-    Room<float> made(most * s.sent() + LANES<T>);  // because whole vectors are read
+    const int64_t most = std::min(s.at_once(), end - begin), most_made = most * s.made_pixels();
+    Room<T> active(most * s.pixels() * active_row), averages(s.pool > 1 ? most_made * active_row : 0);
+    Room<float> made(most_made * s.sent() + LANES<T>);  // because whole vectors are read
     over_images(begin, end, s.at_once(), [&](int64_t first, int64_t count) {
-      const int64_t base = first * s.pixels(), rows = count * s.pixels();
-      for (int64_t i = 0; i < rows; ++i) {
-        PREFETCH(from[base + i + AHEAD]);
-        activate_row<T>(s.channels, from[base + i], a.data(), b.data(), active.data() + i * active_row);
+      const int64_t source = first * s.pixels(), base = first * s.made_pixels(), rows = count * s.made_pixels();
+      for (int64_t i = 0; i < count * s.pixels(); ++i) {
+        PREFETCH(from[source + i + AHEAD]);
+        activate_row<T>(s.channels, from[source + i], a.data(), b.data(), active.data() + i * active_row);
       }
-      multiply<T>(rows, s.sent(), depth, active.data(), active_row, factor, s.sent(), made.data(), s.sent(), false);
+      if (s.pool > 1) average<T>(s, active.data(), active_row, count, averages.data());
+      multiply<T>(rows, s.sent(), depth, s.pool > 1 ? averages.data() : active.data(), active_row, factor, s.sent(),
+                  made.data(), s.sent(), false);
       for (int64_t i = 0; i < rows; ++i)
         receive<T>(s, i / s.width % s.height, i % s.width, made.data() + i * s.sent(), bias.data(),
                    keep ? kept[base + i] : nullptr, to[base + i]);
@@ -322,7 +352,8 @@ std::array<Tensor, 4> backward(const Step& step, const Gradient& from, const Gra
   const bool has_neighbours = s.high * s.wide > 1;
   const int64_t sent = s.sent(), depth = round_up(sent, PAIR<T>), threads = at::get_num_threads();
   const int64_t active_row = round_up(s.channels, std::max(LANES<T>, SQUARE)), grad_row = round_up(s.makes, LANES<T>);
-  const auto weight = as_second_factor<T>(step.weight.permute({2, 3, 0, 1}).reshape({sent, s.channels}));
+  const auto share = s.pool > 1 ? step.weight / double(s.pool * s.pool) : step.weight;
+  const auto weight = as_second_factor<T>(share.permute({2, 3, 0, 1}).reshape({sent, s.channels}));
   const T* factor = weight.template const_data_ptr<T>();
   const Above<T> above(from, keep);
   const auto x = rows<T>(maps, "maps");
@@ -334,19 +365,25 @@ std::array<Tensor, 4> backward(const Step& step, const Gradient& from, const Gra
   std::vector<Sums> sums(threads, {std::vector<double>(s.channels), std::vector<double>(s.channels),
                                    std::vector<double>(s.makes)});
   at::parallel_for(0, s.images, s.at_once(), [&](int64_t begin, int64_t end) {
-    const int64_t most = std::min(s.at_once(), end - begin) * s.pixels(), even = round_up(most, SQUARE);
-    Room<T> active(even * active_row), grads(has_neighbours ? most * grad_row : 0), side(most * depth + LANES<T>);
+    const int64_t most = std::min(s.at_once(), end - begin), most_made = most * s.made_pixels();
+    const int64_t even = round_up(most_made, SQUARE);
+    Room<T> active(round_up(most * s.pixels(), SQUARE) * active_row), averages(s.pool > 1 ? even * active_row : 0);
+    Room<T> grads(has_neighbours ? most_made * grad_row : 0), side(most_made * depth + LANES<T>);
     Room<T> turned(wanted[1] ? active_row * even : 0), pairs(wanted[1] && PAIR<T> == 2 ? even * sent : 0);
-    Room<float> inner(wanted[0] ? most * active_row : 0);
+    Room<float> inner(wanted[0] ? (most_made + 1) * active_row : 0);
     auto& own = sums[at::get_thread_num()];
     over_images(begin, end, s.at_once(), [&](int64_t first, int64_t count) {
-      const int64_t base = first * s.pixels(), rows = count * s.pixels(), padded = round_up(rows, PAIR<T>);
+      const int64_t source = first * s.pixels(), pixels = count * s.pixels(), base = first * s.made_pixels();
+      const int64_t rows = count * s.made_pixels(), padded = round_up(rows, PAIR<T>);
       const int64_t made_row = has_neighbours ? grad_row : depth;
       T* made = has_neighbours ? grads.data() : side.data();
+      for (int64_t i = 0; i < pixels; ++i) {
+        PREFETCH(x[source + i + AHEAD]);
+        activate_row<T>(s.channels, x[source + i], a.data(), b.data(), active.data() + i * active_row);
+      }
+      if (s.pool > 1) average<T>(s, active.data(), active_row, count, averages.data());
       for (int64_t i = 0; i < rows; ++i) {
-        PREFETCH(x[base + i + AHEAD]);
         PREFETCH(above.total[base + i + AHEAD]);
-        activate_row<T>(s.channels, x[base + i], a.data(), b.data(), active.data() + i * active_row);
         above.finish(base + i, made + i * made_row);
         if (wanted[2])
           for (int64_t c = 0; c < s.makes; ++c) own.bias[c] += float(made[i * made_row + c]);
@@ -357,14 +394,16 @@ std::array<Tensor, 4> backward(const Step& step, const Gradient& from, const Gra
                      depth);
       if (wanted[0]) {
         multiply<T>(rows, s.channels, depth, side.data(), depth, factor, s.channels, inner.data(), active_row, false);
-        sum_rows<T>(rows, own.beta, own.moments, [&](int64_t i, Wide<T>* sum, Wide<T>* moment) INLINE {
-          PREFETCH(total[base + i + AHEAD]);
-          send_back_row<T>(s.channels, inner.data() + i * active_row, active.data() + i * active_row, x[base + i],
-                           a.data(), mean.data(), is_first, total[base + i], sum, moment);
+        if (s.pool > 1) std::memset(inner.data() + rows * active_row, 0, active_row * sizeof(float));
+        sum_rows<T>(pixels, own.beta, own.moments, [&](int64_t i, Wide<T>* sum, Wide<T>* moment) INLINE {
+          PREFETCH(total[source + i + AHEAD]);
+          const int64_t grad = s.pool > 1 ? square_of(s, i, count) : i;
+          send_back_row<T>(s.channels, inner.data() + grad * active_row, active.data() + i * active_row, x[source + i],
+                           a.data(), mean.data(), is_first, total[source + i], sum, moment);
         });
       }
       if (!wanted[1]) return;
-      transpose<T>(active.data(), active_row, rows, turned.data(), even);
+      transpose<T>(s.pool > 1 ? averages.data() : active.data(), active_row, rows, turned.data(), even);
       if constexpr (PAIR<T> == 2) interleave<T>(side.data(), depth, rows, sent, pairs.data());
       multiply<T>(s.channels, sent, padded, turned.data(), even, PAIR<T> == 2 ? pairs.data() : side.data(), sent,
                   all_weight_sums + at::get_thread_num() * s.channels * sent, sent, true);
@@ -395,7 +434,8 @@ std::optional<Tensor> in_rows(const std::optional<Tensor>& keep) {
 
 std::tuple<Tensor, Tensor> run_fused(const Tensor& source, const Step& step, const Tensor& out, bool measured,
                                      const std::optional<Tensor>& keep) {
-  const std::array<int64_t, 4> sizes{source.size(0), step.weight.size(0), source.size(2), source.size(3)};
+  const std::array<int64_t, 4> sizes{source.size(0), step.weight.size(0), source.size(2) / step.pool,
+                                     source.size(3) / step.pool};
   TORCH_CHECK(out.sizes() == at::IntArrayRef(sizes) && out.scalar_type() == source.scalar_type(), "out: expected ",
               at::IntArrayRef(sizes), " in ", source.scalar_type(), ", got ", out.sizes(), " in ", out.scalar_type());
   const auto kept = in_rows(keep);

@@ -6,6 +6,8 @@
 #include <ATen/OpMathType.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/avg_pool2d.h>
+#include <ATen/ops/avg_pool2d_backward.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
@@ -25,7 +27,9 @@ namespace densenet_course {
 constexpr int64_t FEW_PIXELS = 1024;
 
 // Reads six tensors: γ, β, mean and variance of its BatchNorm, weight and bias of its convolution.
-Step step_of(const Tensors& tensors, size_t first, double eps, at::IntArrayRef padding, at::ScalarType format) {
+Step step_of(const Tensors& tensors, size_t first, double eps, at::IntArrayRef padding, at::ScalarType format,
+             int64_t pool) {
+  TORCH_CHECK(pool > 0, "pool: expected at least 1, got ", pool);
   const auto type = at::toOpMathType(format);
   auto weight = taken(tensors, first + 4, "weight").to(format);
   TORCH_CHECK(weight.dim() == 4 && weight.numel() > 0, "weight: expected (k, C, height, width), got ", weight.sizes());
@@ -56,7 +60,7 @@ Step step_of(const Tensors& tensors, size_t first, double eps, at::IntArrayRef p
                 " numbers, got ", bias->sizes());
     bias = bias->to(format);
   }
-  return {mean, made[0], made[1], made[2], weight, bias, padding};
+  return {mean, made[0], made[1], made[2], weight, bias, padding, pool};
 }
 
 bool is_product(const Tensor& maps, const Step& step) {
@@ -70,7 +74,13 @@ Tensor as_maps(const Tensor& matrix, const Tensor& like) {
   return matrix.view({like.size(0), like.size(2), like.size(3), matrix.size(1)}).permute({0, 3, 1, 2});
 }
 
-Tensor convolve(const Tensor& maps, const Step& step) {
+// Averages before the convolution: the order does not matter to the result of a 1×1 one, and this one is cheaper.
+Tensor pooled(const Tensor& active, const Step& step) {
+  return step.pool > 1 ? at::avg_pool2d(active, {step.pool, step.pool}) : active;
+}
+
+Tensor convolve(const Tensor& active, const Step& step) {
+  const auto maps = pooled(active, step);
   if (!is_product(maps, step))
     return at::convolution(maps, step.weight, step.bias, {1, 1}, step.padding, {1, 1}, false, {0, 0}, 1);
   const auto from = as_matrix(maps), by = step.weight.reshape({-1, maps.size(1)}).t();
@@ -78,8 +88,9 @@ Tensor convolve(const Tensor& maps, const Step& step) {
 }
 
 // Returns the gradients of maps, weight and bias, those that are wanted.
-std::array<Tensor, 3> convolve_backward(const Tensor& grad, const Tensor& maps, const Step& step,
+std::array<Tensor, 3> convolve_backward(const Tensor& grad, const Tensor& active, const Step& step,
                                         std::array<bool, 3> wanted) {
+  const auto maps = pooled(active, step);
   std::array<Tensor, 3> grads;
   if (is_product(maps, step)) {
     const auto made = as_matrix(grad);
@@ -92,6 +103,9 @@ std::array<Tensor, 3> convolve_backward(const Tensor& grad, const Tensor& maps, 
     std::tie(grads[0], grads[1], grads[2]) = at::convolution_backward(
         grad, maps, step.weight, bias_sizes, {1, 1}, step.padding, {1, 1}, false, {0, 0}, 1, wanted);
   }
+  const std::array<int64_t, 2> square{step.pool, step.pool};
+  if (wanted[0] && step.pool > 1)
+    grads[0] = at::avg_pool2d_backward(grads[0], active, square, square, {0, 0}, false, true, std::nullopt);
   return grads;
 }
 
@@ -136,8 +150,9 @@ std::array<Tensor, 4> step_backward(const Step& step, bool uses_batch, const Gra
   TORCH_CHECK(below.mean || !uses_batch, "to: expected a mean, slope and shift where the batch's statistics are used");
   const auto maps = *below.maps;
   const auto& kernel = step.weight;
-  const std::array<int64_t, 4> made{maps.size(0), kernel.size(0), maps.size(2) + 2 * padding[0] - kernel.size(2) + 1,
-                                    maps.size(3) + 2 * padding[1] - kernel.size(3) + 1};
+  const std::array<int64_t, 4> made{maps.size(0), kernel.size(0),
+                                    maps.size(2) / step.pool + 2 * padding[0] - kernel.size(2) + 1,
+                                    maps.size(3) / step.pool + 2 * padding[1] - kernel.size(3) + 1};
   TORCH_CHECK(above.total.sizes() == at::IntArrayRef(made) && above.total.scalar_type() == maps.scalar_type(),
               "from: expected ", at::IntArrayRef(made), " in ", maps.scalar_type(), ", got ", above.total.sizes(),
               " in ", above.total.scalar_type());
@@ -171,19 +186,20 @@ std::array<Tensor, 4> step_backward(const Step& step, bool uses_batch, const Gra
 
 // Computes one step; γ, β, mean, variance, weight and bias are `tensors`. Returns mean and variance of `out`.
 std::tuple<Tensor, Tensor> run(const Tensor& source, const Tensors& tensors, double eps, at::IntArrayRef padding,
-                               const Tensor& out, bool measured, const std::optional<Tensor>& keep, int64_t images) {
+                               int64_t pool, const Tensor& out, bool measured, const std::optional<Tensor>& keep,
+                               int64_t images) {
   at::AutoDispatchBelowADInplaceOrView nothing_is_recorded;
   check_maps(source, "source");
-  const auto step = step_of(tensors, 0, eps, padding, source.scalar_type());
+  const auto step = step_of(tensors, 0, eps, padding, source.scalar_type(), pool);
   return step_forward(source, step, out, measured, keep, images);
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> run_backward(
-    const Tensors& tensors, double eps, at::IntArrayRef padding, bool uses_batch, const Tensors& from,
+    const Tensors& tensors, double eps, at::IntArrayRef padding, int64_t pool, bool uses_batch, const Tensors& from,
     const Tensors& to, bool is_first, const std::optional<Tensor>& keep, std::array<bool, 3> wanted, int64_t images) {
   at::AutoDispatchBelowADInplaceOrView nothing_is_recorded;
   const Gradient above(from), below(to);
-  const auto step = step_of(tensors, 0, eps, padding, below.total.scalar_type());
+  const auto step = step_of(tensors, 0, eps, padding, below.total.scalar_type(), pool);
   const auto grads = step_backward(step, uses_batch, above, below, is_first, keep, wanted, images);
   return {grads[0], grads[1], grads[2], grads[3]};
 }

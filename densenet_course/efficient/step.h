@@ -19,6 +19,7 @@ struct Step {
   Tensor mean, r, scale, shift, weight;  // r = 1 / √(variance + ε)
   std::optional<Tensor> bias;
   at::IntArrayRef padding;
+  int64_t pool = 1;  // edge of the squares that are averaged before the convolution
 };
 
 // Takes a tensor out of a list: one that must be there.
@@ -81,7 +82,8 @@ struct Gradient {
 };
 
 // Reads six tensors: γ, β, mean and variance of its BatchNorm, weight and bias of its convolution.
-Step step_of(const Tensors& tensors, size_t first, double eps, at::IntArrayRef padding, at::ScalarType format);
+Step step_of(const Tensors& tensors, size_t first, double eps, at::IntArrayRef padding, at::ScalarType format,
+             int64_t pool = 1);
 
 Tensor convolve(const Tensor& maps, const Step& step);
 

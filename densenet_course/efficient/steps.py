@@ -60,8 +60,7 @@ class Step:
 
     @property
     def is_compiled(self):
-        """Whether all of it is: that is, if nothing is pooled."""
-        return computes_steps(self.kernels) and self.pool == 1
+        return computes_steps(self.kernels)
 
     def statistics(self, mean, var):
         """Choose what it normalises with: the first of these channels' batch statistics, or its running ones."""
@@ -111,9 +110,9 @@ class Call:
         return tiles(self.source, self.step.makes)
 
     def for_kernels(self):
-        """Put what the compiled steps need to know of it in their order: tensors, ε, padding."""
+        """Put what the compiled steps need to know of it in their order: tensors, ε, padding, pool."""
         tensors = for_kernels(self.parameters, self.mean, self.var)
-        return tensors, self.step.norm.eps, self.step.conv.padding
+        return tensors, self.step.norm.eps, self.step.conv.padding, self.step.pool
 
     @property
     def images_at_once(self):
