@@ -121,15 +121,13 @@ Tensor as_second_factor(const Tensor& matrix) {
   return even.reshape({-1, 2, even.size(1)}).permute({0, 2, 1}).contiguous();
 }
 
-// Adds up, for every channel, the two numbers that `add(row, first sums, second sums)` adds for each row: BLOCK rows
-// first, then the blocks.
+// Adds up two numbers for every channel, as `sum_block` does: BLOCK rows first, then the blocks.
 template <typename T, typename F>
 void sum_rows(int64_t rows, std::vector<double>& first, std::vector<double>& second, const F& add) {
   const int64_t channels = first.size(), vectors = count_vectors<T>(channels);
   std::vector<Wide<T>> part(2 * vectors);
   for (int64_t begin = 0; begin < rows; begin += BLOCK) {
-    for (auto& wide : part) wide.fill(Part<T>(0));
-    for (int64_t i = begin; i < std::min(begin + BLOCK, rows); ++i) add(i, part.data(), part.data() + vectors);
+    sum_block<T>(begin, std::min(begin + BLOCK, rows), channels, part.data(), add);
     const auto* found = reinterpret_cast<const Number<T>*>(part.data());
     for (int64_t c = 0; c < channels; ++c) first[c] += found[c], second[c] += found[vectors * LANES<T> + c];
   }
@@ -162,8 +160,8 @@ template <typename T>
 void measure(const Rows<T>& made, int64_t begin, int64_t rows, Moments& moments) {
   const int64_t channels = moments.mean.size();
   std::vector<double> sum(channels), square(channels);
-  sum_rows<T>(rows, sum, square, [&](int64_t i, Wide<T>* sums, Wide<T>* squares) INLINE {
-    add_deviation<T>(channels, made[begin + i], made[begin], sums, squares);
+  sum_rows<T>(rows, sum, square, [&](int64_t i, int64_t, int64_t c, auto count, Wide<T>& one, Wide<T>& other) INLINE {
+    add_deviation<T>(made[begin + i] + c, made[begin] + c, count, one, other);
   });
   for (int64_t c = 0; c < channels; ++c) {
     const double mean = sum[c] / rows;
@@ -179,25 +177,33 @@ struct Taps {
       : first(std::max<int64_t>(0, taps / 2 - place)), last(std::min(taps, edge + taps / 2 - place)) {}
 };
 
-// Sums what was sent to the pixel (y, x), whose own row is `here`.
+// Sums what was sent to each pixel of an image, whose rows start at `made`; `base`: the image's first row of all.
 template <typename T>
-INLINE inline void receive(const Shape& s, int64_t y, int64_t x, const Number<T>* here, const Wide<T>* bias,
-                           const T* keep, T* to) {
-  const Taps high(y, s.height, s.high), wide(x, s.width, s.wide);
-  over_vectors<T>(s.makes, [&](int64_t v, int64_t c, auto count) INLINE {
-    auto sum = bias[v];
-    for (int64_t i = high.first; i < high.last; ++i)
-      for (int64_t j = wide.first; j < wide.last; ++j) {
-        const int64_t row = (i - s.high / 2) * s.width + j - s.wide / 2, tap = i * s.wide + j;
-        const auto* from = here + row * s.sent() + tap * s.makes + c;
-        for (int64_t p = 0; p < PARTS<T>; ++p) sum[p] = sum[p] + Part<T>::loadu(from + p * Part<T>::size());
-      }
-    if (keep) {
-      const auto factors = load<T>(keep + c, count);
-      for (int64_t p = 0; p < PARTS<T>; ++p) sum[p] = sum[p] * factors[p];
+void receive(const Shape& s, const Number<T>* made, const std::vector<Wide<T>>& bias, const Rows<const T>& keep,
+             const Rows<T>& to, int64_t base) {
+  const int64_t height = s.height / s.pool, width = s.width / s.pool, sent = s.sent();
+  const int64_t down = width * sent + s.wide * s.makes, right = sent + s.makes;  // from one tap to the next
+  for (int64_t y = 0; y < height; ++y)
+    for (int64_t x = 0; x < width; ++x, ++base, made += sent) {
+      const Taps high(y, height, s.high), wide(x, width, s.wide);
+      const auto* first = made + (high.first - s.high / 2) * width * sent + (wide.first - s.wide / 2) * sent +
+                          (high.first * s.wide + wide.first) * s.makes;
+      over_vectors<T>(s.makes, [&](int64_t v, int64_t c, auto count) INLINE {
+        auto sum = bias[v];
+        const auto* row = first + c;
+        for (int64_t i = high.first; i < high.last; ++i, row += down) {
+          const auto* from = row;
+          for (int64_t j = wide.first; j < wide.last; ++j, from += right)
+            sum = by_parts<T>([=](int p, Part<T> all) INLINE {
+              return all + Part<T>::loadu(from + p * Part<T>::size());
+            }, sum);
+        }
+        if (keep.data)
+          sum = by_parts<T>([](int, Part<T> all, Part<T> factor) INLINE { return all * factor; }, sum,
+                            load<T>(keep[base] + c, count));
+        save<T>(sum, to[base] + c, count);
+      });
     }
-    save<T>(sum, to + c, count);
-  });
 }
 
 // Averages the squares of images; rows are whole vectors.
@@ -253,9 +259,8 @@ std::tuple<Tensor, Tensor> forward(const Tensor& source, const Step& step, const
       if (s.pool > 1) average<T>(s, active.data(), active_row, count, averages.data());
       multiply<T>(rows, s.sent(), depth, s.pool > 1 ? averages.data() : active.data(), active_row, factor, s.sent(),
                   made.data(), s.sent(), false);
-      for (int64_t i = 0; i < rows; ++i)
-        receive<T>(s, i / s.width % s.height, i % s.width, made.data() + i * s.sent(), bias.data(),
-                   keep ? kept[base + i] : nullptr, to[base + i]);
+      for (int64_t i = 0; i < count; ++i)
+        receive<T>(s, made.data() + i * s.made_pixels() * s.sent(), bias, kept, to, base + i * s.made_pixels());
       if (measured) measure<T>(to, base, rows, found[at::get_thread_num()]);
     });
     release();
@@ -389,17 +394,18 @@ std::array<Tensor, 4> backward(const Step& step, const Gradient& from, const Gra
           for (int64_t c = 0; c < s.makes; ++c) own.bias[c] += float(made[i * made_row + c]);
       }
       if (has_neighbours)
-        for (int64_t i = 0; i < rows; ++i)
-          collect<T>(s, i / s.width % s.height, i % s.width, made + i * made_row, made_row, side.data() + i * depth,
-                     depth);
+        for (int64_t i = 0; i < rows;)
+          for (int64_t y = 0; y < s.height; ++y)
+            for (int64_t x = 0; x < s.width; ++x, ++i)
+              collect<T>(s, y, x, made + i * made_row, made_row, side.data() + i * depth, depth);
       if (wanted[0]) {
         multiply<T>(rows, s.channels, depth, side.data(), depth, factor, s.channels, inner.data(), active_row, false);
         if (s.pool > 1) std::memset(inner.data() + rows * active_row, 0, active_row * sizeof(float));
-        sum_rows<T>(pixels, own.beta, own.moments, [&](int64_t i, Wide<T>* sum, Wide<T>* moment) INLINE {
-          PREFETCH(total[source + i + AHEAD]);
+        sum_rows<T>(pixels, own.beta, own.moments, [&](int64_t i, int64_t v, int64_t c, auto lanes, Wide<T>& sum,
+                                                       Wide<T>& moment) INLINE {
           const int64_t grad = s.pool > 1 ? square_of(s, i, count) : i;
-          send_back_row<T>(s.channels, inner.data() + grad * active_row, active.data() + i * active_row, x[source + i],
-                           a.data(), mean.data(), is_first, total[source + i], sum, moment);
+          send_back_vector<T>(inner.data() + grad * active_row + c, active.data() + i * active_row + c,
+                              x[source + i] + c, a[v], mean[v], is_first, total[source + i] + c, lanes, sum, moment);
         });
       }
       if (!wanted[1]) return;

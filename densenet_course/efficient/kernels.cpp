@@ -33,7 +33,7 @@ void over_rows(const Tensor& maps, const F& f) {
   at::parallel_for(0, count_rows(maps), std::max<int64_t>(1, GRAIN / std::max<int64_t>(maps.size(1), 1)), f);
 }
 
-// Adds up, for every channel, the two numbers that `add(row, first sums, second sums)` adds for each row.
+// Adds up two numbers for every channel, as `sum_block` does.
 template <typename T, typename F>
 Tensor two_sums(const Tensor& maps, const F& add) {
   using A = Number<T>;
@@ -45,8 +45,7 @@ Tensor two_sums(const Tensor& maps, const F& add) {
     A* sums = all + 2 * numbers * at::get_thread_num();
     std::vector<Wide<T>> part(2 * vectors);
     for (int64_t first = begin; first < end; first += BLOCK) {
-      for (auto& wide : part) wide.fill(Part<T>(0));
-      for (int64_t i = first; i < std::min(first + BLOCK, end); ++i) add(i, part.data(), part.data() + vectors);
+      sum_block<T>(first, std::min(first + BLOCK, end), maps.size(1), part.data(), add);
       const A* found = reinterpret_cast<const A*>(part.data());
       for (int64_t c = 0; c < 2 * numbers; ++c) sums[c] += found[c];
     }
@@ -94,10 +93,9 @@ std::tuple<Tensor, Tensor> store(const Tensor& made, const std::optional<Tensor>
     using A = Number<T>;
     const auto from = rows<T>(made, "made");
     const auto to = out ? rows_to_write<T>(*out, "out") : Rows<T>{nullptr, 0};
-    result = two_sums<T>(made, [&](int64_t i, Wide<T>* sum, Wide<T>* square) {
-      if (out) PREFETCH(to[i + AHEAD]);
-      add_deviation<T>(channels, from[i], from[0], sum, square);
-      if (out) std::memmove(to[i], from[i], channels * sizeof(T));
+    result = two_sums<T>(made, [&](int64_t i, int64_t, int64_t c, auto count, Wide<T>& sum, Wide<T>& square) INLINE {
+      add_deviation<T>(from[i] + c, from[0] + c, count, sum, square);
+      if (out) copy<T>(from[i] + c, to[i] + c, count);
     });
     A *sums = result[0].data_ptr<A>(), *squares = result[1].data_ptr<A>();
     for (int64_t c = 0; c < channels; ++c) {
@@ -121,10 +119,8 @@ std::tuple<Tensor, Tensor> send_back(const Tensor& grad, const Tensor& active, c
     const auto g = rows<T>(grad, "grad"), y = rows<T>(active, "active"), x = rows<T>(maps, "maps");
     const auto t = rows_to_write<T>(total, "total");
     const auto a = in_vectors<T>(scale, maps, "scale"), m = in_vectors<T>(mean, maps, "mean");
-    result = two_sums<T>(maps, [&](int64_t i, Wide<T>* sum, Wide<T>* moment) {
-      PREFETCH(x[i + AHEAD]);
-      PREFETCH(t[i + AHEAD]);
-      send_back_row<T>(maps.size(1), g[i], y[i], x[i], a.data(), m.data(), is_first, t[i], sum, moment);
+    result = two_sums<T>(maps, [&](int64_t i, int64_t v, int64_t c, auto count, Wide<T>& sum, Wide<T>& moment) INLINE {
+      send_back_vector<T>(g[i] + c, y[i] + c, x[i] + c, a[v], m[v], is_first, t[i] + c, count, sum, moment);
     });
   });
   return {result[0], result[1]};

@@ -108,14 +108,28 @@ INLINE inline Wide<T> load(const T* from, C count) {
 template <typename T, typename C>
 INLINE inline void save(const Wide<T>& wide, T* to, C count) {
   Vectorized<T> values;
-  if constexpr (PARTS<T> == 1)
+  if constexpr (PARTS<T> == 1) {
     values = wide[0];
-  else
-    values = at::vec::convert_from_float<T>(wide[0], wide[1]);
+  } else {
+#if defined(CPU_CAPABILITY_AVX512) && defined(__AVX512BF16__)
+    if constexpr (std::is_same_v<T, at::BFloat16>)  // one instruction, where PyTorch takes some twenty
+      values = Vectorized<T>((__m512i)_mm512_cvtne2ps_pbh(wide[1], wide[0]));
+    else
+#endif
+      values = at::vec::convert_from_float<T>(wide[0], wide[1]);
+  }
   if constexpr (std::is_same_v<C, Whole<T>>)
     values.store(to);
   else
     values.store(to, count);
+}
+
+template <typename T, typename C>
+INLINE inline void copy(const T* from, T* to, C count) {
+  if constexpr (std::is_same_v<C, Whole<T>>)
+    Vectorized<T>::loadu(from).store(to);
+  else
+    Vectorized<T>::loadu(from, count).store(to, count);
 }
 
 template <typename T>
@@ -151,16 +165,26 @@ INLINE inline void activate_row(int64_t channels, const T* x, const Wide<T>* sca
   });
 }
 
-template <typename T>
-INLINE inline void add_deviation(int64_t channels, const T* x, const T* pivot, Wide<T>* sum, Wide<T>* square) {
-  over_vectors<T>(channels, [=](int64_t v, int64_t c, auto count) INLINE {
-    by_parts<T>([=](int p, Part<T> value, Part<T> about) INLINE {
-      value = value - about;  // because squares of what is far from 0 would not be exact
-      sum[v][p] = sum[v][p] + value;
-      square[v][p] = at::vec::fmadd(value, value, square[v][p]);
-      return value;
-    }, load<T>(x + c, count), load<T>(pivot + c, count));
+// Adds up two numbers for every channel over the rows from `begin` to before `end`, which are BLOCK at most: first for
+// one vector, then for the next. `add(row, vector, its first channel, number of its channels, first sum, second sum)`.
+template <typename T, typename F>
+INLINE inline void sum_block(int64_t begin, int64_t end, int64_t channels, Wide<T>* sums, const F& add) {
+  const int64_t vectors = count_vectors<T>(channels);
+  over_vectors<T>(channels, [&](int64_t v, int64_t c, auto count) INLINE {
+    auto first = by_parts<T>([](int) INLINE { return Part<T>(0); }), second = first;
+    for (int64_t i = begin; i < end; ++i) add(i, v, c, count, first, second);
+    sums[v] = first, sums[vectors + v] = second;
   });
+}
+
+template <typename T, typename C>
+INLINE inline void add_deviation(const T* x, const T* pivot, C count, Wide<T>& sum, Wide<T>& square) {
+  by_parts<T>([&](int p, Part<T> value, Part<T> about) INLINE {
+    value = value - about;  // because squares of what is far from 0 would not be exact
+    sum[p] = sum[p] + value;
+    square[p] = at::vec::fmadd(value, value, square[p]);
+    return value;
+  }, load<T>(x, count), load<T>(pivot, count));
 }
 
 // Reads numbers that are kept in the wider format, from a row that is filled up to whole vectors.
@@ -181,19 +205,18 @@ INLINE inline Wide<T> load_either(const G* from, C count) {
 }
 
 // The gradient is in the format of the maps, or in the wider one as `load_wide` takes it.
-template <typename T, typename G>
-INLINE inline void send_back_row(int64_t channels, const G* grad, const T* active, const T* x, const Wide<T>* scale,
-                                 const Wide<T>* mean, bool is_first, T* total, Wide<T>* sum, Wide<T>* moment) {
-  over_vectors<T>(channels, [=](int64_t v, int64_t c, auto count) INLINE {
-    const auto sums = by_parts<T>([=](int p, Part<T> all, Part<T> on, Part<T> value, Part<T> before) INLINE {
-      const auto passed = all & (on > Part<T>(0));
-      sum[v][p] = sum[v][p] + passed;
-      moment[v][p] = at::vec::fmadd(passed, value - mean[v][p], moment[v][p]);
-      return at::vec::fmadd(passed, scale[v][p], before);
-    }, load_either<T>(grad + c, count), load<T>(active + c, count), load<T>(x + c, count),
-       is_first ? by_parts<T>([](int) INLINE { return Part<T>(0); }) : load<T>(total + c, count));
-    save<T>(sums, total + c, count);
-  });
+template <typename T, typename G, typename C>
+INLINE inline void send_back_vector(const G* grad, const T* active, const T* x, const Wide<T>& scale,
+                                    const Wide<T>& mean, bool is_first, T* total, C count, Wide<T>& sum,
+                                    Wide<T>& moment) {
+  const auto sums = by_parts<T>([&](int p, Part<T> all, Part<T> on, Part<T> value, Part<T> before) INLINE {
+    const auto passed = all & (on > Part<T>(0));
+    sum[p] = sum[p] + passed;
+    moment[p] = at::vec::fmadd(passed, value - mean[p], moment[p]);
+    return at::vec::fmadd(passed, scale[p], before);
+  }, load_either<T>(grad, count), load<T>(active, count), load<T>(x, count),
+     is_first ? by_parts<T>([](int) INLINE { return Part<T>(0); }) : load<T>(total, count));
+  save<T>(sums, total, count);
 }
 
 template <typename T>
