@@ -16,7 +16,8 @@ import torch
 from densenet_course.grading import player, steps, tracing, wire
 
 MAX_ERROR, IDLE_SECONDS = 500, 5.0
-COMMITTING = tracing.build, tracing.settle, tracing.trace, steps.write, steps.play
+COMMITTING = (tracing.build, tracing.prepare, tracing.settle, tracing.mend, tracing.switch, tracing.trace, steps.write,
+              steps.play)
 
 
 class Channel:
@@ -126,8 +127,7 @@ class Cell:
         from densenet_course.checks.engine.state import preserved
 
         for source in self.objects.values():
-            name = probe.rpartition(":")[2]
-            source.reuse, source.trains = name in player.ONE_FOR_ALL, name in player.TRAINED
+            source.reuse, source.trains = probe.endswith(player.ONE_FOR_ALL), probe.endswith(player.TRAINED)
         with preserved():
             reply = perform(self.objects, PROBES[probe], request)
         refused = next((source.refused for source in self.objects.values() if source.refused), "")

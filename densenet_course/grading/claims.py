@@ -12,11 +12,9 @@ CLAIMS = {  # exercise → claim → the findings that it rests on
     "memory": {"a whole module": ("outputs", "gradients", "statistics")},
     "features": {name: ("values", "before in-place", "eval mode") for name in
                  ("modes restored", "hooks", "after an error", "unknown names")},
-    "transfer": {name: ("values", "batch statistics") for name in
-                 ("frozen", "learns", "running statistics", "train() and eval()")},
+    "transfer": {"train() and eval()": ("values", "batch statistics")},
     "bug_hunt": {f"{name}: cause": (f"{name}: symptom",) for name in
                  ("CleanBlock", "block_maps", "load_old", "SavingLayer")},
-    "densenet121": {name: ("eval mode", "train mode") for name in ("parameters", "gradients and side effects")},
 }
 UNCOMMITTED = CLAIMS | {  # the same, where the student's modules could not be played by the judge
     "conv_block": {name: ("values", "training") for name in ("parameters", "gradients and side effects")},
@@ -25,6 +23,9 @@ UNCOMMITTED = CLAIMS | {  # the same, where the student's modules could not be p
     "transition": {name: ("values", "training") for name in ("parameters", "gradients", "side effects")},
     "bottleneck": {name: ("values", "training") for name in ("parameters", "gradients and side effects")},
     "densenet": {name: ("values", "training") for name in ("parameters", "gradients and side effects")},
+    "densenet121": {name: ("eval mode", "train mode") for name in ("parameters", "gradients and side effects")},
+    "transfer": {name: ("values", "batch statistics") for name in
+                 ("frozen", "learns", "running statistics", "train() and eval()")},
     "capstone": {name: NEVER for name in ("parameters", "joined maps", *(f"accuracy, level {i}" for i in (1, 2, 3)))},
 }
 MEASURED = {  # counted by the judge, and worth nothing for a layer that computes something else

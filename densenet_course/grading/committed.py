@@ -12,12 +12,14 @@ backward pass of the module's own (autograd functions, saved-tensor hooks) is re
 judged.
 """
 
+import torch
 from torch import nn
 
 from densenet_course.grading.operations import Refused
 from densenet_course.grading.playing import numbers, places, play
 
 NORMS = "batch_norm.", "instance_norm."
+PARTS = {"convolution": nn.Conv2d, "linear": nn.Linear, "norm": nn.BatchNorm2d}
 FEW = 1_000  # numbers among the arguments of a network's lists: sizes, strides and rates
 
 
@@ -37,9 +39,9 @@ class Committed(nn.Module):
 
     def describe(self, described):
         """Take parameters and buffers over."""
-        self.number, self.lazy = described["number"], described["lazy"]
-        self._parameters.clear(), self._buffers.clear()
-        self.names, self.needless = {"parameters": [], "buffers": []}, described.get("needless", [])
+        self.number, self.lazy, self.parts = described["number"], described["lazy"], described.get("parts", [])
+        self._parameters.clear(), self._buffers.clear(), self.programs.clear()
+        self.names, self.left_out = {"parameters": [], "buffers": []}, frozenset()
         if self.lazy:
             self._parameters["unsettled"], self.names["parameters"] = nn.UninitializedParameter(), ["unsettled"]
         for i, (name, value, trained, place) in enumerate(described["parameters"]):
@@ -49,28 +51,49 @@ class Committed(nn.Module):
         for i, (name, value, _, place) in enumerate(described["buffers"]):
             self._buffers[f"b{i}"] = self.source.shared(place, value.clone)
             self.names["buffers"].append(str(name))
+        for names in self.names.values():
+            if len(set(names)) < len(names):
+                raise self.source.refuse(Refused("two of its tensors have one name"))
 
     def named_parameters(self, *_, **__):
         """Yield the student's names with the judge's parameters."""
-        yield from zip(self.names["parameters"], self._parameters.values(), strict=True)
+        for name, value in zip(self.names["parameters"], self._parameters.values(), strict=True):
+            if name not in self.left_out:
+                yield name, value
 
     def named_buffers(self, *_, **__):
         """Yield the student's names with the judge's buffers."""
         yield from zip(self.names["buffers"], self._buffers.values(), strict=True)
 
     def named_modules(self, *_, **__):
-        """Yield itself, and a part for each bias that could be left out."""
+        """Yield itself, and what shows by its kind that a part is a convolution, a linear layer or a normalisation."""
         yield "", self
-        for name in self.needless:
-            part = nn.Linear.__new__(nn.Linear)
+        for name, kind in self.parts:
+            part = PARTS[kind].__new__(PARTS[kind])
             nn.Module.__init__(part)
-            yield name.removesuffix("bias").removesuffix("."), part
+            yield name, part
+
+    def mend_biases(self):
+        """Do as ``mend_biases`` of exercise densenet121: leave convolutions' biases out, have one in linear layers."""
+        biases = {f"{name}.bias".removeprefix("."): kind for name, kind in self.parts}
+        if any(kind == "linear" and name not in self.names["parameters"] for name, kind in biases.items()):
+            self.describe(self.source.mend(self.number))
+        self.left_out = {name for name in self.names["parameters"] if biases.get(name) == "convolution"}
+        with torch.no_grad():
+            for name, value in zip(self.names["parameters"], self._parameters.values(), strict=True):
+                if name in self.left_out:
+                    value.zero_()
+
+    @property
+    def mode(self):
+        """Return what a list is for, beside a shape."""
+        return self.training
 
     def forward(self, images):
         """Play the list for this shape and mode."""
         if self.lazy:
             self.describe(self.source.settle(self.number, tuple(images.shape)))
-        key = tuple(images.shape), self.training
+        key = tuple(images.shape), self.mode
         if key not in self.programs:
             self.programs[key] = self.source.program(self.number, *key)
         try:
@@ -106,3 +129,26 @@ class Committed(nn.Module):
         counters = {place for place, value in enumerate(self._buffers.values(), first)
                     if not value.ndim and not value.is_floating_point()}
         return counters | (read[True] - read[False])
+
+
+class Prepared(Committed):
+    """What the player holds in place of a network that the learner's function has prepared.
+
+    What ``train()`` and ``eval()`` do is the network's own affair: they are called in the student's cell, and a list is
+    for all the calls so far.
+    """
+
+    def __init__(self, described, source):
+        super().__init__(described, source)
+        self.calls = ()
+
+    @property
+    def mode(self):
+        """See ``Committed.mode``."""
+        return self.calls
+
+    def train(self, mode=True):
+        """Call ``train()`` or ``eval()``; what the network says then is ``told``."""
+        self.told = self.source.switch(self.number, mode)
+        self.calls += (mode,)
+        return self

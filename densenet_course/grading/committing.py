@@ -11,8 +11,9 @@ from densenet_course.grading.student import begin, value_of
 COMMITTED = {  # exercise → the learner's names that make modules
     "conv_block": ["conv_block"], "dense_block": ["DenseBlock"], "one_shot": ["OneShotBlock"],
     "transition": ["transition"],
-    "bottleneck": ["BottleneckLayer"], "densenet": ["DenseNet"], "capstone": ["build_model"],
-}  # densenet121 would be one, but its lists take longer to write than a class has patience
+    "bottleneck": ["BottleneckLayer"], "densenet": ["DenseNet"], "densenet121": ["densenet121"],
+    "transfer": ["prepare_for_transfer"], "capstone": ["build_model"],
+}
 ALONE = ("capstone",)  # where nothing but lists is judged: the judge trains what they say
 STAGE = "densenet_course.grading.tracing"
 PLAYER_SECONDS = 1_800.0  # the capstone's training; all else takes seconds

@@ -4,12 +4,14 @@ import sys
 
 import torch
 
-from densenet_course.grading.committed import Committed
+from densenet_course.grading.committed import Committed, Prepared
 from densenet_course.grading.operations import Refused
 from densenet_course.grading.starting import Start
 
-TRAINED = ("train_and_predict",)  # probes that train what they build
-ONE_FOR_ALL = ("respond",)  # probes that build anew for each run; a list has no memory, so one module does for all
+TRAINED = (":train_and_predict",)  # probes that train what they build
+# Probes that build anew each time; a list has no memory, and they load their weights, so one module does for all.
+ONE_FOR_ALL = "dense_block.connectivity:respond", "densenet121.probe:play"
+REPLACED = "holdings", "mend_biases", "hand_over", "switch"  # of the probes', by the functions here of these names
 
 
 class Source:
@@ -37,7 +39,13 @@ class Source:
                 instance = _Trained(self, key)
                 instance.begin(described, self.need("build", **request))
             self.built[key] = Committed(described, instance)
+        self.built[key].left_out = frozenset()
         return self.built[key]
+
+    def prepare(self, **request):
+        """Let the learner's function prepare a network; lists are for this one only."""
+        described = self.need("prepare", **request)
+        return Prepared(described, _Instance(self, ("prepared", described["number"])))
 
     def need(self, what, **request):
         """Ask the student's cell, through the judge."""
@@ -68,17 +76,27 @@ class _Instance:
         """Have a module's lazy parts take their shapes."""
         return self.source.need("settle", number=number, shape=shape)
 
+    def mend(self, number):
+        """Have linear layers without a bias get one; the module is another one then."""
+        self.source.built.pop(self.key, None)
+        self.key = self.key, "mended"
+        return self.source.need("mend", number=number)
+
+    def switch(self, number, train):
+        """Have a module put into train or eval mode; return what it says then."""
+        return self.source.need("switch", number=number, train=train)
+
     def refuse(self, error):
         """Keep why a list cannot be had or played, so that the judge goes back to asking; return the error."""
         self.source.refused = self.source.refused or str(error)
         return error
 
-    def program(self, number, shape, train):
-        """Return the list of operations for a shape and a mode."""
-        key = self.key, shape, train
+    def program(self, number, shape, mode):
+        """Return the list of operations for a shape and a mode, see ``Committed.mode``."""
+        key = self.key, shape, mode
         if key not in self.source.programs:
-            program = self.source.need("trace", number=number, shape=shape, train=train,
-                                       alone=self.source.alone)
+            program = self.source.need("trace", number=number, shape=shape, alone=self.source.alone,
+                                       train=mode if type(mode) is bool else None)
             if "refused" in program:
                 raise self.refuse(Refused(str(program["refused"])))
             self.source.programs[key] = program
@@ -116,9 +134,10 @@ class _Trained(_Instance):
 
 def prepare(channel, names, alone):
     """Make the objects that probes find beside them: a ``Source`` for each name."""
-    for module in [module for name, module in sys.modules.items() if name.startswith("densenet_course.")]:
-        if callable(getattr(module, "holdings", None)):
-            module.holdings = holdings
+    for module in [module for name, module in sys.modules.items() if name.startswith("densenet_course.checks.")]:
+        for replaced in REPLACED:
+            if callable(getattr(module, replaced, None)):
+                setattr(module, replaced, globals()[replaced])
     return {name: Source(channel, name, alone) for name in names}
 
 
@@ -133,3 +152,18 @@ def holdings(model):
     finally:
         model.train(training)
     return model.holdings()
+
+
+def mend_biases(module):
+    """Mend the biases of a committed network, see ``Committed.mend_biases``."""
+    module.mend_biases()
+
+
+def hand_over(objects, name, **request):
+    """Return what stands for a network that the learner's function has prepared."""
+    return objects[name].prepare(**request)
+
+
+def switch(prepared, train):
+    """Put a prepared network into train or eval mode; return what it says then."""
+    return prepared.train(train).told

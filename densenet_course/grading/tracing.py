@@ -12,15 +12,28 @@ from densenet_course.grading.watching import decoys, expect_the_same, twin, watc
 
 # Beside the learner's objects; no names of theirs.
 MODULES, PLACES, CHANCE = "committed modules", "their places", "the seed of the next"
+PARTS = {"convolution": nn.Conv2d, "linear": nn.Linear, "norm": (nn.modules.batchnorm._NormBase, nn.GroupNorm,
+                                                                nn.LayerNorm)}  # what probes look for
 
 
 def build(objects, name, arguments, keywords=None):
     """Build a module, keep it, and describe it, see ``_describe``."""
     from densenet_course.checks.engine import probes
 
+    return _keep(objects, lambda: probes.build(objects, name, arguments, keywords))
+
+
+def prepare(objects, name, recipe, num_classes, train):
+    """Let the learner's function prepare a network, keep what comes out, and describe it, see ``_describe``."""
+    from densenet_course.checks.exercises.transfer.prepared import hand_over
+
+    return _keep(objects, lambda: hand_over(objects, name, recipe, num_classes, train))
+
+
+def _keep(objects, make):
     kept = objects.setdefault(MODULES, [])
     with _other_chance(objects):
-        kept.append(probes.build(objects, name, arguments, keywords))
+        kept.append(make())
     return _describe(objects, len(kept) - 1)
 
 
@@ -41,6 +54,21 @@ def settle(objects, name, number, shape):
     return _describe(objects, number)
 
 
+def mend(objects, name, number):
+    """Give linear layers without a bias one, and describe a module anew."""
+    from densenet_course.checks.exercises.densenet121.probe import mend_biases
+
+    mend_biases(objects[MODULES][number])
+    return _describe(objects, number)
+
+
+def switch(objects, name, number, train):
+    """Put a module into train or eval mode, the way that it has; tell what it says then."""
+    from densenet_course.checks.exercises.transfer import prepared
+
+    return prepared.switch(objects[MODULES][number], train)
+
+
 def _describe(objects, number):
     """Describe a module: names, values, and which tensors are one and the same, also with those of earlier modules."""
     places = objects.setdefault(PLACES, {})
@@ -49,8 +77,8 @@ def _describe(objects, number):
     described = {"number": number, "lazy": lazy, "training": module.training, "parameters": [], "buffers": []}
     if lazy:
         return described
-    described["needless"] = [f"{name}.bias".removeprefix(".") for name, part in module.named_modules()
-                             if isinstance(part, nn.modules.conv._ConvNd | nn.Linear)]
+    described["parts"] = [(name, kind) for name, part in module.named_modules() for kind, found in PARTS.items()
+                          if isinstance(part, found)]
     for kind in ("parameters", "buffers"):
         described[kind] = [(name, tensor.detach(), tensor.requires_grad, _place(tensor, places))
                            for name, tensor in getattr(module, f"named_{kind}")()]
@@ -71,11 +99,13 @@ def trace(objects, name, number, shape, train, alone=False):
         objects, name: see ``build``.
         number: of the module.
         shape: of the images.
-        train: the mode.
+        train: the mode; None leaves the one that ``switch`` has made.
         alone: whether the list is all that is judged. Then it matters to no verdict how a backward pass is made or what
             a first call has left, so autograd functions are written as what they compute, and a cache may be filled.
     """
-    module = objects[MODULES][number].train(train)
+    module = objects[MODULES][number]
+    if train is not None:
+        module.train(train)
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
         return {"refused": "it is scripted"}
     parameters = dict(module.named_parameters())

@@ -52,6 +52,13 @@ def asked(answer, arguments, script, weights=None):
     )
 
 
+def drawn_classes(draw):
+    """Return a number of classes, the same one for all findings: a class's grading has one list of operations each."""
+    if "classes" not in draw.shared:
+        draw.shared["classes"] = draw.integer(3, 20)
+    return draw.shared["classes"]
+
+
 def hold(answer, draw, num_classes, steps):
     """Give both networks the same weights, play the same steps, and compare the outputs.
 
@@ -112,7 +119,7 @@ def run(images, **options):
 @EXERCISE.finding("shape", points=1)
 def shape(answer, draw):
     """The logits have shape (N, num_classes), 1000 by default, for several sizes of image."""
-    for arguments, num_classes in (([], 1000), ([chosen := draw.integer(3, 20)], chosen)):
+    for arguments, num_classes in (([], 1000), ([chosen := drawn_classes(draw)], chosen)):
         steps = [run(draw.normal(2, 3, 64, 64)), run(draw.normal(1, 3, 96, 64))]
         replies = asked(answer, arguments, steps)["replies"]
         for step, reply in zip(steps, replies, strict=True):
@@ -128,7 +135,7 @@ def parameters(answer, draw):
     """The parameters are as many as torchvision's, and have the same shapes."""
     from torchvision.models import densenet121
 
-    for arguments, num_classes in (([], 1000), ([chosen := draw.integer(3, 20)], chosen)):
+    for arguments, num_classes in (([], 1000), ([chosen := drawn_classes(draw)], chosen)):
         got = asked(answer, arguments, [])["parameters"]
         number, right = sum(prod(shape) for _, shape, _ in got), count(num_classes)
         call = f"parameters of densenet121({', '.join(map(str, arguments))})"
@@ -159,7 +166,7 @@ def eval_mode(answer, draw):
 def train_mode(answer, draw):
     """In train mode they are too, and what BatchNorm has remembered shows afterwards in eval mode."""
     images = [draw.normal(4, 3, 64, 64, shift=0.5) for _ in range(2)]
-    hold(answer, draw, draw.integer(3, 20), [
+    hold(answer, draw, drawn_classes(draw), [
         ("logits in train mode", run(images[0], train=True)),
         ("logits in eval mode after a training step", run(images[1])),
     ])
@@ -168,7 +175,7 @@ def train_mode(answer, draw):
 @EXERCISE.finding("gradients and side effects", points=1.5)
 def clean(answer, draw):
     """Gradients reach the images and all parameters, the images are left alone, calls and networks are independent."""
-    chosen = draw.integer(3, 20)
+    chosen = drawn_classes(draw)
     first, other = draw.normal(2, 3, 64, 64), draw.normal(3, 3, 64, 64)
     oracle = torchvision_network(draw, chosen)
     upstream = draw.normal(2, chosen)

@@ -31,11 +31,21 @@ def prepare(objects, name, recipe, num_classes, script, train=True):
     Returns:
         One reply for each step.
     """
+    prepared = hand_over(objects, name, recipe=recipe, num_classes=num_classes, train=train)
+    return [_STEPS[step](prepared, *arguments) for step, *arguments in script]
+
+
+def hand_over(objects, name, recipe, num_classes, train):
+    """Build a network, and return what the learner's function makes of it; see ``prepare``.
+
+    Raises:
+        AnswerError: what comes out is no module.
+    """
     torch.manual_seed(0)
     prepared = objects[name](given.network(recipe).train(train), num_classes)
     if not isinstance(prepared, nn.Module):
         raise AnswerError(f"what {name} gave", "an nn.Module", kind_of(prepared), returned_nothing(prepared))
-    return [_STEPS[step](prepared, *arguments) for step, *arguments in script]
+    return prepared
 
 
 def _warm_up(prepared, images):
@@ -59,6 +69,16 @@ def _load(prepared, *values):
 
 
 def _mode(prepared, train):
+    return switch(prepared, train)
+
+
+def switch(prepared, train):
+    """Call ``train()`` or ``eval()``.
+
+    Returns:
+        {"training": what the network says of itself then, "returned": None where it returned itself, else the kind of
+        what it returned}
+    """
     returned = prepared.train() if train else prepared.eval()
     return {"training": bool(prepared.training), "returned": None if returned is prepared else kind_of(returned)}
 
