@@ -132,7 +132,7 @@ IN_PARTS = {torch.ops.aten._weight_norm.default: _normed}
 def _operations(module, state, parameters, images, alone):
     for name, value in state.items():
         value.requires_grad_(name in parameters and parameters[name].requires_grad)
-    images, *values = [images.requires_grad_() * 1, *(value * 1 for value in state.values())]  # no leaves: they change
+    images, *values = [images * 1, *(value * 1 for value in state.values())]  # no leaves: they change
     before = dict(zip(state, values, strict=True))
     after = dict(before)
     with recording([images, *values], IN_PARTS) as recorder, (

@@ -278,6 +278,28 @@ class the_last_block_left_to_train:
         return model
 
 
+@wrong("moved in training")
+class a_convolution_trained_as_a_part_of_the_classifier:
+    class Renamed(nn.Module):
+        def __init__(self, model, num_classes):
+            super().__init__()
+            self.classifier = head(model, num_classes)
+            model = Frozen(model, num_classes)
+            self.classifier.first = model.features.conv0.weight.requires_grad_()
+            self.features, model.classifier = model, self.classifier
+
+        def train(self, mode=True):
+            super().train(mode)
+            self.features.train(mode)
+            return self
+
+        def forward(self, images):
+            return self.features(images)
+
+    def prepare_for_transfer(model, num_classes, Renamed=Renamed):
+        return Renamed(model, num_classes)
+
+
 @wrong("The old classifier is still there")
 class unchanged:
     def prepare_for_transfer(model, num_classes):

@@ -78,7 +78,7 @@ def moved(before, after):
 def fit(answer, draw, library):
     """Train a prepared network for some steps; return (trial, tensors before, whether it could be trained, after)."""
     trial = Trial(draw, library)
-    batches = [given.draw_images(draw) for _ in range(3)]
+    batches = [draw.normal(*trial.images.shape) for _ in range(3)]
     _, output, before, _, trainable, after = trial.ask(
         answer, trial.load(), ("run", trial.images), ("tensors",), ("mode", True), ("fit", *batches), ("tensors",)
     )
@@ -86,13 +86,18 @@ def fit(answer, draw, library):
     return trial, before, trainable, after
 
 
+def fits(answer, draw):
+    """Train a prepared network of each library, see ``fit``."""
+    return [fit(answer, draw, library) for library in LIBRARIES]
+
+
 @EXERCISE.finding("frozen", points=2)
 def frozen(answer, draw):
     """Training on all parameters moves nothing but the classifier."""
-    for library in LIBRARIES:
-        _, before, _, after = fit(answer, draw, library)
-        heads = {key.rpartition(".")[0] for key, value in before["parameters"].items() if value.ndim == 2}
-        wrong = [key for key in moved(before["parameters"], after["parameters"]) if key.rpartition(".")[0] not in heads]
+    for _, before, _, after in draw.once(fits, answer):
+        heads = {key.rpartition(".")[0]: len(value) for key, value in before["parameters"].items() if value.ndim == 2}
+        wrong = [key for key in moved(before["parameters"], after["parameters"])
+                 if not _is_of_a_head(key, before["parameters"][key].shape, heads)]
         if wrong:
             norms = all("norm" in key for key in wrong)
             cause = ("γ and β of BatchNorm are parameters too." if norms
@@ -102,11 +107,15 @@ def frozen(answer, draw):
                               f"instance {wrong[0]}. {cause}")
 
 
+def _is_of_a_head(key, shape, heads):
+    """Tell whether a parameter is a Linear's weight or bias; another one's may have a place in the same part."""
+    return len(shape) in (1, 2) and heads.get(key.rpartition(".")[0]) == shape[0]
+
+
 @EXERCISE.finding("learns", points=1)
 def learns(answer, draw):
     """Training moves the classifier."""
-    for library in LIBRARIES:
-        trial, before, trainable, after = fit(answer, draw, library)
+    for trial, before, trainable, after in draw.once(fits, answer):
         if not trainable:
             raise Wrong("learns",
                         cause="no gradient leads from the output to any parameter. Is the new classifier frozen with "
