@@ -12,7 +12,7 @@ CLAIMS = {  # exercise → claim → the findings that it rests on
     "memory": {"a whole module": ("outputs", "gradients", "statistics")},
     "features": {name: ("values", "before in-place", "eval mode") for name in
                  ("modes restored", "hooks", "after an error", "unknown names")},
-    "transfer": {"train() and eval()": ("values",)},
+    "transfer": {"train() and eval()": ("values",)},  # what they return is no operation, so no list says it
     "bug_hunt": {f"{name}: cause": (f"{name}: symptom",) for name in
                  ("CleanBlock", "block_maps", "load_old", "SavingLayer")},
 }
