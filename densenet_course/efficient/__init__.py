@@ -19,7 +19,7 @@ Source: Pleiss et al. 2017, "Memory-Efficient Implementation of DenseNets" (shar
 
 The room: ``blocks`` (the modules that take part in a network), ``functions`` (their forward passes, for autograd),
 ``backward`` (the gradients), ``steps`` (one BN → ReLU → convolution over a few images at a time), ``kernels`` (what
-computes the passes: PyTorch's operators, or C++: a pass in ``kernels.cpp``, a step in ``step.cpp`` and ``fused.cpp``,
+computes the passes: PyTorch's operators, or C++: a pass in ``kernels.cpp``, a step in ``step.cpp`` and ``fused_*.cpp``,
 all steps of a block in ``dense_block.cpp``; on a GPU ``triton_kernels``, where ``gpu`` finds that they work).
 """
 

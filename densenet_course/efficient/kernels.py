@@ -1,8 +1,8 @@
 """The passes over maps that ``efficient`` is made of: as operators of PyTorch, and as loops compiled from C++.
 
 Written with operators a pass reads and writes the maps several times; ``kernels.cpp`` does it in one loop. Between the
-passes are PyTorch's own convolutions. In fp32 and bf16 ``fused.cpp`` does pass, convolution and pass for a few images
-at a time instead, with PyTorch's product of small matrices, where there is one for this processor.
+passes are PyTorch's own convolutions. In fp32 and bf16 ``fused_forward.cpp`` does pass, convolution and pass for a few
+images at a time instead, with PyTorch's product of small matrices, where there is one for this processor.
 
 Maps are (N, C, H, W) in channels-last, or some channels of such; numbers are (C,) in fp32 at least.
 """
@@ -23,7 +23,8 @@ from filelock import FileLock
 
 aten = torch.ops.aten
 LAST = {"memory_format": torch.channels_last}
-SOURCES = [Path(__file__).with_name(name) for name in ("kernels.cpp", "step.cpp", "fused.cpp", "dense_block.cpp")]
+SOURCES = [Path(__file__).with_name(f"{name}.cpp")
+           for name in ("kernels", "step", "fused_forward", "fused_backward", "dense_block")]
 
 
 def wide(dtype):

@@ -104,7 +104,7 @@ std::array<Tensor, 4> step_backward(const Step& step, bool uses_batch, const Gra
                                     bool is_first, const std::optional<Tensor>& keep, std::array<bool, 3> wanted,
                                     int64_t images);
 
-// The same over a few images at a time, which stay in the cache: see fused.cpp.
+// The same over a few images at a time, which stay in the cache: see fused_forward.cpp.
 bool fits_fused(const Tensor& source, const Step& step);
 std::tuple<Tensor, Tensor> run_fused(const Tensor& source, const Step& step, const Tensor& out, bool measured,
                                      const std::optional<Tensor>& keep);
