@@ -4,7 +4,7 @@
 own work is timed; 1,500 students hand in about 2,800 notebooks. It runs twice: the second time nothing is judged again.
 
 ``python benchmarks/grade_class.py --judge dense_block --students 1000`` has right answers to one exercise judged in
-earnest, each a little different, and tells what that took and what it left behind.
+earnest, each a little different, and tells what that took and what it left behind; ``grading.json`` has the figures.
 """
 
 import argparse
@@ -19,7 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.harness import provenance, results_file, summarise
 from densenet_course.cli.masters import STUDENT, stem
+from densenet_course.files import write_json
 from densenet_course.grading.judging import Worker
 from densenet_course.grading.reports.write import write
 from densenet_course.grading.run import Wishes, grade
@@ -97,13 +99,16 @@ def in_earnest(exercise, students, workers):
         _, infra = grade(submissions, Path(folder) / "grades", {exercise: STUDENT / f"{stem(exercise)}.ipynb"}, Wishes(
             workers=workers, worker="benchmarks.grade_class:Timed"))
         seconds = time.perf_counter() - start
-        tell(list(map(json.loads, log.read_text().splitlines())), seconds, infra)
+        found = tell(list(map(json.loads, log.read_text().splitlines())), seconds, infra)
         after = held() | {"processes": len(family(os.getpid()))}
     print("left by the run:", {name: after[name] - before[name] for name in after})
+    out = results_file("grading", device="cpu")
+    kept = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    write_json(out, kept | {exercise: found | {"students": students, "workers": workers, "provenance": provenance()}})
 
 
 def tell(rows, seconds, infra):
-    """Print the figures of a run; the grader's tries of itself are among the rows."""
+    """Print the figures of a run, and return some; the grader's tries of itself are among the rows."""
     steady = [row for row in rows if row["points"] == 10]
     late = [row for row in rows[len(rows) // 10:] if "cells" in row]
     print(f"{len(rows)} verdicts in {seconds:.0f} s: {60 * len(rows) / seconds:.0f} a minute with the start; {infra} "
@@ -114,6 +119,9 @@ def tell(rows, seconds, infra):
     for name in ("cells", "descriptors", "mounts", "files"):
         grown = {pid: [row[name] for row in late if row["pid"] == pid] for pid in {row["pid"] for row in late}}
         print(f"{name} of a worker after a tenth and at the end: {[(one[0], one[-1]) for one in grown.values()]}")
+    return {"verdicts": len(rows), "seconds": round(seconds), "verdicts a minute": round(60 * len(rows) / seconds),
+            "INFRA": infra, "seconds of the judge": summarise([row["judge"] for row in steady], 3) | {"values": []},
+            "seconds of a verdict": summarise([row["wall"] for row in steady], 3) | {"values": []}}
 
 
 if __name__ == "__main__":

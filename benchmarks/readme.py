@@ -4,12 +4,22 @@ import re
 
 from harness import REPOSITORY
 from recommendations import recommendation_list
-from tables import headlines, machine_line, result_table, speed_table
+from tables import (
+    compile_line,
+    export_line,
+    headlines,
+    machine_line,
+    peer_line,
+    peer_table,
+    result_table,
+    speed_table,
+)
 
 from densenet_course.files import replacing
 from densenet_course.results import read
 
-PAGES = ("README.md", "docs/index.md", "docs/exercises.md", "docs/measured.md", "docs/recommendations.md")
+PAGES = ("README.md", "docs/index.md", "docs/exercises.md", "docs/measured.md", "docs/recommendations.md",
+         "docs/train.md")
 LESSONS = {
     "00_start_here": "check machine, device and data; know how predict → run → read works",
     "01_why_dense_connections": "count the links of a dense block; measure gradients by depth in three wirings",
@@ -67,6 +77,10 @@ PARTS = {
     "machine": lambda root: machine_line(),
     "results": lambda root: result_table(),
     "speed": lambda root: speed_table(),
+    "peers": lambda root: peer_table(),
+    "compiling": lambda root: compile_line(),
+    "peering": lambda root: peer_line(),
+    "export": lambda root: export_line(),
     "recommendations": recommendation_list,
 }
 

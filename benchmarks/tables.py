@@ -11,7 +11,7 @@ def result_table():
     """List what was measured, each line with its file."""
     rows = ["| measured | result | file in `benchmarks/results` |", "|---|---|---|"]
     parts = (("class_training", training_rows), ("time_to_accuracy", sooner_rows), ("accuracy_for_size", size_rows),
-             ("loader", loader_rows), ("efficient", efficient_rows))
+             ("loader", loader_rows), ("efficient", efficient_rows), ("grading", grading_rows))
     for name, make in parts:
         rows += [f"| {measured} | {result} | `{name}.json` |" for measured, result in make(read(name))]
     return rows
@@ -82,6 +82,14 @@ def efficient_rows(found):
            "against efficient", f"{1 / peak_share(kept):.1f} times as much")
 
 
+def grading_rows(found):
+    """Set out how quickly a class is graded."""
+    for exercise, run in found.items():
+        yield (f"{run['students']:,} right answers to the exercise `{exercise}`, each judged in a sandbox, by "
+               f"{run['workers']} workers: verdicts a minute; seconds of a verdict", f"{run['verdicts a minute']}; "
+               f"{spread(run['seconds of a verdict'])}")
+
+
 def peak_share(kept):
     """Return the efficient block's share of the peak memory that torchvision's needs, idle processes left out."""
     peaks = {name: size - kept["peak bytes"]["nothing"] for name, size in kept["peak bytes"].items()}
@@ -91,7 +99,7 @@ def peak_share(kept):
 def machine_line():
     """Say on what the times of these tables were taken."""
     runs = [*read("class_training")["precisions"].values(),
-            *map(read, ("time_to_accuracy", "accuracy_for_size", "loader", "efficient"))]
+            *map(read, ("time_to_accuracy", "accuracy_for_size", "loader", "efficient")), *read("grading").values()]
     made = [one["provenance"] for one in runs]
     machines = {f"{one['machine']['cores']} cores of an {one['machine']['processor']}" for one in made}
     versions = {one["torch"].split("+")[0] for one in made}
@@ -112,6 +120,55 @@ def speed_table():
             bound = [across[last], equal[last], equal[bf16], across[bf16]]  # ours compute in channels-last
             rows.append(f"| its convolutions alone | {' | '.join(spread(b['convolutions']) for b in bound)} |")
     return rows
+
+
+PEERS = ("plain", "efficient", "native", "torch.compile", "ONNX Runtime", "OpenVINO")
+
+
+def peer_table():
+    """Set out how many times as fast as torchvision's network each peer is; the fastest of a row is bold."""
+    rows = [f"| times as fast as torchvision's | {' | '.join(PEERS)} |", "|---" * (1 + len(PEERS)) + "|"]
+    for name, row in read("peers")["rows"].items():
+        found = row["against torchvision"]
+        best = max(found, key=lambda peer: found[peer]["median"])
+        cells = [spread(found[peer]) if peer in found else "–" for peer in PEERS]
+        cells = [f"**{cell}**" if peer == best else cell for peer, cell in zip(PEERS, cells, strict=True)]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return rows
+
+
+def compile_line():
+    """Say how long torch.compile compiles, which the table of peers leaves out."""
+    rows = read("peers")["rows"]
+    firsts = {task: [row["seconds of the first call"]["torch.compile"] for name, row in rows.items()
+                     if name.startswith(task)] for task in ("training", "inference")}
+    told = (f"{min(found):.0f} to {max(found):.0f} s before the first {what}" for found, what in zip(
+        firsts.values(), ("training step", "logits"), strict=True))
+    return [f"torch.compile compiles for {' and '.join(told)}; the table leaves that out."]
+
+
+def peer_line():
+    """Say on what the peers were measured, and how busy it was."""
+    found = read("peers")
+    made, loads = found["provenance"], [row["machine"]["load_per_core"] for row in found["rows"].values()]
+    versions = [f"{name} {made[key]}" for name, key in (("ONNX Runtime", "onnxruntime"), ("OpenVINO", "openvino"))]
+    return [f"Measured on {made['machine']['cores']} cores of an {made['machine']['processor']}, with PyTorch "
+            f"{made['torch'].split('+')[0]}, {', '.join(versions)}; a load of {min(loads):.1f} to {max(loads):.1f} "
+            "programs a core at the start of a row."]
+
+
+def export_line():
+    """Say what an exported network gains in inference, and by which runtime."""
+    rows = read("peers")["rows"]
+    told = []
+    for format_, peer in (("fp32", "ONNX Runtime"), ("bf16", "OpenVINO")):
+        found = [row["against torchvision"] for name, row in rows.items()
+                 if name.startswith("inference") and name.endswith(format_)]
+        against = [one[peer]["median"] for one in found]
+        first = sum(max(one, key=lambda name: one[name]["median"]) == peer for one in found)
+        told.append(f"in {format_} {peer} is {min(against):.2f} to {max(against):.2f} times as fast as torchvision's "
+                    f"network in PyTorch, and the fastest in {first} of {len(found)} cases")
+    return [f"For inference on a CPU, export: {'; '.join(told)} (`peers.json`)."]
 
 
 def headlines():
