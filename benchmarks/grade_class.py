@@ -120,8 +120,14 @@ def tell(rows, seconds, infra):
         grown = {pid: [row[name] for row in late if row["pid"] == pid] for pid in {row["pid"] for row in late}}
         print(f"{name} of a worker after a tenth and at the end: {[(one[0], one[-1]) for one in grown.values()]}")
     return {"verdicts": len(rows), "seconds": round(seconds), "verdicts a minute": round(60 * len(rows) / seconds),
-            "INFRA": infra, "seconds of the judge": summarise([row["judge"] for row in steady], 3) | {"values": []},
-            "seconds of a verdict": summarise([row["wall"] for row in steady], 3) | {"values": []}}
+            "INFRA": infra, "CPU seconds of the judge": _spread([row["judge"] for row in steady]),
+            "seconds of a verdict": _spread([row["wall"] for row in steady])}
+
+
+def _spread(values):
+    """Summarise numbers, of which there are too many to keep them all."""
+    found = summarise(values, 3)
+    return {part: found[part] for part in ("median", "min", "max")}
 
 
 if __name__ == "__main__":

@@ -177,9 +177,11 @@ def headlines():
     half, full = trained["precisions"].values()
     machine, kept, d2l = half["provenance"]["machine"], efficient["memory"], sooner["d2l seconds"]
     seconds = [statistics.median(runs["seconds"].values()) for runs in (half, full)]
+    peers = read("peers")
+    there = peers["provenance"]["machine"]
+    ours = [row["against torchvision"] for name, row in peers["rows"].items() if name.startswith("training")]
     early, fast = (statistics.median(sooner["course"][goal][sooner["precision"]]["seconds"].values())
                    for goal in ("0.90", "0.91"))
-    plain, last = (f"{min(steps):.2f} to {max(steps):.2f}" for steps in _speeds(efficient))
     return [
         f"- The class network reaches {percent(list(half['accuracy'].values()))} test accuracy on FashionMNIST in "
         f"{seconds[0]:.0f} s of training in bf16 on {machine['cores']} cores of an {machine['processor']}; in fp32 the "
@@ -192,14 +194,13 @@ def headlines():
         f"- The efficient dense block keeps {100 / kept['BC-100-12 times fewer']:.0f} % of the bytes that "
         f"torchvision's keeps for the backward pass; a training adds {100 * peak_share(kept):.0f} % of the memory that "
         "torchvision's adds to an idle process (`efficient.json`).",
-        f"- Compiled, it trains {plain} times as fast as torchvision's in fp32 with contiguous tensors, {last} times "
-        "in channels-last (`efficient.json`).",
+        f"- Compiled, it trains {_span(ours, 'native')} times as fast as torchvision's network, both in channels-last; "
+        f"torch.compile, {_span(ours, 'torch.compile')} times. That was on {there['cores']} cores of an "
+        f"{there['processor']} (`peers.json`).",
     ]
 
 
-def _speeds(efficient):
-    """Return how many times as fast the compiled block trains as torchvision's: contiguous, and channels-last."""
-    speeds = [(kind, one["native"]["median"]) for kinds in efficient["training"].values()
-              for kind, one in kinds["against torchvision"].items()]
-    return ([speed for kind, speed in speeds if "contiguous" in kind],
-            [speed for kind, speed in speeds if "channels-last" in kind])
+def _span(rows, peer):
+    """Write the smallest and the largest median of a peer."""
+    found = [row[peer]["median"] for row in rows]
+    return f"{min(found):.2f} to {max(found):.2f}"
