@@ -131,7 +131,7 @@ def peer_table():
     for name, row in read("peers")["rows"].items():
         found = row["against torchvision"]
         best = max(found, key=lambda peer: found[peer]["median"])
-        cells = [spread(found[peer]) if peer in found else "–" for peer in PEERS]
+        cells = [f"{found[peer]['median']:.2f}" if peer in found else "–" for peer in PEERS]
         cells = [f"**{cell}**" if peer == best else cell for peer, cell in zip(PEERS, cells, strict=True)]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return rows
