@@ -51,13 +51,8 @@ class Timed(Worker):
         return verdict
 
     def _living(self):
-        """Count the processes of cells that should have ended; for a moment they are still ending."""
-        for _ in range(100):
-            living = len(set(family(self.zygote.process.pid)) - set(self.zygote.known)) if self.zygote else 0
-            if not living:
-                break
-            time.sleep(0.01)
-        return living
+        """Count the processes of cells that should have ended."""
+        return len(set(family(self.zygote.process.pid)) - set(self.zygote.known)) if self.zygote else 0
 
 
 def held():

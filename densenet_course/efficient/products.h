@@ -9,6 +9,8 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <c10/core/CPUAllocator.h>
 
+#include <exception>
+
 namespace densenet_course {
 
 using at::BFloat16;
@@ -41,7 +43,7 @@ bool can_multiply() {
     float c[4] = {};
     try {
       multiply<T>(2, 2, 2, a, 2, PAIR<T> == 2 ? paired : plain, 2, c, 2, false);
-    } catch (const c10::Error&) {  // brgemm's only way to say that it is not made for this processor
+    } catch (const std::exception&) {  // PyTorch's or oneDNN's: their only way to say that this processor has no brgemm
       return false;
     }
     release();

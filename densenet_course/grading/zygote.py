@@ -151,11 +151,8 @@ def become_cell(descriptors, limits, filter_, tell):
     cell.serve(socket.socket(fileno=CELL))
 
 
-def spawn(order, descriptors, filter_, dying):
-    """Fork a cell, when those before have ended: none pays for the memory of another; return what to tell."""
-    while dying:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(dying.pop(), 0)
+def spawn(order, descriptors, filter_):
+    """Fork a cell; return what to tell."""
     hear, tell = os.pipe()
     pid = os.fork()
     if not pid:
@@ -172,12 +169,14 @@ def spawn(order, descriptors, filter_, dying):
 
 
 def end(order, filter_):
-    """End a cell and all of its processes; the next ``spawn`` waits for that."""
+    """End a cell and all of its processes."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if filter_ is not None:
             os.kill(order["first"], signal.SIGKILL)  # the kernel ends the whole namespace with its first process
         else:
             os.killpg(order["first"], signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(order["pid"], 0)
     return {}
 
 
@@ -187,18 +186,13 @@ def main(control, isolated):
     filter_ = make_filter() if isolated else None
     gc.collect()
     gc.freeze()  # forks then share the pages of what is there already
-    dying = []
     control.sendall(json.dumps({"ready": True}).encode() + b"\n")
     while True:
         line, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 2)
         if not line:
             os._exit(0)
         order = json.loads(line)
-        if order["do"] == "spawn":
-            reply = spawn(order, descriptors, filter_, dying)
-        else:
-            reply = end(order, filter_)
-            dying.append(order["pid"])
+        reply = spawn(order, descriptors, filter_) if order["do"] == "spawn" else end(order, filter_)
         control.sendall(json.dumps(reply).encode() + b"\n")
 
 
