@@ -1,5 +1,9 @@
 """A compiled step, forward and backward, gives what PyTorch's operators give in twice the precision."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -74,3 +78,12 @@ def test_a_step(size, dtype, options, threads):
     for i, (a, b) in enumerate(zip(ours, results(drawn, pool, Operators, wider, **how), strict=True)):
         assert a.shape == b.shape
         assert (a.double() - b.double()).abs().max() <= tolerance * b.double().abs().max().clamp_min(1), i
+
+
+@pytest.mark.parametrize("most", ["AVX512_CORE", "AVX2"])
+def test_a_processor_without_brgemm_goes_on_with_convolutions(most):
+    """For bf16, which these lack; oneDNN says so by an error that is none of PyTorch's."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{__file__}::test_a_step", "-k",
+               "class and plain"]
+    found = subprocess.run(command, env=os.environ | {"ONEDNN_MAX_CPU_ISA": most}, capture_output=True, text=True)
+    assert found.returncode == 0 and "4 passed" in found.stdout, found.stdout[-2_000:]
