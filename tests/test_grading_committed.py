@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +14,12 @@ from torch import nn
 from densenet_course.checks.engine import probes
 from densenet_course.grading import operations, tracing, wire
 from densenet_course.grading.committed import Committed
+from densenet_course.grading.committing import PLAYER_SECONDS, Played
 from densenet_course.grading.judging import Worker
 from densenet_course.grading.operations import MAX_CONSTANT, Refused
 from densenet_course.grading.player import Source
 from densenet_course.grading.playing import play
+from densenet_course.grading.sandbox import Limits
 from densenet_course.grading.verdict import GRADED, Order
 
 
@@ -279,6 +282,18 @@ def test_an_operation_that_trusts_its_shapes_is_refused(name):
     program = {"operations": [[f"aten.{name}.default", [X, {"#": 1}, 0], {}]], "result": X, "inputs": 2}
     with pytest.raises(Refused, match="is not allowed"):  # played, it writes past the end of its lengths
         play(program, [torch.ones(1000, 4), torch.ones(1, 1)], {})
+
+
+def test_an_operation_that_takes_as_long_as_a_number_says_is_refused():
+    name = "aten.special_legendre_polynomial_p.n_scalar"
+    program = {"operations": [[name, [X, 2**31], {}]], "result": X, "inputs": 1}
+    with pytest.raises(Refused, match="is not allowed"):
+        play(program, [torch.ones(4)], {})
+
+
+def test_only_the_capstones_list_may_take_long():
+    for name, seconds in (("dense_block", Limits().exercise_seconds), ("capstone", PLAYER_SECONDS)):
+        assert Played(SimpleNamespace(exercise=SimpleNamespace(name=name)), Limits()).seconds == seconds
 
 
 @pytest.mark.parametrize("dim", [0, 1, None])

@@ -16,7 +16,7 @@ COMMITTED = {  # exercise → the learner's names that make modules
 }
 ALONE = ("capstone",)  # where nothing but lists is judged: the judge trains what they say
 STAGE = "densenet_course.grading.tracing"
-PLAYER_SECONDS = 1_800.0  # the capstone's training; all else takes seconds
+PLAYER_SECONDS = 1_800.0  # of those that are trained
 
 
 class Played:
@@ -29,7 +29,8 @@ class Played:
 
     def __init__(self, student, limits):
         self.student, self.player = student, None
-        self.limits = replace(limits, resources=limits.resources | {"CPU": int(PLAYER_SECONDS)})
+        self.seconds = PLAYER_SECONDS if student.exercise.name in ALONE else limits.exercise_seconds
+        self.limits = replace(limits, resources=limits.resources | {"CPU": int(self.seconds)})
 
     def begin(self):
         """Start the player; where it runs already, nothing happens; tell whether it was started."""
@@ -81,13 +82,13 @@ class Committing(Played):
     def _perform(self, probe, request, patience):
         """Let the player perform a probe, and fetch what it needs from the student's cell, within some patience."""
         if self.begin():
-            self.player.talk(PLAYER_SECONDS, do="hold", names=self.names,
+            self.player.talk(self.seconds, do="hold", names=self.names,
                              alone=self.student.exercise.name in ALONE)
-        reply = self.player.talk(PLAYER_SECONDS, do="perform", probe=probe, request=request)
+        reply = self.player.talk(self.seconds, do="perform", probe=probe, request=request)
         while "need" in reply:
             try:
                 given_ = {"value": self.student.ask_by_name(f"{STAGE}:{reply['need']}", patience, reply["request"])}
             except AnswerError as error:
                 given_ = {"error": texts(error)}
-            reply = self.player.talk(PLAYER_SECONDS, do="give", **given_)
+            reply = self.player.talk(self.seconds, do="give", **given_)
         return reply
