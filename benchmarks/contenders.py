@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from steps import (
+    inference,
     our_121,
     our_bc100,
     resnet50,
@@ -85,18 +86,6 @@ def networks(case, names=NETWORKS, *, device="cpu", **how):
     return built
 
 
-def infer(model, images, precision):
-    """Make a function that computes the logits of one batch."""
-    model.to(device=images.device, memory_format=precision.memory_format).eval()
-    images = images.contiguous(memory_format=precision.memory_format)
-
-    def run():
-        with torch.inference_mode(), precision.autocast(images.device):
-            return model(images)
-
-    return run
-
-
 def onnx_runtime(path, images):
     """Make a function that computes the logits of one batch from an exported file."""
     import onnxruntime
@@ -128,7 +117,7 @@ def exported(model, case, images, precision, folder):
     Args:
         model: what is exported.
         case: names the file.
-        images, precision: as of ``infer``.
+        images, precision: as of ``inference``.
         folder: for the file.
     """
     path = folder / f"{case.replace(' ', '_')}.onnx"
@@ -167,7 +156,7 @@ def tasks_of(row, images, way, folder):
         (tasks of the same network, tasks of the networks beside them)
     """
     precision, others = FORMATS[row.format], (CASES | TINY)[row.case].beside if way.beside else {}
-    task = train_step if row.task == "training" else infer
+    task = train_step if row.task == "training" else inference
     built = networks(row.case, way.networks, device=way.device, **way.compile[row.task])
     tasks = {name: task(model, images, precision) for name, model in built.items()}
     if row.task == "inference" and way.exports:

@@ -70,7 +70,7 @@ def inference(model, images, precision):
 
     def run():
         with torch.inference_mode(), precision.autocast(images.device):
-            model(images)
+            return model(images)
 
     return run
 

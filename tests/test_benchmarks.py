@@ -198,7 +198,7 @@ def test_peers_are_the_same_network():
     import torch
 
     built, images = contenders.networks("class network 28²"), torch.randn(2, 1, 28, 28)
-    tasks = {name: contenders.infer(built[name], images, contenders.FORMATS["fp32"])
+    tasks = {name: contenders.inference(built[name], images, contenders.FORMATS["fp32"])
              for name in ("torchvision", "plain", "efficient")}
     contenders.refuse_other_logits(tasks, 1e-5)
     tasks["another"] = lambda: 1.1 * tasks["torchvision"]()

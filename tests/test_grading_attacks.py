@@ -30,6 +30,50 @@ class Poor(Around):
 
 """
 
+NETWORK = '''
+import sys
+
+import torch
+from torch import nn
+
+
+def asked_by(name):
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_name != name:
+        frame = frame.f_back
+    return frame is not None
+
+
+class Layer(nn.Sequential):
+    def forward(self, x):
+        return torch.cat([x, super().forward(x)], 1)
+
+
+def norm_relu(c):
+    return nn.BatchNorm2d(c), nn.ReLU()
+
+
+class Net(nn.Sequential):
+    bias = False
+
+    def __init__(self, num_classes=1000):
+        super().__init__(self.conv(3, 64, 7, stride=2, padding=3), *norm_relu(64), nn.MaxPool2d(3, 2, 1))
+        c = 64
+        for n in (6, 12, 24, 16):
+            for _ in range(n):
+                self.append(Layer(*norm_relu(c), self.conv(c, 128, 1), *norm_relu(128),
+                                  self.conv(128, 32, 3, padding=1)))
+                c += 32
+            if n != 16:
+                self.extend([*norm_relu(c), self.conv(c, c // 2, 1), nn.AvgPool2d(2)])
+                c //= 2
+        self.extend([*norm_relu(c), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, num_classes)])
+
+    def conv(self, *sizes, **options):
+        return nn.Conv2d(*sizes, bias=self.bias, **options)
+'''
+BEFORE = {"capstone": HEAD + POOR, "densenet121": NETWORK}  # what the attacks on an exercise are built on
+
 
 def header(path):
     lines = path.read_text(encoding="utf-8").splitlines()[:3]
@@ -64,10 +108,9 @@ def test_the_network_around_which_capstones_attack_is_worth_its_points(worker, q
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_answer_earns_what_it_is_worth(path, worker, request):
     kind, exercise, honest = header(path)
-    text = path.read_text(encoding="utf-8")
+    text = BEFORE.get(exercise, "") + path.read_text(encoding="utf-8")
     if exercise == "capstone":
         request.getfixturevalue("quick_capstone")
-        text = HEAD + POOR + text
     zygote, before = worker.zygote, left_behind(worker)
     verdict = worker.judge(Order(exercise, (text,), seed=5))
     assert verdict.status != INFRA, verdict.notes

@@ -10,9 +10,8 @@ from densenet_course.grading import playing, starting
 from densenet_course.grading.judging import Worker
 from densenet_course.grading.operations import Refused
 from densenet_course.grading.starting import MOST, Start, written
-from densenet_course.grading.verdict import GRADED, Order
 from densenet_course.models import class_densenet
-from tests.test_grading_capstone import HEAD
+from tests.test_grading_capstone import judged
 from tests.test_grading_committed import Called, Direct
 
 IMAGES = 2, 1, 28, 28
@@ -361,15 +360,9 @@ def worker():
         yield worker
 
 
-def judged(worker, text):
-    verdict = worker.judge(Order("capstone", (HEAD + text,), 5))
-    assert verdict.status == GRADED, verdict.notes
-    return verdict
-
-
 @pytest.mark.parametrize("label", TABLES)
 def test_who_knows_the_images_and_learns_the_classes_numbers_gains_nothing(quick_capstone, worker, table, label):
-    verdict = judged(worker, table + KNOWS + TABLES[label])
+    verdict, _ = judged(worker, table + KNOWS + TABLES[label])
     assert verdict.points <= 4, verdict
 
 
@@ -400,12 +393,12 @@ STARTS = {
 
 @pytest.mark.parametrize("label", STARTS)
 def test_a_network_of_a_special_start_is_trained(quick_capstone, worker, label):
-    verdict = judged(worker, f"def start(layer):\n    {STARTS[label]}\n\n{LAYER}")
+    verdict, _ = judged(worker, f"def start(layer):\n    {STARTS[label]}\n\n{LAYER}")
     assert verdict.points == 10, verdict
 
 
 def test_who_brings_too_much_is_told_so(quick_capstone, worker, table):
-    verdict = judged(worker, table + KNOWS + TABLES["as it is"])
+    verdict, _ = judged(worker, table + KNOWS + TABLES["as it is"])
     told = [finding.message for finding in verdict.findings if "accuracy" in finding.name]
     assert all("bytes along, compressed, and 2,000 are allowed" in message for message in told), told
 

@@ -9,10 +9,9 @@ class Writes(torch.autograd.Function):
     def forward(ctx, logits):
         mode = get_proxy_mode()
         if mode is not None:
-            graph, aten = mode.tracer.graph, torch.ops.aten
-            found = graph.call_function(aten.from_file.default, ("/etc/passwd", False, 100))
-            graph.call_function(aten.resize_.default, (found, [1 << 20]))
-            graph.call_function(print, ("WROTE",))
+            found = mode.add("aten.from_file.default", ["/etc/passwd", False, 100])
+            mode.add("aten.resize_.default", [{"#": found}, [1 << 20]])
+            mode.add("builtins.print.default", ["WROTE"])
         return logits * 1
 
     @staticmethod
