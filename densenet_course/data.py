@@ -1,5 +1,7 @@
 """FashionMNIST as the lessons use it: load a split, hold part of it out, and iterate over batches on the device."""
 
+import math
+import struct
 from dataclasses import dataclass
 
 import torch
@@ -34,15 +36,40 @@ def load(split, location=None):
     if split not in PREFIXES:
         raise ValueError(f'split: expected "train" or "test", got {split!r}')
     location = prepare() if location is None else location
-    from torchvision.datasets.mnist import read_image_file, read_label_file
-
     raw = location.root / "FashionMNIST" / "raw"
     try:
-        images = read_image_file(str(raw / f"{PREFIXES[split]}-images-idx3-ubyte"))
-        labels = read_label_file(str(raw / f"{PREFIXES[split]}-labels-idx1-ubyte"))
+        images = read_idx(raw / f"{PREFIXES[split]}-images-idx3-ubyte")  # (N, 28, 28)
+        labels = read_idx(raw / f"{PREFIXES[split]}-labels-idx1-ubyte")  # (N,)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no FashionMNIST in {raw}; call prepare() and pass what it returns") from error
-    return images.unsqueeze(1), labels  # (N, 1, 28, 28)
+    return images.unsqueeze(1), labels.long()  # (N, 1, 28, 28)
+
+
+def read_idx(path):
+    """Read bytes of any shape from a file in MNIST's format, IDX.
+
+    torchvision reads such files as well, but importing it takes seconds.
+
+    Args:
+        path: the file: two zero bytes, 8 for "bytes", the number of dimensions, the length of each as four bytes with
+            the highest first, then the numbers.
+
+    Returns:
+        uint8, of the shape that the file tells.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has another format, or another length than it tells.
+    """
+    content = bytearray(path.read_bytes())
+    start = 4 + 4 * content[3] if len(content) > 3 else len(content) + 1
+    if content[:3] != b"\0\0\x08" or len(content) < start:
+        raise ValueError(f"{path}: expected an IDX file of bytes; it begins with {bytes(content[:4])!r}")
+    shape = struct.unpack(f">{content[3]}I", content[4:start])
+    if len(content) != start + math.prod(shape):
+        raise ValueError(f"{path}: expected {math.prod(shape):,} bytes behind the header, because it tells the shape "
+                         f"{shape}; got {len(content) - start:,}")
+    return torch.frombuffer(content, dtype=torch.uint8, offset=start).view(shape)
 
 
 def split_validation(images, labels, *, size=5000, seed=0):

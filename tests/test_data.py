@@ -10,7 +10,17 @@ from torchvision.datasets import FashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from densenet_course import data, fetching
-from densenet_course.data import MEAN, STD, ResidentBatches, Share, load, normalise, prepare, split_validation
+from densenet_course.data import (
+    MEAN,
+    STD,
+    ResidentBatches,
+    Share,
+    load,
+    normalise,
+    prepare,
+    read_idx,
+    split_validation,
+)
 from densenet_course.fetching import sample
 
 DEVICES = ["cpu", *([pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else []),
@@ -98,6 +108,22 @@ def test_idx_bytes_are_read_back_by_torchvision(tmp_path, benchmarks):
     (tmp_path / "labels").write_bytes(make_sample.idx_bytes(labels.to(torch.uint8)))
     assert torch.equal(read_image_file(str(tmp_path / "images")), images[:, 0])
     assert torch.equal(read_label_file(str(tmp_path / "labels")), labels)
+
+
+@pytest.mark.parametrize("name", ["images-idx3", "labels-idx1"])
+def test_files_are_read_as_torchvision_reads_them(embedded, name):
+    path = embedded.root / "FashionMNIST" / "raw" / f"t10k-{name}-ubyte"
+    read = read_image_file if "images" in name else read_label_file
+    assert torch.equal(read_idx(path).long(), read(str(path)).long())
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"\0\0\x08", b"\0\0\x08\x01\0\0", b"\0\0\x0d\x01\0\0\0\x01\0\0\0\0", b"\x1f\x8b\x08\x01 no IDX file",
+    b"\0\0\x08\x01\0\0\0\x03ab", b"\0\0\x08\x01\0\0\0\x03abcd"])
+def test_a_file_of_another_format_or_length_is_refused(tmp_path, content):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ValueError, match="file: expected"):
+        read_idx(tmp_path / "file")
 
 
 def test_load_refuses_another_split_and_a_location_that_is_gone(tmp_path):

@@ -1,11 +1,15 @@
 """Muon: what orthogonalising does to singular values, which weights get it, and that the rest is SGD."""
 
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from densenet_course.models import class_densenet
-from densenet_course.training import FP32, fit, make_optimizer
-from densenet_course.training.optimizers import make_adam, make_muon, orthogonalise, orthogonalise_all
+from densenet_course.training import FP32, fit, make_optimizer, optimizers
+from densenet_course.training.optimizers import decay_groups, make_adam, make_muon, orthogonalise, orthogonalise_all
 from tests.test_training import small_data
 
 
@@ -170,3 +174,44 @@ def test_adam_decays_what_sgd_decays_and_learns():
 def test_an_unknown_optimizer_is_refused():
     with pytest.raises(ValueError, match="optimizer: expected one of sgd, muon, adam, got 'lbfgs'"):
         fit(tiny(), small_data(), optimizer="lbfgs")
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+@pytest.mark.parametrize(("make", "original"), [(make_optimizer, torch.optim.SGD), (make_adam, torch.optim.AdamW)])
+def test_the_optimizers_are_those_of_torch_with_torch_compile_and_without(make, original, is_loaded, monkeypatch):
+    monkeypatch.setattr(optimizers, "sys", SimpleNamespace(modules={"torch._dynamo": None} if is_loaded else {}))
+    ours, theirs = tiny(), tiny()
+    optimizer = make(ours, peak_rate=0.2)
+    options = {name: value for name, value in optimizer.defaults.items() if name != "decoupled_weight_decay"}
+    reference = original(decay_groups(theirs.parameters(), 5e-4), **options)
+    for seed in range(3):
+        for model, one in ((ours, optimizer), (theirs, reference)):
+            one.zero_grad()
+            assert all(p.grad is None for p in model.parameters())
+            torch.manual_seed(seed)
+            for p in model.parameters():
+                p.grad = torch.randn_like(p)
+            one.step()
+        state = optimizer.state_dict()
+        optimizer = make(ours, peak_rate=0.1)
+        optimizer.load_state_dict(state)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_training_imports_neither_torch_compile_nor_what_lies_behind_it():
+    code = """if True:
+        import sys, tempfile, torch
+        from densenet_course.data import ResidentBatches
+        from densenet_course.models import class_densenet
+        from densenet_course.training import fit
+        batches = ResidentBatches(torch.zeros(8, 1, 28, 28, dtype=torch.uint8), torch.arange(8), batch_size=8)
+        for optimizer in ("sgd", "muon", "adam"):
+            with tempfile.TemporaryDirectory() as folder:
+                options = {"optimizer": optimizer, "test": batches, "checkpoint": f"{folder}/checkpoint.pt"}
+                for _ in range(2):  # the second time from the checkpoint
+                    fit(class_densenet(), batches, epochs=1, **options)
+        print([m for m in ("torch._dynamo", "torchvision", "sympy", "matplotlib") if m in sys.modules])
+    """
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found == "[]\n"

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from densenet_course.data import ResidentBatches
 from densenet_course.models import class_densenet
 from densenet_course.recipe import Recipe
-from densenet_course.training import evaluate, fit, make_optimizer, predict, train_one_epoch
+from densenet_course.training import evaluate, fit, make_optimizer, optimizers, predict, train_one_epoch
 from densenet_course.training.checkpoint import load_checkpoint, save_checkpoint
 from densenet_course.training.precision import BF16, FP32, FP32_CHANNELS_LAST, choose_precision, has_bf16
 from densenet_course.training.schedules import SCHEDULES, one_cycle, step_decay
@@ -173,22 +173,16 @@ def test_schedules():
     assert [SCHEDULES["imagenet"](s + 0.5, 900) for s in range(900)] == pytest.approx(tenths)
 
 
-def test_fit_follows_the_schedule():
+def test_fit_follows_the_schedule(monkeypatch):
     rates = []
-    model, data = tiny_network(), small_data(count=64, batch_size=8)
 
-    class Watch(torch.optim.SGD):
+    class Watch(optimizers.SGD):
         def step(self, *arguments):
             rates.append(self.param_groups[0]["lr"])
             return super().step(*arguments)
 
-    from densenet_course.training import loop as training
-
-    original, training.torch.optim.SGD = torch.optim.SGD, Watch
-    try:
-        fit(model, data, epochs=1, peak_rate=0.4, device=CPU)
-    finally:
-        training.torch.optim.SGD = original
+    monkeypatch.setattr(optimizers, "SGD", Watch)
+    fit(tiny_network(), small_data(count=64, batch_size=8), epochs=1, peak_rate=0.4, device=CPU)
     assert rates == pytest.approx([0.4 * one_cycle(s + 0.5, 8) for s in range(8)])
 
 

@@ -1,9 +1,52 @@
 """What updates the weights: SGD with Nesterov momentum, Adam, or Muon, which makes steps of convolutions orthogonal."""
 
+import inspect
+import sys
 from collections import defaultdict
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
+
+
+def _lean(method, *arguments):
+    """Call a method of PyTorch's optimizers, without its decorators unless torch.compile is loaded already.
+
+    The decorators tell torch.compile what not to look at, and import it for that: thousands of modules, seconds before
+    the first step.
+    """
+    return (method if "torch._dynamo" in sys.modules else inspect.unwrap(method))(*arguments)
+
+
+class Lean:
+    """What an optimizer of PyTorch's is mixed with so that it trains without importing torch.compile."""
+
+    def add_param_group(self, group):
+        _lean(torch.optim.Optimizer.add_param_group, self, group)
+
+    def zero_grad(self, set_to_none=True):
+        _lean(torch.optim.Optimizer.zero_grad, self, set_to_none)
+
+    def state_dict(self):
+        return _lean(torch.optim.Optimizer.state_dict, self)
+
+    def load_state_dict(self, state):
+        _lean(torch.optim.Optimizer.load_state_dict, self, state)
+
+
+class SGD(Lean, torch.optim.SGD):
+    """PyTorch's SGD."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        return _lean(torch.optim.SGD.step, self, closure)
+
+
+class AdamW(Lean, torch.optim.AdamW):
+    """PyTorch's AdamW."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        return _lean(torch.optim.AdamW.step, self, closure)
 
 
 def decay_groups(parameters, weight_decay):
@@ -21,7 +64,7 @@ def make_optimizer(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):
     Source: Huang et al. 2017, section 4.2.
     """
     groups = decay_groups(model.parameters(), weight_decay)
-    return torch.optim.SGD(groups, lr=peak_rate, momentum=momentum, nesterov=momentum > 0)
+    return SGD(groups, lr=peak_rate, momentum=momentum, nesterov=momentum > 0)
 
 
 def orthogonalise(matrix, steps=5):
@@ -68,7 +111,7 @@ def orthogonalise_all(matrices):
     return found
 
 
-class Muon(torch.optim.SGD):
+class Muon(SGD):
     """SGD with Nesterov momentum; in groups with ``orthogonal=True`` each step is made orthogonal first.
 
     ``torch.optim.Muon`` takes matrices only. Here a convolution's weight (O, I, kh, kw) is the matrix (O, I·kh·kw).
@@ -136,7 +179,7 @@ def make_adam(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):
 
     Source: Kingma and Ba 2015; Loshchilov and Hutter 2019.
     """
-    return torch.optim.AdamW(decay_groups(model.parameters(), weight_decay), lr=peak_rate, betas=(momentum, 0.999))
+    return AdamW(decay_groups(model.parameters(), weight_decay), lr=peak_rate, betas=(momentum, 0.999))
 
 
 OPTIMIZERS = {"sgd": make_optimizer, "muon": make_muon, "adam": make_adam}
