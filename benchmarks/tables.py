@@ -37,19 +37,35 @@ def sooner_rows(found):
     """Set out how soon the class network reaches an accuracy, cold, and against d2l's recipe."""
     for goal, precisions in found["course"].items():
         recipe = found["recipes"][goal]
-        how = (f"{recipe['epochs']} epochs{' with Muon' if recipe.get('optimizer') == 'muon' else ''}, "
-               f"batches of {recipe.get('batch_size', 128)}")
+        how = (f"{counted(recipe['epochs'])}{' with Muon' if recipe.get('optimizer') == 'muon' else ''}, "
+               f"batches of {recipe.get('batch_size', 128)}{small_first(recipe)}")
         for precision, runs in precisions.items():
             accuracy, seconds = list(runs["accuracy"].values()), list(runs["seconds"].values())
             yield (f"class network, {how}, {precision}: seconds of a whole run to a test accuracy above "
                    f"{100 * float(goal):.0f} %, {len(accuracy)} seed{'s' if len(accuracy) > 1 else ''}",
                    f"{statistics.median(seconds):.0f} s, to {percent(accuracy)}")
+    if "seconds before" in found:
+        yield ("before these runs, once on a machine: seconds in which the kernels of the native blocks are compiled",
+               f"{found['seconds before']['compiling']:.0f}")
     d2l = found["d2l seconds"]
     yield (f"d2l's recipe to 91 %, {d2l['steps_timed']:.0f} steps and an evaluation timed, the rest extrapolated; "
            f"against the {d2l['whole'] / found['times faster']:.0f} s above",
            f"{d2l['whole'] / 3600:.1f} hours, {found['times faster']:.0f} times as long")
     yield (f"the same, taken apart into factors whose product is {found['times faster']:.0f}",
            ", ".join(f"{name} {factor:g}" for name, factor in found["factors"].items()))
+
+
+def counted(epochs):
+    """Write a number of epochs."""
+    return f"{epochs} epoch{'s' if epochs > 1 else ''}"
+
+
+def small_first(recipe):
+    """Say, where it is so, that a recipe begins with smaller images."""
+    if "small" not in recipe:
+        return ""
+    side, share = recipe["small"]
+    return f", {100 * share:.0f} % of them at {side}×{side}"
 
 
 def size_rows(found):
@@ -186,7 +202,7 @@ def headlines():
         f"- The class network reaches {percent(list(half['accuracy'].values()))} test accuracy on FashionMNIST in "
         f"{seconds[0]:.0f} s of training in bf16 on {machine['cores']} cores of an {machine['processor']}; in fp32 the "
         f"training takes {seconds[1]:.0f} s (`class_training.json`).",
-        f"- In a training of its own, of {sooner['recipes']['0.90']['epochs']} epochs, it passes 90 % after "
+        f"- In a training of its own, of {counted(sooner['recipes']['0.90']['epochs'])}, it passes 90 % after "
         f"{early:.0f} s, imports and data included (`time_to_accuracy.json`).",
         f"- The fastest recipe here passes 91 % after {fast:.0f} s. d2l's recipe would take {d2l['whole'] / 3600:.1f} "
         f"hours, {sooner['times faster']:.0f} times as long: extrapolated from {d2l['steps_timed']:.0f} timed steps "
