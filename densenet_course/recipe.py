@@ -17,6 +17,7 @@ class Recipe:
         schedule: a name in ``training.schedules.SCHEDULES``: "one_cycle", "step", "imagenet" or "constant".
         label_smoothing: share of the target spread over all classes.
         optimizer: a name in ``training.optimizers.OPTIMIZERS``: "sgd", "muon" or "adam".
+        orthogonal_momentum: of Muon's orthogonal steps. In a training of few steps less of it learns faster.
 
     Raises:
         ValueError: a number is out of range.
@@ -29,6 +30,7 @@ class Recipe:
     schedule: str = "one_cycle"
     label_smoothing: float = 0.0
     optimizer: str = "sgd"
+    orthogonal_momentum: float = 0.95
 
     def __post_init__(self):
         if isinstance(self.epochs, bool) or not isinstance(self.epochs, Integral) or self.epochs < 1:
@@ -36,6 +38,7 @@ class Recipe:
         object.__setattr__(self, "epochs", int(self.epochs))
         self._check("peak_rate", "a finite number above 0", lambda rate: 0 < rate < math.inf)
         self._check("momentum", "0 ≤ momentum < 1", lambda momentum: 0 <= momentum < 1)
+        self._check("orthogonal_momentum", "0 ≤ momentum < 1", lambda momentum: 0 <= momentum < 1)
         self._check("weight_decay", "a finite number of at least 0", lambda decay: 0 <= decay < math.inf)
         self._check("label_smoothing", "0 ≤ label_smoothing ≤ 1", lambda share: 0 <= share <= 1)
 

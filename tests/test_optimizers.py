@@ -2,14 +2,23 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from densenet_course.models import class_densenet
+from densenet_course.recipe import Recipe
 from densenet_course.training import FP32, fit, make_optimizer, optimizers
-from densenet_course.training.optimizers import decay_groups, make_adam, make_muon, orthogonalise, orthogonalise_all
+from densenet_course.training.optimizers import (
+    decay_groups,
+    make_adam,
+    make_muon,
+    optimizer_for,
+    orthogonalise,
+    orthogonalise_all,
+)
 from tests.test_training import small_data
 
 
@@ -55,6 +64,15 @@ def test_convolutions_between_first_and_last_layer_get_orthogonal_steps():
     assert groups[1] == ["features.conv0.weight", "classifier.weight"]
     assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.02), 0.2, 0.2]
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 5e-4, 0.0]
+
+
+def test_orthogonal_steps_may_have_another_momentum():
+    recipe = Recipe(optimizer="muon", peak_rate=0.9, momentum=0.8, orthogonal_momentum=0.7)
+    groups = optimizer_for(tiny(), recipe).param_groups
+    assert [group["momentum"] for group in groups] == [0.7, 0.8, 0.8]
+    assert [group["lr"] for group in groups] == [pytest.approx(0.09), 0.9, 0.9]
+    groups = optimizer_for(tiny(), replace(recipe, optimizer="sgd")).param_groups
+    assert [group["momentum"] for group in groups] == [0.8, 0.8]
 
 
 def steps_of(make, model, count=3):

@@ -99,7 +99,8 @@ def test_fit_learns_and_reports_plain_data(precision):
 def test_fit_refuses_bad_settings():
     for name, value in (("epochs", 0), ("epochs", 1.5), ("epochs", True), ("peak_rate", float("nan")), ("peak_rate", 0),
                         ("peak_rate", float("inf")), ("peak_rate", "0.1"), ("momentum", 1), ("momentum", -0.1),
-                        ("weight_decay", -1), ("weight_decay", float("nan")), ("label_smoothing", 1.5)):
+                        ("weight_decay", -1), ("weight_decay", float("nan")), ("label_smoothing", 1.5),
+                        ("orthogonal_momentum", 1)):
         with pytest.raises(ValueError, match=rf"^{name}: expected .*, got {value!r}$"):
             fit(tiny_network(), small_data(), **{name: value})
     with pytest.raises(ValueError, match=r"optimizer: expected one of sgd, muon, adam, got 'lbfgs'"):

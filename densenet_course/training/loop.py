@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from densenet_course.recipe import Recipe
 from densenet_course.training import distributed
 from densenet_course.training.checkpoint import Run
-from densenet_course.training.optimizers import OPTIMIZERS
+from densenet_course.training.optimizers import optimizer_for
 from densenet_course.training.precision import FP32, choose_device, choose_precision
 from densenet_course.training.schedules import SCHEDULES
 
@@ -156,8 +156,6 @@ def fit(
         KeyboardInterrupt: an interrupt in one of several ranks; what counts then is the checkpoint.
     """
     recipe = replace(recipe or Recipe(), **changes)
-    if recipe.optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {recipe.optimizer!r}")
     if not len(data):
         raise ValueError(f"data: expected at least one batch, got none from {data}")
     device = device or choose_device()
@@ -167,9 +165,7 @@ def fit(
     belongs_to = asdict(recipe) | {
         "steps": total_steps, "data": str(data), "network": str(getattr(model, "config", type(model).__name__)),
     }
-    optimizer = OPTIMIZERS[recipe.optimizer](
-        model, peak_rate=recipe.peak_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
+    optimizer = optimizer_for(model, recipe)
     scheduler = make_scheduler(optimizer, recipe.schedule, total_steps)
     distributed.separate_random_streams()
     run = Run(checkpoint, belongs_to, model=model, optimizer=optimizer, scheduler=scheduler)

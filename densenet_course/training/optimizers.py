@@ -155,17 +155,17 @@ class Muon(SGD):
             p.sub_(direction.reshape(p.shape), alpha=lr * max(1, rows / columns) ** 0.5)
 
 
-def make_muon(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):
+def make_muon(model, *, peak_rate, momentum=0.9, weight_decay=5e-4, orthogonal_momentum=0.95):
     """Build Muon for all convolutions but the first; SGD, as ``make_optimizer`` builds it, for everything else.
 
     An orthogonal step has the same length whatever the gradient, so it has a rate of its own: a tenth of the peak
-    rate. It comes without weight decay, and with momentum 0.95, as Jordan has it.
+    rate. It comes without weight decay, and by default with momentum 0.95, as Jordan has it.
     """
     inner = [p for p in model.parameters() if p.ndim == 4][1:]
     ids = {id(p) for p in inner}
     groups = [
-        {"params": [p for p in inner if p.requires_grad], "orthogonal": True, "lr": peak_rate / 10, "momentum": 0.95,
-         "weight_decay": 0.0},
+        {"params": [p for p in inner if p.requires_grad], "orthogonal": True, "lr": peak_rate / 10,
+         "momentum": orthogonal_momentum, "weight_decay": 0.0},
         *(group | {"orthogonal": False}
           for group in decay_groups((p for p in model.parameters() if id(p) not in ids), weight_decay)),
     ]
@@ -183,3 +183,17 @@ def make_adam(model, *, peak_rate, momentum=0.9, weight_decay=5e-4):
 
 
 OPTIMIZERS = {"sgd": make_optimizer, "muon": make_muon, "adam": make_adam}
+
+
+def optimizer_for(model, recipe):
+    """Build the optimizer that a ``Recipe`` asks for.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if recipe.optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {recipe.optimizer!r}")
+    options = {"peak_rate": recipe.peak_rate, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "muon":
+        options["orthogonal_momentum"] = recipe.orthogonal_momentum
+    return OPTIMIZERS[recipe.optimizer](model, **options)
