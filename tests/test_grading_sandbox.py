@@ -62,9 +62,8 @@ def test_a_cell_is_given_what_its_notebook_imports_and_no_more(exercise):
 
 @each_exercise
 def test_no_oracle_is_among_a_cells_files(exercise):
-    files, modules = given.files(exercise)
+    files = given.files(exercise)[0] | given.common()[0]
     text = "\n".join(files.values())
-    assert modules
     for word in ("Solution(", "Mistake(", "MISTAKES", "SOURCE =", "EXERCISE", ".finding(", "def rehearse", "oracle"):
         assert word not in text
     assert not [path for path in files if path.startswith(("checks/pictures", "studies", "figures", "assets"))]
@@ -73,6 +72,19 @@ def test_no_oracle_is_among_a_cells_files(exercise):
     defined = {node.name for source in files.values() for node in ast.parse(source).body
                if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     assert not defined.intersection(load(exercise).names)
+
+
+@each_exercise
+def test_what_every_cell_has_is_all_of_it_that_an_exercise_needs(exercise):
+    texts, modules = given._cut(given.NOTEBOOK.get(exercise, ()), exercise)
+    assert texts.items() >= given.common()[0].items()
+    assert {*given.files(exercise)[1], *given.common()[1]} == set(modules)
+
+
+def test_the_fork_server_imports_the_probes_of_every_cell(worker):
+    printed = grade(worker, "import sys; print(*sys.modules)").output.split()
+    assert given.common()[1]
+    assert set(given.common()[1]) <= set(printed)
 
 
 @each_exercise
@@ -102,6 +114,7 @@ for root, folders, files in os.walk("/"):
     printed = grade(worker, listing).output.split()
     own = "/g/own/densenet_course/"
     expected = {*(f"/w/course/{name}" for name in given.files("connections")[0]), f"{own}__init__.py",
+                *(f"{own}{name}" for name in given.common()[0]),
                 f"{own}grading/__init__.py", *(f"{own}grading/{name}.py" for name in box.INSIDE)}
     assert {path for path in printed if path.startswith(("/w/", "/g/own/"))} == expected
     assert not [path for path in printed if "densenet" in path and path not in expected]

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from densenet_course.grading import zygote
+from densenet_course.grading import given, zygote
 
 LIBRARIES = ("torch", "torchvision", "matplotlib", "ipython", "matplotlib-inline", "ipywidgets", "tqdm", "pyseccomp")
 # The modules of this room that run in the box.
@@ -58,7 +58,7 @@ def _missing():
 
 
 def unpack(folder):
-    """Write the modules that run in the box into a folder, as a package without anything else."""
+    """Write the modules that run in the box into a folder, with what every cell is given, and nothing else."""
     room = folder / "densenet_course" / "grading"
     room.mkdir(parents=True)
     (folder / "empty").mkdir()
@@ -66,6 +66,10 @@ def unpack(folder):
         (place / "__init__.py").touch()
     for name in INSIDE:
         shutil.copyfile(Path(zygote.__file__).with_name(f"{name}.py"), room / f"{name}.py")
+    for name, text in given.common()[0].items():
+        path = room.parent / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     folder.chmod(0o755)  # for UID
 
 

@@ -135,16 +135,19 @@ class Cell:
 
 
 def _unpack(files):
-    """Write the given part of the course, and let imports find it."""
+    """Write the given part of the course, and let imports find it, also below packages that are there already."""
     import densenet_course
     from densenet_course import grading
 
     root = Path.cwd() / "course"
+    folders = {folder for name in files for folder in Path(name).parents}
+    for folder in sorted(folders):
+        (root / folder).mkdir(exist_ok=True)
+        package = sys.modules.get(".".join([densenet_course.__name__, *folder.parts]))
+        if package is not None:
+            package.__path__.append(str(root / folder))
     for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    densenet_course.__path__.append(str(root))
+        (root / name).write_text(text, encoding="utf-8")
     del grading.__path__[:]  # nothing of the grader is for the notebook
     from densenet_course.checks.engine import timelimit
     timelimit.IDLE_SECONDS = IDLE_SECONDS

@@ -62,8 +62,14 @@ JUDGES = ("own_work",)  # probes that the judge answers itself, for a cell could
 
 
 @cache
+def common():
+    """Cut out what every cell holds, so that the fork server has it already; see ``files``."""
+    return _cut((), None)
+
+
+@cache
 def files(exercise):
-    """Cut out what a cell may hold.
+    """Cut out what a cell may hold beyond what every cell does.
 
     Args:
         exercise: the id of an exercise.
@@ -71,8 +77,14 @@ def files(exercise):
     Returns:
         ({path below the package: text}, the modules to import so that their probes are known)
     """
+    texts, modules = _cut(NOTEBOOK.get(exercise, ()), exercise)
+    return dict(texts.items() - common()[0].items()), [name for name in modules if name not in common()[1]]
+
+
+def _cut(names, exercise):
+    """Cut out names, the probes that any exercise may use, and those of one."""
     cut = Cut()
-    for name in [*NOTEBOOK.get(exercise, ()), *ENGINE]:
+    for name in [*names, *ENGINE]:
         cut.need(f"{COURSE}.{name}")
     modules = []
     for module in _modules_with_probes(exercise):
@@ -91,8 +103,8 @@ def probes(exercise):
 
 def _modules_with_probes(exercise):
     checks = Path(find_spec(f"{COURSE}.checks").origin).parent
-    own = checks / "exercises" / exercise
-    answers = sorted(own.glob("*.py")) if own.is_dir() else [own.with_suffix(".py")]
+    own = checks / "exercises" / (exercise or "")
+    answers = [] if exercise is None else sorted(own.glob("*.py")) if own.is_dir() else [own.with_suffix(".py")]
     paths = [*sorted((checks / "engine").glob("*.py")), *sorted((checks / "kinds").glob("*.py")), *answers]
     names = (path.relative_to(checks.parent.parent).with_suffix("").as_posix() for path in paths)
     return [name.replace("/", ".").removesuffix(".__init__") for name in names]

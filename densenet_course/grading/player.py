@@ -1,6 +1,7 @@
 """The player's side of a commitment: modules that a student's cell describes, built and played by the judge."""
 
 import sys
+from types import ModuleType
 
 import torch
 
@@ -134,11 +135,18 @@ class _Trained(_Instance):
 
 def prepare(channel, names, alone):
     """Make the objects that probes find beside them: a ``Source`` for each name."""
-    for module in [module for name, module in sys.modules.items() if name.startswith("densenet_course.checks.")]:
+    for module in _below(sys.modules["densenet_course.checks"]):  # to look at all that is loaded would copy much memory
         for replaced in REPLACED:
             if callable(getattr(module, replaced, None)):
                 setattr(module, replaced, globals()[replaced])
     return {name: Source(channel, name, alone) for name in names}
+
+
+def _below(package):
+    """List the loaded modules below a package."""
+    found = [part for part in vars(package).values() if isinstance(part, ModuleType)
+             and part.__name__.startswith(f"{package.__name__}.")]
+    return found + [part for module in found for part in _below(module)]
 
 
 def holdings(model):

@@ -28,6 +28,7 @@ DENIED = (  # what a notebook never needs, and what has opened ways out of sandb
     "reboot", "request_key", "semget", "setgid", "setgroups", "setns", "setregid", "setresgid", "setresuid",
     "setreuid", "setuid", "shmget", "swapoff", "swapon", "syslog", "umount2", "unshare", "userfaultfd", "vmsplice",
 )
+HUGE, MADV_COLLAPSE, MANY_CELLS = 2 << 20, 25, 30  # bytes; number of the advice; cells from which it pays
 TIOCSTI, EPERM, ENOSYS = 0x5412, 1, 38
 
 
@@ -38,6 +39,8 @@ def warm_up():
     import matplotlib_inline.backend_inline  # noqa: F401
     import torch
 
+    import densenet_course.checks.engine.stubs
+    import densenet_course.checks.kinds.modules
     import densenet_course.grading.cell  # noqa: F401
     from densenet_course.grading import tracing
 
@@ -50,6 +53,21 @@ def warm_up():
         tracing.trace({tracing.MODULES: [module]}, "", 0, (1, 3, 8, 8), train)
     matplotlib.pyplot.close(matplotlib.pyplot.figure())
     IPython.core.interactiveshell.InteractiveShell(colors="NoColor").run_cell("pass")
+
+
+def use_huge_pages():
+    """Gather this process's memory in huge pages: a fork copies a table of pages, and a table of fewer sooner.
+
+    It takes seconds, and a kernel that cannot leaves everything as it was.
+    """
+    libc = ctypes.CDLL(None)
+    with open("/proc/self/maps", encoding="ascii") as maps:  # noqa: PTH123 - no more imports than needed here
+        ranges = [line.split() for line in maps]
+    for place, rights, _, _, _, *name in ranges:
+        first, last = (int(address, 16) for address in place.split("-"))
+        first, last = -(-first // HUGE) * HUGE, last // HUGE * HUGE
+        if rights == "rw-p" and name in ([], ["[heap]"]) and first < last:
+            libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), MADV_COLLAPSE)
 
 
 def make_filter():
@@ -187,11 +205,16 @@ def main(control, isolated):
     gc.collect()
     gc.freeze()  # forks then share the pages of what is there already
     control.sendall(json.dumps({"ready": True}).encode() + b"\n")
+    spawned = 0
     while True:
         line, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 2)
         if not line:
             os._exit(0)
         order = json.loads(line)
+        if order["do"] == "spawn":
+            spawned += 1
+            if spawned == MANY_CELLS:
+                use_huge_pages()
         reply = spawn(order, descriptors, filter_) if order["do"] == "spawn" else end(order, filter_)
         control.sendall(json.dumps(reply).encode() + b"\n")
 
