@@ -1,6 +1,7 @@
 """Print which mistakes the checks catch, and what they say: ``python -m tests.kill_table [ID …]``.
 
-With ``--write`` the whole table goes to ``tests/answers/README.md``; a test holds it up to date.
+With ``--write`` the whole table goes to ``tests/answers/README.md``; a test holds it up to date. With ``--graded`` each
+answer is handed in instead, graded outside its process, and held against what the notebook says.
 """
 
 import argparse
@@ -10,8 +11,11 @@ from pathlib import Path
 
 from densenet_course.checks import EXERCISES, run
 from densenet_course.files import replacing
+from densenet_course.grading.judging import Worker
+from densenet_course.grading.verdict import Order
 from tests import answers
 
+SEED = 5
 PAGE = Path(__file__).parent / "answers" / "README.md"
 HEAD = """# The kill table
 
@@ -25,14 +29,37 @@ def main(arguments=None):
     """Print or write the table; exit with 1 when a right answer was refused or a wrong one not named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("exercises", nargs="*", metavar="ID", help="exercises to try; by default all")
+    parser.add_argument("--graded", action="store_true", help="hand each answer in, and compare with the notebook")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name} beside the answers")
     options = parser.parse_args(arguments)
     chosen = options.exercises or EXERCISES
+    if options.graded:
+        with Worker() as worker:
+            return int(sum(show_graded(exercise, worker) for exercise in chosen) > 0)
     failures = sum(show(exercise) for exercise in chosen)
     if options.write:
         with replacing(PAGE) as draft:
             draft.write_text(page(), encoding="utf-8")
     return int(failures > 0)
+
+
+def show_graded(exercise, worker):
+    """Grade all answers to one exercise, print where a finding is another than in the notebook, and count these."""
+    tried, findings, others = answers.load(exercise), 0, 0
+    labels = [*tried.right_answers, *tried.wrong_answers]
+    for label in labels:
+        inside = run(exercise, tried.objects(label), seed=SEED)
+        verdict = worker.judge(Order(exercise, (answers.cell(exercise, label),), SEED))
+        graded = {finding.name: finding for finding in verdict.findings}
+        for finding in inside.findings:
+            found = graded[finding.name]
+            findings += 1
+            if (found.points, found.message) != (finding.points, finding.message):
+                others += 1
+                print(f"  {exercise}: {label}: {finding.name}: {finding.points:g} {finding.message!r}, but graded "
+                      f"{found.points:g} {found.message!r} ({verdict.status}) {verdict.notes} {verdict.errors}")
+    print(f"{exercise}: {len(labels)} answers, {findings} findings, {others} others when graded", flush=True)
+    return others
 
 
 def show(exercise):

@@ -170,22 +170,10 @@ def test_two_tensors_of_one_name_are_refused():
 # --- through a worker -------------------------------------------------------------------------------------------------
 
 
-def text(exercise, label):
-    """Return a notebook's cell that defines an answer of the kill table."""
-    source = (answers.__path__[0] + f"/{exercise}.py")
-    with open(source, encoding="utf-8") as file:  # noqa: PTH123
-        cell = file.read().replace("from tests.answers import Answers", "")
-    registry = (
-        "class Answers:\n    def __init__(self):\n        self.found = {}\n"
-        "    def right(self, answer):\n        self.found[answer.__name__.replace('_', ' ')] = vars(answer)\n"
-        "        return answer\n    def wrong(self, message):\n        return self.right\n")
-    return f"{registry}\n{cell}\nglobals().update(ANSWERS.found[{label!r}])\n"
-
-
 @pytest.mark.parametrize(("exercise", "label", "points"), [
     ("densenet121", "a class", 10), ("densenet121", "one layer reads detached maps", 8.5),
     ("transfer", "norms without parameters", 10), ("transfer", "norms in train mode", 7.5)])
 def test_a_verdict_is_made_from_what_is_played(exercise, label, points):
     with Worker(isolated=True) as worker:
-        verdict = worker.judge(Order(exercise, (text(exercise, label),), 5))
+        verdict = worker.judge(Order(exercise, (answers.cell(exercise, label),), 5))
     assert (verdict.status, verdict.points, verdict.committed, verdict.notes) == (GRADED, points, True, ())

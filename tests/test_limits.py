@@ -49,6 +49,22 @@ def sleeps(*_):
     time.sleep(60)
 
 
+def test_who_computes_as_far_as_it_is_let_is_not_idle(full_load):
+    script = """
+import os, time
+from densenet_course.checks.engine.timelimit import call_with_limit
+os.nice(10)
+def compute():
+    start = time.thread_time()
+    while time.thread_time() - start < 0.3:
+        pass
+    return "done"
+print(call_with_limit(compute, cpu_seconds=20, idle_seconds=0.3))
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.stdout == "done\n", found.stderr
+
+
 def once_slow(function, seconds):
     """Let the first call of a function compute for some seconds."""
     calls = []

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 COURSE = "densenet_course"
+EXERCISES = f"{COURSE}.checks.exercises"
 NOTEBOOK = {  # what each exercise's notebook imports, beside the stubs below
     "dense_block": ["layers.conv_block"],
     "densenet": ["layers.BottleneckLayer", "layers.DenseBlock", "layers.transition"],
@@ -102,12 +103,19 @@ def probes(exercise):
 
 
 def _modules_with_probes(exercise):
+    """List the modules that may hold probes: the engine's, those of kinds, the exercise's, and what these import."""
     checks = Path(find_spec(f"{COURSE}.checks").origin).parent
-    own = checks / "exercises" / (exercise or "")
-    answers = [] if exercise is None else sorted(own.glob("*.py")) if own.is_dir() else [own.with_suffix(".py")]
-    paths = [*sorted((checks / "engine").glob("*.py")), *sorted((checks / "kinds").glob("*.py")), *answers]
+    paths = [*sorted((checks / "engine").glob("*.py")), *sorted((checks / "kinds").glob("*.py"))]
     names = (path.relative_to(checks.parent.parent).with_suffix("").as_posix() for path in paths)
-    return [name.replace("/", ".").removesuffix(".__init__") for name in names]
+    found = [name.replace("/", ".").removesuffix(".__init__") for name in names]
+    waiting = [] if exercise is None else [f"{EXERCISES}.{exercise}"]
+    while waiting:
+        module = waiting.pop()
+        if module not in found and module.startswith(EXERCISES) and _is_module(module):
+            found.append(module)
+            waiting += [name for node in ast.walk(_tree(module)) if isinstance(node, ast.ImportFrom)
+                        for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)) if name]
+    return found
 
 
 def _probes(module):

@@ -1,6 +1,9 @@
 """Answers to the exercises, right and wrong: what every check is tried on."""
 
+import inspect
+import re
 from importlib import import_module
+from pathlib import Path
 
 
 class Answers:
@@ -38,6 +41,18 @@ class Answers:
 def load(exercise):
     """Return the ``Answers`` to an exercise by its id."""
     return import_module(f"tests.answers.{exercise}").ANSWERS
+
+
+def cell(exercise, label):
+    """Return the cell of a notebook that defines an answer: its module's text, for the class is no module's there."""
+    text = Path(__file__).with_name(f"{exercise}.py").read_text(encoding="utf-8")
+    registry = inspect.getsource(Answers) + "\n\n" + inspect.getsource(_label) + "\n\n" + inspect.getsource(_objects)
+    text = text.replace("from tests.answers import Answers\n", "")
+    for module in re.findall(r"^from tests\.answers\.(\w+) import .*$", text, re.MULTILINE):
+        other = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
+        other = other.replace("from tests.answers import Answers\n", "")
+        text = re.sub(rf"^from tests\.answers\.{module} import .*$", lambda _, t=other: t, text, flags=re.MULTILINE)
+    return f"{registry}\n\n{text}\nglobals().update(ANSWERS.objects({label!r}))\n"
 
 
 def _label(answer):

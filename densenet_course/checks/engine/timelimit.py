@@ -15,7 +15,8 @@ GRACE_SECONDS = 1.0
 BETWEEN_THROWS = 0.1
 TICK = 0.05
 SPARE_FRAMES = 50
-STIR = 0.1  # CPU seconds: whoever used less was idle
+STIR = 0.1  # CPU seconds: whoever used less was idle, or held up
+HELD_UP = 0.25  # of the CPU time that another thread gets meanwhile: whoever gets more computes
 
 
 class OutOfTime(BaseException):
@@ -102,7 +103,7 @@ class Clock:
     """The time that a thread has used; what it imports is not counted, for PyTorch loads its compiler on first use."""
 
     def __init__(self):
-        self.read = time.process_time  # where a thread has no clock of its own
+        self.read, self.own = time.process_time, False  # where a thread has no clock of its own
         self.started = threading.Event()
 
     def begin(self):
@@ -110,7 +111,7 @@ class Clock:
         with contextlib.suppress(AttributeError, OSError):  # Windows and macOS have no such clock
             number = time.pthread_getcpuclockid(threading.get_ident())
             time.clock_gettime(number)
-            self.read = lambda: time.clock_gettime(number)
+            self.read, self.own = lambda: time.clock_gettime(number), True
         self.last = self.start = self.stirred = self.read()
         self.thread, self.spared = threading.get_ident(), 0.0
         self.born = self.awake = time.monotonic()
@@ -129,11 +130,27 @@ class Clock:
             self.stirred, self.awake = cpu, now
         if cpu - self.start - self.spared > cpu_seconds:
             return f"within {cpu_seconds:g} seconds of computing", True
-        if now - self.awake > idle_seconds:
+        if now - self.awake > idle_seconds and self._is_held_up():
+            self.stirred, self.awake = self.read(), time.monotonic()
+        elif now - self.awake > idle_seconds:
             return f"and did nothing for {idle_seconds:g} seconds", False
         if now - self.born > WALL_FACTOR * cpu_seconds + 2 * self.spared:
             return f"within {now - self.born:.0f} seconds", True
         return "", True
+
+    def _is_held_up(self):
+        """Tell whether the thread computes as much as it is let: beside busy programs it may get next to nothing.
+
+        The thread that asks computes a little itself, however long that takes here; who computes, too, gets as much.
+        """
+        try:
+            start, before = time.thread_time(), self.read()
+            while time.thread_time() - start < STIR:
+                pass
+            spent, after = time.thread_time() - start, self.read()
+        except OSError:  # the thread has just ended
+            return True
+        return after - before - (0 if self.own else spent) > HELD_UP * spent
 
     def _spare_imports(self, cpu):
         if self.spared < SPARED_SECONDS and _is_importing(self.thread):
