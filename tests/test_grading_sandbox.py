@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import re
 import signal
 import subprocess
 import sys

@@ -131,7 +131,7 @@ class Clock:
         if cpu - self.start - self.spared > cpu_seconds:
             return f"within {cpu_seconds:g} seconds of computing", True
         if now - self.awake > idle_seconds and self._is_held_up():
-            self.stirred, self.awake = self.read(), time.monotonic()
+            self.stirred, self.awake = cpu, time.monotonic()
         elif now - self.awake > idle_seconds:
             return f"and did nothing for {idle_seconds:g} seconds", False
         if now - self.born > WALL_FACTOR * cpu_seconds + 2 * self.spared:
