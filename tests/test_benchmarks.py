@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,7 +59,21 @@ def test_the_factors_of_the_ratio_multiply_to_it(sooner):
     for precisions in sooner["course"].values():
         for runs in precisions.values():
             assert set(runs["accuracy"]) == {"0"} and runs["seconds"]["0"] > 1, "cold: with the start of Python"
-    assert sooner["seconds before"]["compiling"] > 1, "the kernels were compiled"
+
+
+def test_the_kernels_are_compiled_before_a_training_and_apart_to_be_timed(benchmarks, monkeypatch, tmp_path):
+    import time_to_accuracy as script
+
+    folders, cpu = [], SimpleNamespace(type="cpu")
+    monkeypatch.setattr(script.subprocess, "run", lambda command, check, env: folders.append(
+        env.get("TORCH_EXTENSIONS_DIR")))
+    monkeypatch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
+    assert script.compiled_before(script.Plan(), cpu, tmp_path)["compiling"] >= 0
+    assert folders[0] is None and not Path(folders[1]).exists(), "an empty folder, gone again"
+    script.compiled_before(script.Plan(compiles=False), cpu, tmp_path)
+    script.compiled_before(script.Plan(), cpu, tmp_path)
+    assert folders[2:] == [None, None], "timed once"
+    assert script.compiled_before(script.Plan(), SimpleNamespace(type="cuda"), tmp_path) == {}
 
 
 def test_the_techniques_are_each_judged_plain_and_mirrored():
@@ -67,6 +82,15 @@ def test_the_techniques_are_each_judged_plain_and_mirrored():
     accuracies = [one["accuracy"]["0"] for one in found["variants"].values()]
     assert len(set(accuracies)) > 3, "every technique changes something"
     assert all(seconds[0] > 0 for seconds in found["cpu_seconds"].values())
+
+
+def test_the_leads_to_a_shorter_training_each_have_their_base_and_their_seconds():
+    found = quick("leads")
+    assert found["leads"].keys() == found["bases"].keys() == found["changes"].keys()
+    for base, leads in found["leads"].items():
+        assert list(leads) == list(found["changes"][base])
+        for runs in leads.values():
+            assert runs["steps"] == 2 and runs["cpu_seconds"]["0"] > 0 and 0 <= runs["accuracy"]["0"] <= 1
 
 
 def test_every_place_of_a_densenet121_answers_every_question():

@@ -1,8 +1,8 @@
 """Train a network and evaluate it: the loop, and what it is told.
 
 The room: ``loop`` (epochs, checkpoint, evaluation), ``optimizers`` (SGD and Muon), ``schedules`` (the learning rate of
-every step), ``precision`` (device and number format), ``checkpoint`` (stop and go on), ``distributed`` (several
-processes, started by torchrun).
+every step), ``precision`` (device and number format), ``resolution`` (smaller images first), ``checkpoint`` (stop and
+go on), ``distributed`` (several processes, started by torchrun).
 """
 
 from densenet_course.recipe import Recipe
@@ -17,10 +17,11 @@ from densenet_course.training.precision import (
     choose_precision,
     has_bf16,
 )
+from densenet_course.training.resolution import SmallFirst
 from densenet_course.training.schedules import constant, one_cycle, step_decay
 
 __all__ = [
-    "BF16", "FP32", "FP32_CHANNELS_LAST", "Precision", "Recipe", "choose_device", "choose_precision", "constant",
-    "evaluate", "fit", "has_bf16", "make_optimizer", "make_scheduler", "one_cycle", "orthogonalise", "predict",
-    "step_decay", "train_one_epoch",
+    "BF16", "FP32", "FP32_CHANNELS_LAST", "Precision", "Recipe", "SmallFirst", "choose_device", "choose_precision",
+    "constant", "evaluate", "fit", "has_bf16", "make_optimizer", "make_scheduler", "one_cycle", "orthogonalise",
+    "predict", "step_decay", "train_one_epoch",
 ]
