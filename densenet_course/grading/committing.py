@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from densenet_course.checks.engine.answer import AnswerError, Unjudged, texts
+from densenet_course.checks.engine.answer import AnswerError, Unjudged, texts, with_call
 from densenet_course.grading import given
 from densenet_course.grading.sandbox import Cell, Ended
 from densenet_course.grading.server import Infra
@@ -77,7 +77,10 @@ class Committing(Played):
         if "refused" in reply:
             self.refused = str(reply["refused"])
             raise Unjudged(self.refused)
-        return value_of(reply)
+        try:
+            return value_of(reply)
+        except AnswerError as error:
+            raise AnswerError(**with_call(error.fields, request)) from None
 
     def _perform(self, probe, request, patience):
         """Let the player perform a probe, and fetch what it needs from the student's cell, within some patience."""

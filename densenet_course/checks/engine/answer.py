@@ -10,6 +10,9 @@ import traceback
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
+import densenet_course
 from densenet_course.checks.engine import timelimit
 from densenet_course.checks.engine.plain import class_name, cut, kind_of, plain
 from densenet_course.checks.engine.state import ordinary, preserved
@@ -17,9 +20,10 @@ from densenet_course.checks.engine.timelimit import OutOfTime, TimeIsUp, call_wi
 from densenet_course.checks.engine.wrong import AnswerError, Complaint
 
 __all__ = ["PROBES", "Answer", "AnswerError", "InProcess", "Unjudged", "describe", "kind_of", "perform", "plain",
-           "probe", "raised"]
+           "probe", "raised", "with_call"]
 
 PROBES = {}
+LIBRARIES = str(Path(torch.__file__).parents[1])
 MAX_FIELD = 600  # letters of a field of a complaint
 SECOND_TIME = 0.5  # of the time that the first had: what is loaded on first use is there by then
 
@@ -104,8 +108,7 @@ class InProcess:
         except (OSError, MemoryError, RuntimeError) as error:  # no descriptor, no memory, no thread
             raise Unjudged(f"the check itself could not go on ({describe(error)}); start the notebook anew") from None
         if "error" in reply:
-            what = ": ".join(filter(None, [_call(request), reply["error"].get("what")]))
-            raise AnswerError(**reply["error"] | {"what": what})
+            raise AnswerError(**with_call(reply["error"], request))
         return reply["value"]
 
     def _ask_twice(self, probe, request, cpu_seconds):
@@ -136,8 +139,13 @@ class InProcess:
             raise AnswerError(f"the check was interrupted ({type(error).__name__}).") from None
 
 
+def with_call(error, request):
+    """Return the fields of a complaint, which begins with what was called, where that is short enough."""
+    call, what = _call(request), error.get("what") or ""
+    return error | {"what": what if what.startswith(call) else f"{call}: {what}" if what else call}
+
+
 def _call(request):
-    """Write what was called, where short enough."""
     if not isinstance(request.get("arguments"), list | tuple):
         return ""
     text = f"{request['name']}({', '.join(map(repr, request['arguments']))})"
@@ -178,7 +186,7 @@ def _line(error):
 
 
 def _is_library(filename):
-    here = str(Path(__file__).resolve().parents[2])
-    return filename.startswith((here, "<frozen")) or any(
+    here = *densenet_course.__path__, str(Path(__file__).resolve().parents[2])
+    return filename.startswith((*here, LIBRARIES, "<frozen")) or any(
         part in filename for part in ("site-packages", "dist-packages", "lib/python", "lib\\")
     )
