@@ -5,6 +5,7 @@ answer is handed in instead, graded outside its process, and held against what t
 """
 
 import argparse
+import contextlib
 import re
 import sys
 import time
@@ -46,21 +47,24 @@ def main(arguments=None):
 
 def show_graded(exercise, worker):
     """Grade all answers to one exercise, print where a finding is another than in the notebook, and count these."""
-    tried, findings, others = answers.load(exercise), 0, 0
-    labels = [*tried.right_answers, *tried.wrong_answers]
-    for label in labels:
-        inside = run(exercise, tried.objects(label), seed=SEED)
-        verdict = worker.judge(Order(exercise, (answers.cell(exercise, label),), SEED))
-        graded = {finding.name: finding for finding in verdict.findings}
-        for finding in inside.findings:
-            found = graded[finding.name]
-            findings += 1
-            if (found.points, _said(found)) != (finding.points, _said(finding)):
-                others += 1
-                print(f"  {exercise}: {label}: {finding.name}: {finding.points:g} {finding.message!r}, but graded "
-                      f"{found.points:g} {found.message!r} ({verdict.status}) {verdict.notes} {verdict.errors}")
-    print(f"{exercise}: {len(labels)} answers, {findings} findings, {others} others when graded", flush=True)
-    return others
+    tried, found, graded = answers.load(exercise), [], 0
+    for label in [*tried.right_answers, *tried.wrong_answers]:
+        with contextlib.suppress(KeyError):  # made of others, and written in no cell
+            found += [f"  {exercise}: {label}: {line}" for line in differences(exercise, label, worker)]
+            graded += 1
+    print(*found, f"{exercise}: {graded} answers, {len(found)} findings others when graded", sep="\n", flush=True)
+    return len(found)
+
+
+def differences(exercise, label, worker):
+    """Tell which findings on an answer are others when it is handed in and graded than in the notebook."""
+    inside = run(exercise, answers.load(exercise).objects(label), seed=SEED)
+    verdict = worker.judge(Order(exercise, (answers.cell(exercise, label),), SEED))
+    graded = {finding.name: finding for finding in verdict.findings}
+    return [f"{finding.name}: {finding.points:g} {finding.message!r}, but graded {found.points:g} {found.message!r} "
+            f"({verdict.status}) {verdict.notes} {verdict.errors}"
+            for finding in inside.findings for found in [graded[finding.name]]
+            if (found.points, _said(found)) != (finding.points, _said(finding))]
 
 
 def _said(finding):

@@ -17,6 +17,7 @@ from densenet_course.grading.judging import Infra, Worker, isolation
 from densenet_course.grading.lessons import copied
 from densenet_course.grading.sandbox import Limits
 from densenet_course.grading.verdict import GRADED, INFRA, LIMIT, NOT_OWN_WORK, Order
+from tests import answers, kill_table
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = Limits(cell_seconds=5.0, notebook_seconds=15.0, ask_seconds=8.0, exercise_seconds=60.0)
@@ -136,6 +137,18 @@ for root, folders, files in os.walk("/"):
     assert {path for path in printed if path.startswith(("/w/", "/g/own/"))} == expected
     assert not [path for path in printed if "densenet" in path and path not in expected]
     assert not [path for path in printed if path.startswith(("/work", "/home", "/etc", "/var", "/mnt"))]
+
+
+@pytest.mark.parametrize("exercise", sorted({*EXERCISES} - {"densenet121", "capstone"}))  # those two take minutes
+def test_a_right_answer_that_is_handed_in_gets_what_it_gets_in_the_notebook(exercise, worker):
+    assert kill_table.differences(exercise, next(iter(answers.load(exercise).right_answers)), worker) == []
+
+
+@pytest.mark.parametrize(("exercise", "label"), [
+    ("one_shot", "joined in the loop"), ("one_shot", "in place on the input"), ("one_shot", "no padding"),
+    ("conv_block", "channels swapped"), ("connections", "an exception"), ("transfer", "norms in train mode")])
+def test_a_wrong_answer_that_is_handed_in_is_told_what_it_is_told_in_the_notebook(exercise, label, worker):
+    assert kill_table.differences(exercise, label, worker) == []
 
 
 def test_the_claims_name_findings_that_there_are():
