@@ -9,12 +9,21 @@ from densenet_course.results import read
 
 def result_table():
     """List what was measured, each line with its file."""
-    rows = ["| measured | result | file in `benchmarks/results` |", "|---|---|---|"]
+    rows = ["| measured | result | file in `benchmarks/results`, processor |", "|---|---|---|"]
     parts = (("class_training", training_rows), ("time_to_accuracy", sooner_rows), ("accuracy_for_size", size_rows),
              ("loader", loader_rows), ("efficient", efficient_rows), ("grading", grading_rows))
     for name, make in parts:
-        rows += [f"| {measured} | {result} | `{name}.json` |" for measured, result in make(read(name))]
+        found = read(name)
+        rows += [f"| {measured} | {result} | `{name}.json`, {processor(found)} |" for measured, result in make(found)]
     return rows
+
+
+def processor(found):
+    """Name the maker of the processor on which results were measured."""
+    while "provenance" not in found:  # some files hold several runs
+        found = found.get("precisions", found)
+        found = next(iter(found.values()))
+    return found["provenance"]["machine"]["processor"].partition("(")[0].split()[0]
 
 
 def percent(accuracies):

@@ -10,7 +10,8 @@
 # - enter the capstone: its budget, its rules, its judge, its leaderboard.
 #
 # About 45 minutes, after [05 the bottleneck](05_bottleneck.ipynb) and [07 train on
-# FashionMNIST](07_train_fashion_mnist.ipynb).
+# FashionMNIST](07_train_fashion_mnist.ipynb), and for one section [09 memory and
+# speed](09_memory_and_speed.ipynb).
 
 # %% tags=["remove-cell"]
 import sys
@@ -68,8 +69,8 @@ from densenet_course.training import fit, one_cycle
 # $$4 \cdot C \cdot k + 36 \cdot k^2$$
 #
 # weights, and C itself grows in proportion to k. We start from blocks of 2, 4 and 4
-# layers, k = 12, θ = 0.5. **Predict**: k doubles, and with it the 2k channels of the
-# stem. By what factor do the parameters grow?
+# layers, k = 12, θ = 0.5 (the default). **Predict**: k doubles, and with it the 2k
+# channels of the stem. By what factor do the parameters grow?
 
 # %% tags=["nbval-check-output", "hide-output"]
 base = DenseNetConfig(
@@ -121,10 +122,10 @@ price("cifar stem", stem="cifar")
 # ## Read a sweep
 #
 # What does all that buy? `benchmarks/design_space.py` trained 4 growth rates × 4 depths
-# × 2 compressions. Each network saw 55,000 images once, and was judged on 5,000 others
-# of the training set. All had the same recipe, with peak rate 0.2; a rate tuned for
-# each might change the order. From here to "The budget" we read its file; the test set
-# was never used.
+# × 2 compressions. Each network saw 55,000 images once, but for the 88 that fill no
+# batch, and was judged on 5,000 others of the training set. All had the same recipe,
+# with peak rate 0.2; a rate tuned for each might change the order. From here to "The
+# budget" all but the saved bytes is read from its file; the test set was never used.
 
 # %% tags=["nbval-check-output"]
 measured = results.read("design_space")
@@ -157,8 +158,8 @@ for network in front(trained):
 
 # %% [markdown]
 # The 36-fold network reaches 90.0 %, three points more than the smallest. It is not
-# even on the front: the best, 90.1 %, has 27 times the parameters. 14 of 32 stand on
-# the front. Some may be there by luck; we come back to that.
+# even on the front: the best, 90.1 %, has 27 times the smallest's parameters. 14 of 32
+# stand on the front. Some may be there by luck; we come back to that.
 #
 # ## One knob at a time
 #
@@ -191,16 +192,17 @@ assert not any(row.endswith("*") for row in middle + large)
 
 # %% [markdown]
 # Only from the smallest, and there with every turn of every knob, though compression
-# passes the limit only just. From the class network none does, though one doubles the
-# parameters. So "which knob is best?" has no answer without a start, and from one start
-# it needs a gap beyond luck: the first turns of the three knobs, +1.23, +0.80 and
-# +0.64, lie within 0.63 points.
+# passes the limit only just. (From the middle, k = 16 lies just under the limit before
+# rounding.) From the class network none does, though one doubles the parameters. So
+# "which knob is best?" has no answer without a start, and from one start it needs a gap
+# beyond luck: the first turns of the three knobs, +1.23, +0.80 and +0.64, lie within
+# 0.63 points.
 #
 # Two tempting readings fail. "Layers in blocks 2 and 3 pay more than in block 1"
 # compares (2, 2, 2) → (2, 4, 4) with (2, 4, 4) → (4, 4, 4): two starts. From the same
 # start, (4, 4, 4) and (3, 6, 6) cannot be told apart. "Wide beats deep" needs equal
-# cost as well: k = 16 costs the smallest network four times the parameters, two more
-# layers in two blocks not even twice.
+# cost as well: k = 16 costs the smallest network almost four times the parameters, two
+# more layers in two blocks not even twice.
 #
 # ## How far does luck reach?
 #
@@ -219,10 +221,10 @@ print(f"so {apart} of {pairs} pairs are told apart")
 
 # %% [markdown]
 # A run's 0.32 points are between seeds. A mean of two seeds has 0.32/√2, the difference
-# of two such means again 0.32, and twice that, before rounding, is our limit. The
-# images add 0.4, but all networks share the same 5,000, and so part of that luck. For
-# 222 of the 496 pairs two seeds cannot tell which network is better. That does not make
-# them equal.
+# of two such means again 0.32, and twice that, before rounding, is our limit: of twenty
+# pairs of equal networks, luck alone puts about one beyond it. The images add 0.4, but
+# all networks share the same 5,000, and so part of that luck. For 222 of the 496 pairs
+# two seeds cannot tell which network is better. That does not make them equal.
 #
 # Back to the front. **Predict**: how many of its 13 steps are larger than that limit?
 
@@ -299,9 +301,10 @@ spreads = {
 assert min(spreads, key=spreads.get) == "saved bytes" and spreads["saved bytes"] < 1.6
 
 # %% [markdown]
-# Saved bytes. Two runs of one network already differ by 1.15 in the median, on a busy
-# machine. Among 32 networks the two extremes would lie further apart than a usual pair
-# through noise alone. So noise may explain much of the 1.4, but hardly the 3.2.
+# Saved bytes. Two runs of one network already differ by a factor of 1.15 in the median,
+# on a busy machine. Through noise alone, the two extremes among 32 networks would lie
+# further apart than a usual pair. So noise may explain much of the 1.4, but hardly the
+# 3.2.
 
 # %%
 show(pictures.seconds_by(measured, {
@@ -335,7 +338,7 @@ print("two points each for an accuracy of", levels)
 # |---|---|
 # | count | every number that the network holds, frozen ones and buffers too; BatchNorm's statistics are free |
 # | try | logits (N, 10) for images (N, 1, 28, 28); each call builds a new network with fresh weights |
-# | look inside | some layer reads the maps of several earlier ones, concatenated: a ResNet is refused |
+# | look inside | some layer reads the maps of several earlier ones, concatenated: a ResNet is not trained |
 # | train | lesson 07's recipe: 128 images a step, flips, Nesterov, one cycle up to rate 0.2 |
 # | stop | after the time of 600 steps of the class network, or three epochs |
 # | ask | for 5,000 test images, drawn anew for each check; their labels stay with the judge |
@@ -371,9 +374,10 @@ assert len(small) == 12 and all(n.seconds <= limit for n in small)
 
 # %% [markdown]
 # Twelve. In the sweep an epoch has 429 steps, and took the class network 38 s; so its
-# 600 steps would take 53 s. The slowest of the twelve needed 37 s for an epoch, so
-# each of them gets through one, and the small ones have time for more. So the sweep
-# does not answer the exercise: by the clock, its ranks may change.
+# 600 steps would take 53 s. The slowest of the twelve needed 37 s for an epoch. If the
+# judge's times have the same ratios, each of them gets through one, and the small ones
+# have time for more. So the sweep names candidates, but no winner: by the clock, its
+# ranks may change.
 #
 # ## Judge a tiny network
 #
@@ -406,14 +410,15 @@ assert 4 <= of_tiny.points < 10  # the lesson must not solve the exercise
 print(run("capstone", {"build_model": class_densenet}))
 
 # %% [markdown]
-# It refuses at once. The logits are fine and its maps are concatenated: these keep
+# It refuses to train it. The logits are fine and its maps are concatenated: these keep
 # their points; what was not trained earns nothing.
 #
 # ## Break it: thin and deep
 #
 # Now a network that uses most of the parameters allowed: k = 4 with 20, 12 and 12
 # layers, on the full 28×28 pixels. **Predict**: is its accuracy above or below the tiny
-# one's, by more than the standard error of 0.6 points that 5,000 images leave?
+# one's, by more than luck? Each accuracy has a standard error of 0.6 to 0.7 points from
+# its 5,000 images, their difference one of 0.9.
 
 # %% tags=["hide-output"]
 deep = replace(
@@ -460,8 +465,9 @@ print(f"tiny, {len(batches)} steps: {few_steps:.1%}")
 assert few_steps < of_deep["accuracy"]
 
 # %% [markdown]
-# So a step teaches the deep network more. It lacks steps. No message calls that an
-# error: only its number of steps, in the line of level 1, hints at it.
+# So step for step the deep network learns more. What it got too few of is probably
+# steps; we have not trained it longer. No message calls that an error: only the numbers
+# of steps and of images seen hint at it.
 #
 # ## The leaderboard
 #
@@ -479,7 +485,8 @@ folder.cleanup()
 # *Up and to the left is better; squares are the front again.* The board is for the fun
 # of it: anyone can edit the file, and neighbours differ by luck. Its columns mean the
 # same on every machine, but the numbers need not be equal: another processor may be
-# slower at thin networks. Grades come from the check alone.
+# slower at thin networks. It earns no points: those come from the check, and in a class
+# that is graded elsewhere from a training outside your notebook.
 #
 # ## Your turn
 #
@@ -495,13 +502,13 @@ folder.cleanup()
 #
 # - Costs are known before training: parameters grow with k², and hardly depend on which
 #   block gets a layer; multiply-adds depend on it strongly.
-# - What a knob buys depends on the start: from the smallest network every turn paid,
-#   from the class network none could be told from luck. Of thirteen steps on the front,
-#   one passed the limit, and only just.
+# - What a knob buys depends on the start: from the smallest network every turn passed
+#   the limit, compression only just, so perhaps by luck; from the class network none
+#   did. Of thirteen steps on the front, one passed it, and only just.
 # - Seconds per saved byte hardly differ between networks (a factor of 1.4); seconds per
 #   multiply-add do (3.2).
-# - Two budgets bind at once. The judge counts every number, and its clock decides how
-#   many images a network sees.
+# - Two budgets bind at once. The judge counts every number but BatchNorm's statistics;
+#   its clock decides how many images a network sees, up to three epochs.
 #
 # ## Sources
 #

@@ -46,29 +46,31 @@ from densenet_course.models import DenseNet
 # - Training is lesson 07's: SGD with Nesterov momentum, one cycle up to rate 0.2, 128 images a step, random flips. It
 #   runs on the CPU in one thread. What `build_model()` does itself counts as training time.
 # - The class network trains beside yours, a step now and then, and is timed. Your time is counted in its steps, the
-#   *reference steps*, so a slow or busy machine neither helps nor hurts. After 180,000 images the training ends even if
-#   time is left.
+#   *reference steps*, so a slow or busy machine matters little. After 180,000 images the training ends even if time is
+#   left.
 # - All numbers that the network holds count as parameters, frozen ones and buffers too. Only BatchNorm's statistics are
 #   free.
 # - Each call of `build_model()` makes new layers with fresh start values: no trained or stored weights, and no seed set
 #   inside.
-# - Without the full data set the judge uses the sample in the package, and asks for 60 %, 75 % and 80 %.
+# - Without the full data set the judge uses the sample in the package, and asks for 60 %, 75 % and 80 % of its 1,000
+#   test images.
 #
 # **If your class grades this,** the network is trained outside your notebook, from the list of PyTorch operations in
 # `forward`. What cannot be listed passes here, but earns a point at most there:
 #
-# - chance by an `if`. Write `torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)`, not
-#   `if torch.rand(1) < 0.5: x = x.flip(3)`; or take `nn.Dropout`. Loops over layers, `if self.training` and tests of
-#   shapes are fine;
+# - a random draw that an `if` in Python tests. Write `torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)`, not
+#   `if torch.rand(1) < 0.5: x = x.flip(3)`. Layers that draw themselves, like `nn.Dropout`, are fine. So are loops over
+#   layers, `if self.training` and tests of shapes;
 # - a number read from a tensor (`.item()`, `float(…)`, `bool(…)`) in an `if`, an index or a size. In an `assert` it
 #   is fine;
 # - what `forward` stores in an attribute and uses in the next call. Use a registered buffer;
-# - TorchScript, `vmap`, recurrent layers and complex numbers.
+# - a tensor of more than 4,096 numbers that is neither a parameter nor a buffer;
+# - TorchScript, `vmap`, recurrent layers, `fractional_max_pool2d` and complex numbers.
 #
 # The backward pass is PyTorch's own there, even where an autograd function of yours brings another. The package's
 # `efficient=True` is fine: its gradients are the same. Random start values are drawn anew there, normally distributed,
-# with each tensor's mean and spread; all other numbers, and the list itself, may take 2,000 bytes when compressed, as
-# zeros, ones and formulas do, and tables do not.
+# with each tensor's mean and spread. All other numbers and the list together may take 2,000 bytes when compressed.
+# Constants and formulas fit into that; tables do not.
 
 # %% [markdown]
 # ## Your answer
@@ -97,11 +99,12 @@ check("capstone", build_model)
 # <details><summary>A nudge</summary>
 #
 # Two budgets bind at once. Which of your choices cost parameters, and which cost only time? A step that takes half as
-# long lets the network see twice as many images.
+# long lets the network see twice as many images, up to the 180,000.
 # </details>
 # <details><summary>A hint</summary>
 #
-# Count before you train: `sum(p.numel() for p in model.parameters())`, and your own buffers. Parameters grow with the
+# Count before you train: `sum(p.numel() for p in model.parameters())`, and your own buffers. Of a configuration
+# `densenet_course.accounting.multiply_adds(config, 28)` tells the work for one image. Parameters grow with the
 # square of the widths, whatever the size of the maps. Time goes where the maps are still large.
 # </details>
 # <details><summary>Where to look</summary>
@@ -113,7 +116,7 @@ check("capstone", build_model)
 # %% [markdown]
 # ## The leaderboard
 #
-# Write your name instead of `...` to enter what the judge has just measured. The file `leaderboard.json` keeps the best
+# Write your name instead of `...` to enter what the judge has just measured; left as it is, the cell enters nothing. The file `leaderboard.json` keeps the best
 # result of each name. Your class merges its files with `densenet-course leaderboard FILE …`, and gets a table and a
 # picture of accuracy against parameters.
 
@@ -123,7 +126,7 @@ enter(...)  # for instance enter("Ada")
 # %% [markdown]
 # ## To think about
 #
-# The judge draws other 5,000 of the 10,000 test images each time. What is the standard error of an accuracy of 88 %
+# The judge draws another 5,000 of the 10,000 test images each time. What is the standard error of an accuracy of 88 %
 # then? Two networks on the board differ by 0.4 points: which is the better one? And each name keeps the best of its
 # attempts: is the board too high, or too low?
 
