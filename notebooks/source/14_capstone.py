@@ -485,8 +485,8 @@ folder.cleanup()
 # *Up and to the left is better; squares are the front again.* The board is for the fun
 # of it: anyone can edit the file, and neighbours differ by luck. Its columns mean the
 # same on every machine, but the numbers need not be equal: another processor may be
-# slower at thin networks. It earns no points: those come from the check, and in a class
-# that is graded elsewhere from a training outside your notebook.
+# slower at thin networks. The board earns no points: those come from the check, and in
+# a graded class from a training outside your notebook.
 #
 # ## Your turn
 #
