@@ -12,7 +12,7 @@ import pytest
 
 from densenet_course.checks import EXERCISES, load
 from densenet_course.cli.masters import MASTERS, stem
-from densenet_course.grading import box, claims, given, judging, sandbox, server
+from densenet_course.grading import box, claims, given, judging, sandbox, server, zygote
 from densenet_course.grading.judging import Infra, Worker, isolation
 from densenet_course.grading.lessons import copied
 from densenet_course.grading.sandbox import Limits
@@ -113,6 +113,30 @@ def test_the_probes_of_an_exercise_are_known_in_its_cell(exercise, registered):
     wanted, known = set(registered[exercise]), set(given.probes(exercise))
     assert {name for name in wanted if not name.endswith(":own_work")} <= known
     assert {name for name in known if ".exercises." in name} <= wanted
+
+
+def test_huge_pages_are_no_must(monkeypatch):
+    def absent(*_, **__):
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", absent)
+    assert zygote.use_huge_pages() is None
+
+
+def test_memory_that_lies_in_huge_pages_is_what_it_was():
+    script = """
+import os, pathlib
+from densenet_course.grading import zygote
+held = [bytes([number % 256]) * 1000 for number in range(50_000)]
+zygote.use_huge_pages()
+child = os.fork()
+if not child:
+    held.reverse()
+    os._exit(held[0] != bytes([49_999 % 256]) * 1000)
+print(os.waitpid(child, 0)[1], held == [bytes([number % 256]) * 1000 for number in range(50_000)])
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.stdout == "0 True\n", found.stderr
 
 
 def test_no_network_stands_in_the_libraries_of_a_cell_but_torchvisions():

@@ -58,10 +58,10 @@ def warm_up():
 def use_huge_pages():
     """Gather this process's memory in huge pages: a fork copies a table of pages, and a table of fewer sooner.
 
-    It takes seconds, and a kernel that cannot leaves everything as it was.
+    It takes seconds. A system that cannot leaves everything as it was; macOS has neither these pages nor /proc.
     """
-    libc = ctypes.CDLL(None)
-    with open("/proc/self/maps", encoding="ascii") as maps:  # noqa: PTH123 - no more imports than needed here
+    libc, ranges = ctypes.CDLL(None), []
+    with contextlib.suppress(OSError), open("/proc/self/maps", encoding="utf-8") as maps:  # noqa: PTH123
         ranges = [line.split() for line in maps]
     for place, rights, _, _, _, *name in ranges:
         first, last = (int(address, 16) for address in place.split("-"))
