@@ -25,6 +25,7 @@ from densenet_course.checks.exercises.memory.wrappers import (
 EXERCISE = Exercise("memory", names=[NAME], title="Recompute to save memory", lesson="09_memory_and_speed",
                     given=["densenet_course.layers", "densenet_course.measure"])
 LOOSE = 2e-3  # of the largest gradient; float32 sums in another order differ by some 1e-5
+ENOUGH = 0.95  # of the bytes that the plain layer keeps; who keeps as many recomputes nothing
 
 
 def ask(answer, layer, steps, *, fresh=True):
@@ -120,7 +121,7 @@ def bytes_kept(answer, draw, *, train):
 def expect_recomputing(answer, draw):
     """Refuse an answer that recomputes nothing: it has not met what this finding looks at."""
     got, plainly, _ = bytes_kept(answer, draw, train=True)
-    if got["saved"] >= 0.95 * plainly["saved"]:
+    if got["saved"] >= ENOUGH * plainly["saved"]:
         raise Wrong("nothing is computed again in train mode yet, so the second pass cannot be judged.")
 
 
@@ -130,12 +131,12 @@ def expect_fewer(answer, draw, *, train):
     mode = "train" if train else "eval"
     if not got["reaches"]:
         raise Wrong(f"{mode} mode", cause="no gradient comes back through the layer, so there is nothing to save for.")
-    if got["saved"] >= 0.95 * plainly["saved"]:
+    if got["saved"] >= ENOUGH * plainly["saved"]:
         cause = ("Is the layer called by torch.utils.checkpoint, or in a Function of your own?" if train else
                  "The input needs gradients here too, so recompute in both modes.")
         raise Wrong(f"{mode} mode",
                     cause=f"autograd saves {got['saved']:,} bytes, the plain layer {plainly['saved']:,}; "
-                          f"expected fewer. {cause}")
+                          f"expected less than {ENOUGH:.0%} of that. {cause}")
     if train and got["saved"] >= 1.5 * request["images"].nbytes + _waist_bytes(request):
         raise Wrong(f"{mode} mode",
                     cause=f"autograd still saves {got['saved']:,} bytes; the input alone has "
