@@ -55,15 +55,25 @@ class Plan:
     folder: str = "runs/leads"
 
 
+def batches_for(options, train, *, device, seed):
+    """Make the training batches that a recipe asks for, and take what says so out of it.
+
+    Args:
+        options: a recipe; without "batch_size" and "small" it is what ``fit`` takes.
+        train: (images, labels).
+    """
+    side, share = options.pop("small", (28, 0.0))
+    batches = ResidentBatches(*train, batch_size=options.pop("batch_size"), device=device, shuffle=True, drop_last=True,
+                              seed=seed, augment="flip")
+    return SmallFirst(batches, epochs=options["epochs"], side=side, share=share)
+
+
 def run(options, seed, *, train, validation, device, precision):
     """Train by one recipe with one seed; a dict: validation accuracy and loss, steps, CPU seconds of training."""
     options = dict(options)
     torch.manual_seed(seed)
     model = class_densenet(efficient="native")
-    side, share = options.pop("small", (28, 0.0))
-    batches = ResidentBatches(*train, batch_size=options.pop("batch_size"), device=device, shuffle=True, drop_last=True,
-                              seed=seed, augment="flip")
-    batches = SmallFirst(batches, epochs=options["epochs"], side=side, share=share)
+    batches = batches_for(options, train, device=device, seed=seed)
     started = time.process_time()  # of all threads; other programs hardly change it
     fit(model, batches, device=device, precision=precision, **options)
     seconds = time.process_time() - started

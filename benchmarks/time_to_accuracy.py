@@ -26,18 +26,17 @@ from dataclasses import dataclass, replace
 import torch
 from d2l_recipe import against_d2l, class_network
 from harness import REPOSITORY, kept, provenance, results_file
+from leads import SHORT, SWIFT, batches_for
 
 from densenet_course.data import ResidentBatches, load, prepare
 from densenet_course.files import write_json
 from densenet_course.training import evaluate, fit
 from densenet_course.training.precision import choose_device, choose_precision
-from densenet_course.training.resolution import SmallFirst
 
-SWIFT = {"optimizer": "muon", "batch_size": 256, "peak_rate": 0.9, "momentum": 0.7, "orthogonal_momentum": 0.7}
 RECIPES = {  # goal (test accuracy) → how the class network is trained; "small": side of the first images, their share
-    "0.90": {"epochs": 1, **SWIFT},
-    "0.91": {"epochs": 2, "small": (20, 0.2), **SWIFT},
-    "0.93": {"epochs": 10, "small": (20, 0.5), **SWIFT},
+    "0.90": SHORT | SWIFT,
+    "0.91": SHORT | SWIFT | {"epochs": 2, "small": (20, 0.2)},
+    "0.93": SHORT | SWIFT | {"epochs": 10, "small": (20, 0.5)},
 }
 
 
@@ -72,11 +71,7 @@ def train_for(goal, *, seed, images, allow_bf16):
     train, test = ([part[:images] for part in load(split, location)] for split in ("train", "test"))
     torch.manual_seed(seed)
     model, options = class_network(device), dict(RECIPES[goal])
-    batches = ResidentBatches(*train, batch_size=options.pop("batch_size", 128), device=device, shuffle=True,
-                              drop_last=True, seed=seed, augment="flip")
-    if "small" in options:
-        side, share = options.pop("small")
-        batches = SmallFirst(batches, epochs=options["epochs"], side=side, share=share)
+    batches = batches_for(options, train, device=device, seed=seed)
     fit(model, batches, device=device, precision=precision, progress=False, **options)
     return evaluate(model, ResidentBatches(*test, batch_size=1000, device=device), precision=precision)[1]
 

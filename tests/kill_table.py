@@ -5,7 +5,6 @@ answer is handed in instead, graded outside its process, and held against what t
 """
 
 import argparse
-import contextlib
 import re
 import sys
 import time
@@ -47,12 +46,10 @@ def main(arguments=None):
 
 def show_graded(exercise, worker):
     """Grade all answers to one exercise, print where a finding is another than in the notebook, and count these."""
-    tried, found, graded = answers.load(exercise), [], 0
-    for label in [*tried.right_answers, *tried.wrong_answers]:
-        with contextlib.suppress(KeyError):  # made of others, and written in no cell
-            found += [f"  {exercise}: {label}: {line}" for line in differences(exercise, label, worker)]
-            graded += 1
-    print(*found, f"{exercise}: {graded} answers, {len(found)} findings others when graded", sep="\n", flush=True)
+    tried = answers.load(exercise)
+    labels = [*tried.right_answers, *tried.wrong_answers]
+    found = [f"  {exercise}: {label}: {line}" for label in labels for line in differences(exercise, label, worker)]
+    print(*found, f"{exercise}: {len(labels)} answers, {len(found)} findings others when graded", sep="\n", flush=True)
     return len(found)
 
 

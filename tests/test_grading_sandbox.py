@@ -125,7 +125,7 @@ def test_huge_pages_are_no_must(monkeypatch):
 
 def test_memory_that_lies_in_huge_pages_is_what_it_was():
     script = """
-import os, pathlib
+import os
 from densenet_course.grading import zygote
 held = [bytes([number % 256]) * 1000 for number in range(50_000)]
 zygote.use_huge_pages()

@@ -79,7 +79,9 @@ def files(exercise):
         ({path below the package: text}, the modules to import so that their probes are known)
     """
     texts, modules = _cut(NOTEBOOK.get(exercise, ()), exercise)
-    return dict(texts.items() - common()[0].items()), [name for name in modules if name not in common()[1]]
+    there, imported = common()
+    return ({path: text for path, text in texts.items() if path not in there},
+            [name for name in modules if name not in imported])
 
 
 def _cut(names, exercise):

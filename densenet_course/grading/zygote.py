@@ -215,7 +215,9 @@ def main(control, isolated):
             spawned += 1
             if spawned == MANY_CELLS:
                 use_huge_pages()
-        reply = spawn(order, descriptors, filter_) if order["do"] == "spawn" else end(order, filter_)
+            reply = spawn(order, descriptors, filter_)
+        else:
+            reply = end(order, filter_)
         control.sendall(json.dumps(reply).encode() + b"\n")
 
 
