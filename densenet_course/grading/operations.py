@@ -2,7 +2,8 @@
 
 Those that PyTorch tags as pointwise are all among them, in place too; the others are named here. What trusts its caller
 to have checked the shapes has no place: ``_weight_norm`` writes past its end when they disagree, so it is written as
-parts.
+parts. Nor has what writes into a tensor given as ``out``: that may be one of those it reads, which then gets fresh
+memory before it is read.
 """
 
 import functools
@@ -53,27 +54,40 @@ ALLOWED = FORWARD | BACKWARD
 
 def is_allowed(name, overload):
     """Say whether a list may hold an operation of ATen."""
-    if name in ALLOWED:
-        return True
-    return _is_pointwise(name, overload) or _is_pointwise(name.removesuffix("_"), overload)
+    found = _overload(name, overload)
+    if found is None or takes_out(found):
+        return False
+    return name in ALLOWED or _is_pointwise(name, overload) or _is_pointwise(name.removesuffix("_"), overload)
+
+
+def _overload(name, overload):
+    found = getattr(getattr(torch.ops.aten, name, None), overload, None)
+    return found if isinstance(found, torch._ops.OpOverload) else None
 
 
 def _is_pointwise(name, overload):
     if "_polynomial_" in name:  # takes as many steps as a number in the list says
         return False
-    found = getattr(getattr(torch.ops.aten, name, None), overload, None)
-    return isinstance(found, torch._ops.OpOverload) and torch.Tag.pointwise in found.tags
+    found = _overload(name, overload)
+    return found is not None and torch.Tag.pointwise in found.tags
+
+
+def takes_out(operation):
+    """Say whether an ``OpOverload`` writes into a tensor that it is given as ``out``."""
+    return any(argument.is_out for argument in operation._schema.arguments)
 
 
 @functools.cache
 def places_of_types(operation):
     """Return the places and names of arguments that are types, layouts or formats.
 
-    PyTorch takes a number for them, too, whatever it is, and follows it out of its tables.
+    PyTorch takes a number for them, too, whatever it is, and follows it out of its tables. Some schemas call a type a
+    whole number.
 
     Args:
         operation: an ``OpOverload``.
     """
     found = [(number, argument.name) for number, argument in enumerate(operation._schema.arguments)
-             if any(kind in str(argument.real_type) for kind in ("ScalarType", "Layout", "MemoryFormat"))]
+             if argument.name == "dtype"
+             or any(kind in str(argument.real_type) for kind in ("ScalarType", "Layout", "MemoryFormat"))]
     return frozenset().union(*found)

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from densenet_course.grading.operations import MAX_CONSTANT, Refused
+from densenet_course.grading.operations import MAX_CONSTANT, Refused, takes_out
 from densenet_course.grading.playing import places
 
 STATISTICS = "batch_norm", "instance_norm"  # they change running statistics, and their schema does not say so
@@ -40,6 +40,9 @@ class Recorder(ProxyTorchDispatchMode):
         if function in self.parts:
             with self:
                 return self.parts[function](*args, **(kwargs or {}))
+        if takes_out(function):
+            with self:
+                return _copied(function, args, kwargs)
         arguments = self.plain(list(args)), {key: self.plain(value) for key, value in (kwargs or {}).items()}
         with no_python_dispatcher():  # as it is computed otherwise, too
             made = function(*args, **(kwargs or {}))
@@ -120,6 +123,17 @@ class Recorder(ProxyTorchDispatchMode):
         return {"operations": [_renumbered(self.operations[number], new) for number in kept],
                 "result": _renumbered(result, new), "inputs": self.inputs,
                 "first": sum(number < first for number in kept)}
+
+
+def _copied(function, args, kwargs):
+    """Do what an operation does that writes into ``out``, with one that makes a tensor and one that copies it."""
+    out = kwargs.pop("out", None)
+    if out is None:
+        raise Refused(f"{function} writes into several tensors")
+    made = function._overloadpacket(*args, **kwargs)
+    if made.shape != out.shape:
+        raise Refused(f"{function} writes into a tensor of another shape")
+    return out.copy_(made)
 
 
 def _renumbered(written, new):
