@@ -244,6 +244,8 @@ BAD = {
     "a number as a type": [["aten.empty_like.default", [X], {"dtype": -1}]], "a number as a type in its place": [[
         "aten.to.dtype", [X, 6], {}]], "a format": [["aten.clone.default", [X], {"memory_format": 7}]],
     "a whole number that is a type": [["aten.to.prim_Device", [X, {"device": ""}, -64, True, True], {}]],
+    "a copy to no type": [["aten.to.prim_dtype", [X, None, False, True], {}]],
+    "a sort that is TorchScript's": [["aten.sort.Tensor", [[X, X], False], {}]],
     "an input as out": [["aten.upsample_bicubic2d.out", [X, [3, 8], False], {"out": X}]],
     "an item of a number": [["item", [3, 0], {}]], "grads": [["gradients", [], {}]],
 }

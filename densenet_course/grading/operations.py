@@ -61,8 +61,10 @@ def is_allowed(name, overload):
 
 
 def _overload(name, overload):
+    """Return an operation, or None; TorchScript's own ones, which check little of what they get, are none."""
     found = getattr(getattr(torch.ops.aten, name, None), overload, None)
-    return found if isinstance(found, torch._ops.OpOverload) else None
+    known = isinstance(found, torch._ops.OpOverload) and torch._C._dispatch_has_kernel(found.name())
+    return found if known else None
 
 
 def _is_pointwise(name, overload):
@@ -81,13 +83,11 @@ def takes_out(operation):
 def places_of_types(operation):
     """Return the places and names of arguments that are types, layouts or formats.
 
-    PyTorch takes a number for them, too, whatever it is, and follows it out of its tables. Some schemas call a type a
-    whole number.
+    PyTorch takes a number for them, too, whatever it is, and follows it out of its tables.
 
     Args:
         operation: an ``OpOverload``.
     """
     found = [(number, argument.name) for number, argument in enumerate(operation._schema.arguments)
-             if argument.name == "dtype"
-             or any(kind in str(argument.real_type) for kind in ("ScalarType", "Layout", "MemoryFormat"))]
+             if any(kind in str(argument.real_type) for kind in ("ScalarType", "Layout", "MemoryFormat"))]
     return frozenset().union(*found)
