@@ -2,6 +2,7 @@
 
     python tests/fuzz_lists.py --lists 50000 --seed 3     takes some minutes
     python tests/fuzz_lists.py --only 3:1742              one of them, and what it holds
+    python tests/fuzz_lists.py --among "native|backward"  more steps of some operations
 
 Every list must be played or refused, whatever it holds, and none may show memory that nobody wrote: one in ``PEEKED``
 is played twice, with other bytes in fresh memory. The exit status is 1 where one was not; where the process ended, it
@@ -13,6 +14,7 @@ import collections
 import copy
 import ctypes
 import random
+import re
 import resource
 import sys
 import warnings
@@ -87,11 +89,12 @@ class Draw(random.Random):
         name: the seed.
         inputs: how many values there are before the first step.
         steps: that are damaged.
+        among: the operations of new steps.
     """
 
-    def __init__(self, name, inputs=0, steps=()):
+    def __init__(self, name, inputs=0, steps=(), among=OVERLOADS):
         super().__init__(name)
-        self.inputs, self.steps = inputs, list(steps)
+        self.inputs, self.steps, self.among = inputs, list(steps), among
 
     def place(self):
         most = self.inputs + len(self.steps)
@@ -123,7 +126,7 @@ class Draw(random.Random):
 
     def step(self):
         """Draw a step that an operation's schema allows, or nearly."""
-        name = self.choice(OVERLOADS)
+        name = self.choice(self.among)
         packet, overload = name.split(".")
         arguments, named = [], {}
         for argument in getattr(getattr(torch.ops.aten, packet), overload)._schema.arguments:
@@ -177,9 +180,9 @@ class Draw(random.Random):
         return step
 
 
-def damaged(program, name):
+def damaged(program, name, among=OVERLOADS):
     """Return the damaged list of a name, "seed:number"; the same one each time."""
-    draw = Draw(name, program["inputs"], program["operations"])
+    draw = Draw(name, program["inputs"], program["operations"], among)
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         draw.damage()
     damaged = program | {"operations": draw.steps}
@@ -210,7 +213,8 @@ def bits(tensor):
     """Return a tensor's own numbers, as bytes; NaN has many."""
     if tensor is None or tensor.numel() > 1e5:
         return None
-    dense = tensor.detach().contiguous().view(-1)
+    dense = tensor.detach().resolve_conj().contiguous().view(-1)
+    dense = torch.view_as_real(dense) if dense.is_complex() else dense
     return torch.nan_to_num(dense, nan=0.125).tolist() if dense.is_floating_point() else dense.tolist()
 
 
@@ -225,7 +229,7 @@ def shows_memory(program, state, libc):
     return found[0] != found[1]
 
 
-def play_all(lists, seed, at=None):
+def play_all(lists, seed, at=None, among=OVERLOADS):
     """Play damaged lists; return how many ended how, and the names of those that show memory."""
     (program, state), libc = written(), ctypes.CDLL(None)
     ends, wrong = collections.Counter(dict.fromkeys(ENDS, 0)), []
@@ -233,7 +237,7 @@ def play_all(lists, seed, at=None):
         name = f"{seed}:{number}"
         if at:
             at.seek(0), at.write(f"{name:20}"), at.flush()
-        list_ = damaged(program, name)
+        list_ = damaged(program, name, among)
         ends[end_of(list_, state)[0]] += 1
         if number % PEEKED == 0 and shows_memory(list_, state, libc):
             wrong.append(name)
@@ -246,18 +250,20 @@ def main():
     parser.add_argument("--seed", default="0")
     parser.add_argument("--only", metavar="SEED:NUMBER", help="show this one, and play it")
     parser.add_argument("--at", type=argparse.FileType("w"), help="keeps the name of the list that is played")
+    parser.add_argument("--among", metavar="PATTERN", default="", help="new steps are of these operations")
     options = parser.parse_args()
+    among = [name for name in OVERLOADS if re.search(options.among, name)]
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     limit = Limits().resources["DATA"]
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     if options.only:
         program, state = written()
-        list_ = damaged(program, options.only)
+        list_ = damaged(program, options.only, among)
         print(*list_["operations"], list_["result"], sep="\n", flush=True)
         print(end_of(list_, state), shows_memory(list_, state, ctypes.CDLL(None)))
         return
-    ends, wrong = play_all(options.lists, options.seed, options.at)
+    ends, wrong = play_all(options.lists, options.seed, options.at, among)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     print(*(f"{ends[end]} {end}," for end in ENDS), f"{len(wrong)} show memory, {most} MB at most")
     print(*wrong, sep="\n")

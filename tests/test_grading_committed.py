@@ -289,6 +289,19 @@ def test_an_operation_that_trusts_its_shapes_is_refused(name):
         play(program, [torch.ones(1000, 4), torch.ones(1, 1)], {})
 
 
+@pytest.mark.parametrize("name, arguments", [
+    ("native_batch_norm", [X, None, None, {"#": 1}, {"#": 1}, True, 0.1, 1e-5]),
+    ("_native_batch_norm_legit", [X, {"#": 1}, None, {"#": 2}, {"#": 2}, True, 0.1, 1e-5]),
+    ("native_batch_norm", [{"#": 3}, None, None, None, None, True, 0.1, 1e-5]),
+    ("native_batch_norm_backward", [{"#": 4}, X, None, None, None, {"#": 2}, {"#": 2}, True, 0.1, [True] * 3]),
+])
+def test_the_inside_of_a_norm_is_refused_where_its_tensors_do_not_fit(name, arguments):
+    program = {"operations": [[f"aten.{name}.default", arguments, {}]], "result": X, "inputs": 5}
+    tensors = [torch.ones(2, 7, 4, 4), torch.ones(3), torch.ones(7), torch.ones(0, 7, 4, 4), torch.ones(2, 3, 4, 4)]
+    with pytest.raises(Refused, match="batch_norm"):  # played, it writes past the end of the shorter one
+        play(program, tensors, {})
+
+
 def test_an_operation_that_takes_as_long_as_a_number_says_is_refused():
     name = "aten.special_legendre_polynomial_p.n_scalar"
     program = {"operations": [[name, [X, 2**31], {}]], "result": X, "inputs": 1}
@@ -326,6 +339,13 @@ def test_damaged_lists_are_refused_or_played():
     assert done.returncode == 0, done.stdout + done.stderr[-1000:]
     played, refused, refused_by_pytorch = (int(part.split()[0]) for part in done.stdout.split(",")[:3])
     assert min(played, refused, refused_by_pytorch) > 100
+
+
+def test_no_operation_ends_the_player():
+    """A short run of ``fuzz_operations.py``."""
+    fuzz = Path(__file__).with_name("fuzz_operations.py")
+    done = subprocess.run([sys.executable, fuzz], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr[-1000:]
 
 
 # --- through a worker -------------------------------------------------------------------------------------------------

@@ -50,6 +50,9 @@ BACKWARD = frozenset("""
  threshold_backward
 """.split())  # noqa: SIM905 - what a list holds beside these where the backward pass is written too
 ALLOWED = FORWARD | BACKWARD
+# These read and write past the end of tensors that do not fit, or divide by nothing; ``batch_norm`` looks first.
+INNER_NORMS = frozenset({"_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "native_batch_norm",
+                         "native_batch_norm_backward"})
 
 
 def is_allowed(name, overload):
@@ -77,6 +80,28 @@ def _is_pointwise(name, overload):
 def takes_out(operation):
     """Say whether an ``OpOverload`` writes into a tensor that it is given as ``out``."""
     return any(argument.is_out for argument in operation._schema.arguments)
+
+
+def expect_fitting(operation, given):
+    """Refuse what one of BatchNorm's inner operations would not find out: tensors that do not fit each other.
+
+    Args:
+        operation: its name.
+        given: its arguments.
+
+    Raises:
+        Refused: they are not maps of one shape, with vectors of a number for each channel.
+    """
+    if operation not in INNER_NORMS:
+        return
+    tensors = [value for value in given if isinstance(value, torch.Tensor)]
+    maps, vectors = ([value for value in tensors if (value.ndim > 1) is many] for many in (True, False))
+    shapes = {tuple(value.shape) for value in maps}
+    if len(shapes) != 1 or not all(value.numel() and value.is_floating_point() for value in tensors):
+        raise Refused(f"{operation} with maps of several shapes, of none, or of whole numbers")
+    (shape,) = shapes
+    if {tuple(value.shape) for value in vectors} - {shape[1:2]}:
+        raise Refused(f"{operation} with vectors that are not one number for each of {shape[1]} channels")
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import operator
 
 import torch
 
-from densenet_course.grading.operations import EMPTY, MAX_CONSTANT, Refused, is_allowed, places_of_types
+from densenet_course.grading.operations import EMPTY, MAX_CONSTANT, Refused, expect_fitting, is_allowed, places_of_types
 
 
 def play(program, inputs, constants):
@@ -66,6 +66,7 @@ def _do(name, arguments, named, values, constants):
     given = {**dict(enumerate(arguments)), **named}
     if not all(isinstance(given[place], torch.dtype | None) for place in places_of_types(function) & given.keys()):
         raise Refused(f"the operation {name[:60]} with a type that is none")
+    expect_fitting(operation, given.values())
     made = function(*arguments, **named)
     return made.zero_() if operation in EMPTY else made
 
