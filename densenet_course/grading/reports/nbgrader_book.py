@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import warnings
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -76,6 +77,7 @@ def _scores(book, assignment):
 def _fill(book, room, assignment):
     """Write the points into a gradebook."""
     from sqlalchemy import text
+    from sqlalchemy.exc import SAWarning
 
     book.db.execute(text("PRAGMA synchronous = OFF"))  # nbgrader commits each row; the draft counts when it is whole
     book.update_or_create_assignment(assignment)
@@ -87,7 +89,9 @@ def _fill(book, room, assignment):
     for student in room.students:
         id = visible(student.person.id, "")
         book.update_or_create_student(id, last_name=visible(student.person.name, "") or None)
-        submission = book.update_or_create_submission(assignment, id)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SAWarning)  # nbgrader reads rows that it has not yet added
+            submission = book.update_or_create_submission(assignment, id)
         for part in submission.notebooks:
             for grade in part.grades:
                 if names.get(part.name) == grade.cell.name:
