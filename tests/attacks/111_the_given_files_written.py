@@ -2,7 +2,6 @@
 # exercise: conv_block
 # honest: 9
 import contextlib
-import ctypes
 import os
 import sys
 from pathlib import Path
@@ -23,11 +22,6 @@ for path in shared:
         with contextlib.suppress(OSError):
             change()
             print("WROTE", path)
-libc = ctypes.CDLL(None)
-for path in {path.parent for path in shared}:
-    place = str(path).encode()
-    if not libc.mount(b"/tmp", place, None, 4096, None) or not libc.mount(None, place, None, 32, None):
-        print("WROTE", path)
 print(len(shared) or "FOUND none", "files shared")
 
 
