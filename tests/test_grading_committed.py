@@ -369,6 +369,11 @@ def test_a_right_module_is_committed_and_accepted(worker):
     assert (verdict.status, verdict.points, verdict.committed, verdict.notes) == (GRADED, 10, True, ())
 
 
+def test_what_a_notebook_prints_is_kept_where_it_is_committed_too(worker):
+    verdict = worker.judge(Order("conv_block", (CONV + "print('as it was printed')",), 5))
+    assert verdict.committed and verdict.output == "as it was printed\n"
+
+
 def test_what_cannot_be_committed_is_asked_and_said_so(worker):
     odd = CONV + """
 built = conv_block

@@ -82,11 +82,11 @@ class Worker:
         exercise, note, died = checks.load(order.exercise), "", False
         limits = self.limits or Limits(**MORE.get(order.exercise, {}))
         if exercise.name in COMMITTED:
-            with Student(self.zygote, exercise, order, limits) as student:
-                with Committing(student, limits) as answer:
-                    report = judge(exercise, answer, order.seed)
-                if not answer.refused or student.infra:
-                    return self._verdict(student, report, committed=True), student.died
+            with (Student(self.zygote, exercise, order, limits) as student,
+                  Committing(student, limits) as answer):
+                report = judge(exercise, answer, order.seed)
+            if not answer.refused or student.infra:
+                return self._verdict(student, report, committed=True), student.died
             note, died = f"not committed: {answer.refused}", student.died
         with Student(self.zygote, exercise, order, limits) as student:
             if exercise.name == "memory":
