@@ -6,8 +6,8 @@
 # **Task.** Design a DenseNet for FashionMNIST. `build_model()` returns it fresh: images (N, 1, 28, 28) to logits
 # (N, 10), with at most 100,000 parameters. Some layer must read the maps of several earlier layers, concatenated along
 # the channels; a ResNet's sums do not count. The judge trains the network for as long as 600 steps of lesson 07's class
-# network take, then counts its hits among 5,000 held-back test images. Accuracies of 86 %, 87 % and 88 % earn points.
-# You may use this course's package.
+# network take, then counts its hits among 5,000 held-back test images. Accuracies of 86 %, 87 % and 88 % earn two
+# points each. You may use this course's package.
 
 # %% tags=["remove-cell"]
 import sys
@@ -30,7 +30,7 @@ from densenet_course.models import DenseNet
 # %% [markdown]
 # ## Example
 #
-# `class_densenet()` of lesson 07 is over the budget. Some of its relatives, for one 28×28 image:
+# `class_densenet()` of lesson 07 is over the budget. It and some relatives, for one 28×28 image:
 #
 # | `block_layers` | `growth_rate` | `init_channels` | `stem` | parameters | multiply-adds |
 # |---|---|---|---|---|---|
@@ -55,8 +55,8 @@ from densenet_course.models import DenseNet
 # - Without the full data set the judge uses the sample in the package, and asks for 60 %, 75 % and 80 % of its 1,000
 #   test images.
 #
-# **If your class grades this,** the network is trained outside your notebook, from the list of PyTorch operations in
-# `forward`. What cannot be listed passes here, but earns a point at most there:
+# **If your class grades this,** the network is trained outside your notebook. The grader records the PyTorch operations
+# that `forward` calls, and plays them again. What cannot be recorded passes here, but earns a point at most there:
 #
 # - a random draw that an `if` in Python tests. Write `torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)`, not
 #   `if torch.rand(1) < 0.5: x = x.flip(3)`. Layers that draw themselves, like `nn.Dropout`, are fine. So are loops over
@@ -64,13 +64,15 @@ from densenet_course.models import DenseNet
 # - a number read from a tensor (`.item()`, `float(…)`, `bool(…)`) in an `if`, an index or a size. In an `assert` it
 #   is fine;
 # - what `forward` stores in an attribute and uses in the next call. Use a registered buffer;
-# - a tensor of more than 4,096 numbers that is neither a parameter nor a buffer;
+# - a constant of more than 4,096 numbers, that is, a tensor that is neither a parameter nor a buffer and is not computed
+#   from the images;
 # - TorchScript, `vmap`, recurrent layers, `fractional_max_pool2d` and complex numbers.
 #
 # The backward pass is PyTorch's own there, even where an autograd function of yours brings another. The package's
 # `efficient=True` is fine: its gradients are the same. Random start values are drawn anew there, normally distributed,
-# with each tensor's mean and spread. All other numbers and the list together may take 2,000 bytes when compressed.
-# Constants and formulas fit into that; tables do not.
+# with each tensor's mean and spread. All other numbers and the record together may take 2,000 bytes when compressed;
+# above that the network earns a point at most, too. Usual networks take 600 to 1,400: constants and formulas fit in,
+# large tables do not.
 
 # %% [markdown]
 # ## Your answer
