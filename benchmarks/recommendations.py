@@ -104,7 +104,7 @@ def sooner(found):
     factors = {name: factor for name, factor in found["factors"].items() if factor > 1}
     largest = max(factors, key=factors.get)
     yield ("Before buying a faster machine, look at resolution, epochs, and layout and dtype",
-           f"To 91 %, d2l's recipe takes {found['times faster']:.0f} times as long as the fastest one here; most of "
+           f"d2l's ten epochs take {found['times faster']:.0f} times as long as the recipe for 91 % here; most of "
            f"that time is extrapolated. The largest part is {largest}, a factor of {factors[largest]:.1f}")
 
 
