@@ -60,7 +60,8 @@ def sooner_rows(found):
     yield (f"d2l's recipe, 10 epochs: {d2l['steps_timed']:.0f} steps and an evaluation timed, the rest extrapolated, "
            f"its accuracy not measured; against the {d2l['whole'] / found['times faster']:.0f} s above",
            f"{d2l['whole'] / 3600:.1f} hours, {found['times faster']:.0f} times as long")
-    yield (f"the same, taken apart, one exchange after the other, into factors whose product is {found['times faster']:.0f}",
+    yield (f"the same, taken apart, one exchange after the other, into factors whose product is "
+           f"{found['times faster']:.0f}",
            ", ".join(f"{name} {factor:g}" for name, factor in found["factors"].items()))
 
 
