@@ -2,9 +2,8 @@
 
 Trains the class network on 55,000 images and judges it on the 5,000 validation images; the test set is never read.
 Each variant changes one thing; ``--set choices`` tries other batch sizes, and Adam at three rates. Seeds are paired:
-seed s gives every variant the same first weights, order and flips. 3 epochs instead of the lesson's 6 keep the runs
-affordable. Each finished run is saved, so a killed script goes on where it was. ``--quick`` is for CI: one seed, a few
-hundred images, written to runs/.
+seed s gives every variant the same first weights, order and flips. 3 epochs, as in the lesson. Each finished run is
+saved, so a killed script goes on where it was. ``--quick`` is for CI: one seed, a few hundred images, written to runs/.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Measure lesson 07's training: ``python benchmarks/class_training.py``, and once more with ``--fp32``.
 
-Trains the class network on all training images with the defaults of ``fit``, three seeds. The test set is read once for
-each seed, after the last epoch. Run it on a quiet machine. ``--quick`` is for CI: one seed, one epoch, a few hundred
-images, written to runs/.
+Trains the class network on all training images with the defaults of ``fit``, three seeds: six epochs, where the lesson
+takes three. The test set is read once for each seed, after the last epoch. Run it on a quiet machine. ``--quick`` is
+for CI: one seed, one epoch, a few hundred images, written to runs/.
 """
 
 import time

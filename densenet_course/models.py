@@ -251,8 +251,8 @@ def class_densenet(num_classes=10, *, in_channels=1, weights=None, **options):
     Args:
         num_classes: outputs of the classifier.
         in_channels: channels of the images.
-        weights: None for random weights; "DEFAULT" for those of one training as in lesson 07, which the package holds
-            in half precision (``assets/class_densenet.json`` tells how they came about); or a file or URL of such.
+        weights: None for random weights; "DEFAULT" for those of six epochs of lesson 07's training, which the package
+            holds in half precision (``assets/class_densenet.json`` tells how they came about); or a file or URL.
         options: further ``DenseNetConfig`` fields, for instance ``drop_rate`` or ``efficient``.
 
     Raises:

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; the defaults are those of lesson 07.
+    """How a network is trained; the defaults are those of lesson 07, but for its epochs: it takes three.
 
     Args:
         epochs: passes over the data.

@@ -138,7 +138,7 @@ def fit(
         model: a classifier, moved to the device in place.
         data: ``ResidentBatches`` or another sized iterable of (images, labels) with ``set_epoch``.
         test: batches to evaluate on after each epoch, if given.
-        recipe: a ``Recipe``; by default that of lesson 07.
+        recipe: a ``Recipe``; by default that of lesson 07, for six epochs.
         device: where to train; by default the fastest of this machine.
         precision: a ``Precision``; by default bf16 with channels-last where the device has bf16 units.
         checkpoint: a file written after every epoch; if it is there already, training resumes from it.

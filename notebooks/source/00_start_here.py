@@ -55,8 +55,8 @@ show(image_grid(pictures, CLASS_NAMES))
 # %% [markdown]
 # *The ten classes, drawn at 28 × 28 pixels.*
 #
-# The course package holds a small DenseNet, trained as lesson 07 trains it. A blind
-# guess is right once in ten. **Guess** how many of the ten it gets right.
+# The course package holds a small DenseNet, trained as in lesson 07, but for twice as
+# long. A blind guess is right once in ten. **Guess** how many of the ten it gets right.
 
 # %% tags=["hide-output"]
 model = class_densenet(weights="DEFAULT").eval()

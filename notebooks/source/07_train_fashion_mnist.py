@@ -9,7 +9,7 @@
 # - explain momentum, weight decay, schedule and augmentation with a number each;
 # - judge a result: its standard error, its seeds, its worst mistakes.
 #
-# About 45 minutes, two to five of them waiting, after [06 a small
+# About 45 minutes, one to three of them waiting, after [06 a small
 # DenseNet](06_small_densenet.ipynb).
 
 # %% tags=["remove-cell"]
@@ -266,9 +266,10 @@ print("eval: ", dropout.eval()(torch.ones(100_000)).unique().tolist())
 #
 # `fit` runs your five lines for every batch. The recipe stands in the cell: flips and
 # batches in `options`, the rest in the call, where `"sgd"` is Nesterov's form with the
-# decay of `make_optimizer`. After each epoch the curves are drawn anew.
+# decay of `make_optimizer`. After each epoch the curves are drawn anew. We train for
+# three epochs; six take twice as long, and you will see how far they get.
 #
-# While you wait, two to five minutes on two free processor cores: write down the test
+# While you wait, one to three minutes on two free processor cores: write down the test
 # accuracy that you expect, and how many of the 1,000 shirts in the test set will be
 # recognised.
 
@@ -278,9 +279,9 @@ model, precision = class_densenet(), choose_precision(device)
 options = {"batch_size": 128, "shuffle": True, "augment": "flip", "drop_last": True}
 train = ResidentBatches(train_images, train_labels, device=device, **options)
 test = ResidentBatches(test_images, test_labels, batch_size=1000, device=device)
-print(f"{device.type}, {precision}: {len(train)} steps in each of 6 epochs")
+print(f"{device.type}, {precision}: {len(train)} steps in each of 3 epochs")
 history = fit(
-    model, train, test=test, epochs=6, optimizer="sgd", peak_rate=0.2, momentum=0.9,
+    model, train, test=test, epochs=3, optimizer="sgd", peak_rate=0.2, momentum=0.9,
     weight_decay=5e-4, schedule="one_cycle", after_epoch=pictures.live_curves(),
 )
 
@@ -295,7 +296,7 @@ torch.save(model.state_dict(), kept)
 
 # %% tags=["remove-cell"]
 accuracy = evaluate(model, test, precision=precision)[1]
-assert accuracy >= (0.75 if location.is_sample else 0.915)
+assert accuracy >= (0.75 if location.is_sample else 0.905)
 
 # %% [markdown]
 # Above, `bf16 autocast` means that convolutions calculate with shorter numbers,
@@ -392,7 +393,7 @@ for p, n in ((0.93, 10_000), (accuracy, len(test_labels))):
 # %% [markdown]
 # 0.3 of a point, however often you read the same test set. Another seed gives other
 # initial weights and another order, and so another accuracy.
-# `benchmarks/class_training.py` trained several:
+# `benchmarks/class_training.py` trained several, each for six epochs:
 
 # %% tags=["nbval-check-output"]
 for name, runs in results.read("class_training")["precisions"].items():
@@ -403,15 +404,16 @@ for name, runs in results.read("class_training")["precisions"].items():
     print(f"{name}: {told}, {spread}, {seconds:.0f} s")
 
 # %% [markdown]
-# One seed in fp32 is too few to compare the two. A change that gains less than the
+# One seed in fp32 is too few to compare the two. Set their six epochs beside your
+# three: in our run, six ended about a point higher. A change that gains less than the
 # seeds differ may be luck. So an *ablation*, which changes one ingredient at a time,
 # needs several seeds.
 #
 # ## What was each ingredient worth?
 #
-# `benchmarks/ablation.py` changes one thing at a time. It trains on 55,000 images, for
-# only three epochs, and judges on the 5,000 held out. The test set takes no part in
-# choosing.
+# `benchmarks/ablation.py` changes one thing at a time. It trains for three epochs, as
+# we did, but on 55,000 images, and judges on the 5,000 held out. The test set takes no
+# part in choosing.
 #
 # Taken away: flip, momentum, weight decay. Replaced: the schedule, by step or by a
 # constant rate of 0.2, the peak. Added: shift crop, dropout 0.2, label smoothing (a
@@ -497,7 +499,7 @@ assert scores["sorted"] < scores["shuffled"] - 0.1
 # **Predict**: is all well again after `eval()`? There was `no_grad`, and no optimizer.
 
 # %% tags=["hide-output"]
-damaged = evaluate(broken, test)[1]
+damaged = evaluate(broken, test, precision=precision)[1]
 print(f"before {accuracy:.3f}, after the broken test {damaged:.3f}")
 
 # %% tags=["remove-cell"]

@@ -78,9 +78,9 @@ print(f"{network_accuracy:.1%} of {len(test_labels):,} images")
 assert network_accuracy > 0.9
 
 # %% [markdown]
-# That is about what lesson 07 reached. Now we send one boot through. At each of four
-# depths the picture shows the six maps with the largest mean. Down to which depth do
-# you recognise the boot?
+# It had six epochs of lesson 07's training; the lesson itself makes do with three. Now
+# we send one boot through. At each of four depths the picture shows the six maps with
+# the largest mean. Down to which depth do you recognise the boot?
 
 # %%
 boot = normalise(test_images[:1])  # (1, 1, 28, 28)
