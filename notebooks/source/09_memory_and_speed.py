@@ -480,10 +480,11 @@ assert exponents["efficient"] < 1.1 < exponents["plain"]
 # `benchmarks/efficient.py` compares training steps of whole networks with
 # torchvision's, run as it comes (without `memory_efficient`). Above 1, ours is the
 # faster one. BC-100-12 is DenseNet-BC with L = 100 and k = 12. `native` is
-# `efficient="native"`: the same with passes compiled from C++, where there is a
-# compiler. *Contiguous* and *channels-last* are layouts of memory and bf16 is a number
-# format; the next section explains them. "Convolutions" runs the convolutions and
-# nothing else: roughly the limit of any saving on the rest.
+# `efficient="native"`: the same compiled from C++, where there is a compiler, and a few
+# images at a time, so that their maps stay in the processor's cache. *Contiguous* and
+# *channels-last* are layouts of memory and bf16 is a number format; the next section
+# explains them. "Convolutions" runs PyTorch's convolutions and nothing else: roughly
+# the limit of any saving on the rest.
 
 # %% tags=["nbval-check-output"]
 found = results.read("efficient")
@@ -497,9 +498,9 @@ for name, result in found["training"].items():
 
 # %% [markdown]
 # For DenseNet-121 it was four times fewer bytes, above. `efficient` alone often costs
-# time: four of its nine figures lie below 1, all with DenseNet-121. Of `native`'s none
-# does, and all stay below what the convolutions alone would allow, where that was
-# measured.
+# time: six of its nine figures lie below 1, five of them with DenseNet-121. Of
+# `native`'s none does, and all stay below what the convolutions alone would allow,
+# where that was measured.
 #
 # ## Number format and memory layout
 #
