@@ -170,7 +170,8 @@ def test_a_right_answer_that_is_handed_in_gets_what_it_gets_in_the_notebook(exer
 
 @pytest.mark.parametrize(("exercise", "label"), [
     ("one_shot", "joined in the loop"), ("one_shot", "in place on the input"), ("one_shot", "no padding"),
-    ("conv_block", "channels swapped"), ("connections", "an exception"), ("transfer", "norms in train mode")])
+    ("conv_block", "channels swapped"), ("connections", "an exception"), ("transfer", "norms in train mode"),
+    ("densenet121", "flattened 7x7 maps")])  # 57 million numbers: each copy counts
 def test_a_wrong_answer_that_is_handed_in_is_told_what_it_is_told_in_the_notebook(exercise, label, worker):
     assert kill_table.differences(exercise, label, worker) == []
 
