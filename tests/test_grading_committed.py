@@ -293,6 +293,11 @@ def test_an_operation_that_trusts_its_shapes_is_refused(name):
     ("native_batch_norm", [X, None, None, {"#": 1}, {"#": 1}, True, 0.1, 1e-5]),
     ("_native_batch_norm_legit", [X, {"#": 1}, None, {"#": 2}, {"#": 2}, True, 0.1, 1e-5]),
     ("native_batch_norm", [{"#": 3}, None, None, None, None, True, 0.1, 1e-5]),
+    ("native_batch_norm", [X, None, None, None, {"#": 2}, False, 0.1, 1e-5]),
+    ("native_batch_norm_backward", [X, X, None, None, {"#": 2}, {"#": 2}, {"#": 2}, False, 0.1, [True] * 3]),
+    ("native_batch_norm_backward", [X, X, None, {"#": 2}, {"#": 2}, None, {"#": 2}, True, 0.1, [True] * 3]),
+    ("native_batch_norm_backward", [X, X, None, {"#": 2}, {"#": 2}, {"#": 1}, {"#": 2}, True, 0.1, [True] * 3]),
+    ("native_batch_norm_backward", [X, X, None, {"#": 2}, {"#": 2}, {"#": 2}, {"#": 2}, 1, 0.1, [True] * 3]),
     ("native_batch_norm_backward", [{"#": 4}, X, None, None, None, {"#": 2}, {"#": 2}, True, 0.1, [True] * 3]),
 ])
 def test_the_inside_of_a_norm_is_refused_where_its_tensors_do_not_fit(name, arguments):

@@ -18,9 +18,9 @@ class Refused(Exception):
 MAX_CONSTANT = 4_096  # numbers: weights outside parameters and buffers have no place in a list
 EMPTY = ("empty", "empty_like", "new_empty")  # filled with zeros: no memory as it was found
 FORWARD = frozenset("""
- _adaptive_avg_pool2d _adaptive_avg_pool3d _cdist_forward _log_softmax _native_batch_norm_legit
- _native_batch_norm_legit_no_training _prelu_kernel _softmax _to_copy _unsafe_view _upsample_bicubic2d_aa
- _upsample_nearest_exact2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d addbmm addmm
+ _adaptive_avg_pool2d _adaptive_avg_pool3d _cdist_forward _log_softmax _native_batch_norm_legit _prelu_kernel _softmax
+ _to_copy _unsafe_view _upsample_bicubic2d_aa _upsample_nearest_exact2d adaptive_avg_pool1d adaptive_avg_pool2d
+ adaptive_max_pool1d adaptive_max_pool2d addbmm addmm
  addmv addr adjoint affine_grid_generator alias all alpha_dropout alpha_dropout_ amax amin aminmax any arange argmax
  argmin argsort avg_pool1d avg_pool2d avg_pool3d baddbmm batch_norm bernoulli bernoulli_ bilinear bincount block_diag
  bmm broadcast_tensors broadcast_to cat cdist channel_shuffle chunk col2im column_stack concat concatenate conj
@@ -50,9 +50,10 @@ BACKWARD = frozenset("""
  threshold_backward
 """.split())  # noqa: SIM905 - what a list holds beside these where the backward pass is written too
 ALLOWED = FORWARD | BACKWARD
-# These read and write past the end of tensors that do not fit, or divide by nothing; ``batch_norm`` looks first.
-INNER_NORMS = frozenset({"_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "native_batch_norm",
-                         "native_batch_norm_backward"})
+# BatchNorm's inner operations → place of "training"; places of the statistics that are read in training, and else.
+# They read and write past the end of what does not fit, and follow what is not there; ``batch_norm`` looks first.
+INNER_NORMS = {"native_batch_norm": (5, (), (3, 4)), "_native_batch_norm_legit": (5, (), (3, 4)),
+               "native_batch_norm_backward": (7, (5, 6), (3, 4))}
 
 
 def is_allowed(name, overload):
@@ -87,14 +88,19 @@ def expect_fitting(operation, given):
 
     Args:
         operation: its name.
-        given: its arguments.
+        given: its arguments by place or name.
 
     Raises:
-        Refused: they are not maps of one shape, with vectors of a number for each channel.
+        Refused: they are not maps of one shape, with vectors of a number for each channel, or some are missing.
     """
     if operation not in INNER_NORMS:
         return
-    tensors = [value for value in given if isinstance(value, torch.Tensor)]
+    place, in_training, otherwise = INNER_NORMS[operation]
+    training = given.get(place)
+    needed, unread = (in_training, ()) if training is True else (otherwise, in_training)  # empty ones may come in eval
+    if type(training) is not bool or not all(isinstance(given.get(which), torch.Tensor) for which in needed):
+        raise Refused(f"{operation} without the statistics that it reads")
+    tensors = [value for which, value in given.items() if isinstance(value, torch.Tensor) and which not in unread]
     maps, vectors = ([value for value in tensors if (value.ndim > 1) is many] for many in (True, False))
     shapes = {tuple(value.shape) for value in maps}
     if len(shapes) != 1 or not all(value.numel() and value.is_floating_point() for value in tensors):

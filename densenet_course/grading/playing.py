@@ -66,7 +66,7 @@ def _do(name, arguments, named, values, constants):
     given = {**dict(enumerate(arguments)), **named}
     if not all(isinstance(given[place], torch.dtype | None) for place in places_of_types(function) & given.keys()):
         raise Refused(f"the operation {name[:60]} with a type that is none")
-    expect_fitting(operation, given.values())
+    expect_fitting(operation, given)
     made = function(*arguments, **named)
     return made.zero_() if operation in EMPTY else made
 
