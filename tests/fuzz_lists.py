@@ -2,7 +2,6 @@
 
     python tests/fuzz_lists.py --lists 50000 --seed 3     takes some minutes
     python tests/fuzz_lists.py --only 3:1742              one of them, and what it holds
-    python tests/fuzz_lists.py --among "native|backward"  more steps of some operations
 
 Every list must be played or refused, whatever it holds, and none may show memory that nobody wrote: one in ``PEEKED``
 is played twice, with other bytes in fresh memory. The exit status is 1 where one was not; where the process ended, it
@@ -14,7 +13,6 @@ import collections
 import copy
 import ctypes
 import random
-import re
 import resource
 import sys
 import warnings
@@ -180,9 +178,9 @@ class Draw(random.Random):
         return step
 
 
-def damaged(program, name, among=OVERLOADS):
+def damaged(program, name):
     """Return the damaged list of a name, "seed:number"; the same one each time."""
-    draw = Draw(name, program["inputs"], program["operations"], among)
+    draw = Draw(name, program["inputs"], program["operations"])
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         draw.damage()
     damaged = program | {"operations": draw.steps}
@@ -229,7 +227,7 @@ def shows_memory(program, state, libc):
     return found[0] != found[1]
 
 
-def play_all(lists, seed, at=None, among=OVERLOADS):
+def play_all(lists, seed, at=None):
     """Play damaged lists; return how many ended how, and the names of those that show memory."""
     (program, state), libc = written(), ctypes.CDLL(None)
     ends, wrong = collections.Counter(dict.fromkeys(ENDS, 0)), []
@@ -237,7 +235,7 @@ def play_all(lists, seed, at=None, among=OVERLOADS):
         name = f"{seed}:{number}"
         if at:
             at.seek(0), at.write(f"{name:20}"), at.flush()
-        list_ = damaged(program, name, among)
+        list_ = damaged(program, name)
         ends[end_of(list_, state)[0]] += 1
         if number % PEEKED == 0 and shows_memory(list_, state, libc):
             wrong.append(name)
@@ -250,20 +248,18 @@ def main():
     parser.add_argument("--seed", default="0")
     parser.add_argument("--only", metavar="SEED:NUMBER", help="show this one, and play it")
     parser.add_argument("--at", type=argparse.FileType("w"), help="keeps the name of the list that is played")
-    parser.add_argument("--among", metavar="PATTERN", default="", help="new steps are of these operations")
     options = parser.parse_args()
-    among = [name for name in OVERLOADS if re.search(options.among, name)]
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     limit = Limits().resources["DATA"]
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     if options.only:
         program, state = written()
-        list_ = damaged(program, options.only, among)
+        list_ = damaged(program, options.only)
         print(*list_["operations"], list_["result"], sep="\n", flush=True)
         print(end_of(list_, state), shows_memory(list_, state, ctypes.CDLL(None)))
         return
-    ends, wrong = play_all(options.lists, options.seed, options.at, among)
+    ends, wrong = play_all(options.lists, options.seed, options.at)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     print(*(f"{ends[end]} {end}," for end in ENDS), f"{len(wrong)} show memory, {most} MB at most")
     print(*wrong, sep="\n")

@@ -63,8 +63,8 @@ def serve(socket):
             reply = {"error": {"what": f"{type(error).__name__}: {error}"[:MAX_ERROR]}}
         try:
             channel.send(**reply)
-        except (wire.Malformed, MemoryError) as error:
-            channel.send(error={"what": f"what came out cannot be sent: {error or 'it takes too much memory'}"})
+        except wire.Malformed as error:
+            channel.send(error={"what": f"what came out cannot be sent: {error}"})
 
 
 class Cell:

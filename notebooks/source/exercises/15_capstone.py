@@ -71,8 +71,7 @@ from densenet_course.models import DenseNet
 # The backward pass is PyTorch's own there, even where an autograd function of yours brings another. The package's
 # `efficient=True` is fine: its gradients are the same. Random start values are drawn anew there, normally distributed,
 # with each tensor's mean and spread. All other numbers and the record together may take 2,000 bytes when compressed;
-# above that the network earns a point at most, too. Usual networks take 600 to 1,400: constants and formulas fit in,
-# large tables do not.
+# above that the network earns a point at most, too. Constants and formulas fit in, large tables do not.
 
 # %% [markdown]
 # ## Your answer
