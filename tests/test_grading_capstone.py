@@ -5,6 +5,7 @@ import pytest
 from densenet_course import data
 from densenet_course.grading.judging import Worker
 from densenet_course.grading.verdict import GRADED, Order
+from tests import kill_table
 
 HEAD = """
 import torch
@@ -85,6 +86,11 @@ def test_a_right_network_is_trained_by_the_judge(quick_capstone, worker):
     assert verdict.committed
     assert sum(points.values()) == 10, verdict
     assert not any(finding.claim for finding in verdict.findings)
+
+
+@pytest.mark.parametrize("label", ["nothing returned", "a class instead of an instance"])
+def test_what_cannot_be_built_gets_the_messages_of_the_notebook(worker, label):
+    assert kill_table.differences("capstone", label, worker) == []
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ IMAGES = 2, 1, 28, 28
 
 def described(module):
     """Describe a module as the student's cell does."""
-    return Direct(lambda: module).need("build", arguments=[], keywords={})
+    return Direct(lambda: module).need("build", given=[], keywords={})
 
 
 def begun(build):

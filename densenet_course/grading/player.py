@@ -33,7 +33,7 @@ class Source:
         """Build a module as the learner's class or function would, or return the last one like it."""
         key = repr((arguments, keywords))
         if not self.reuse or key not in self.built:
-            request = {"arguments": list(arguments), "keywords": keywords}
+            request = {"given": list(arguments), "keywords": keywords}
             described = self.need("build", **request)
             instance = _Instance(self, key)
             if self.trains:

@@ -16,11 +16,15 @@ PARTS = {"convolution": nn.Conv2d, "linear": nn.Linear, "norm": (nn.modules.batc
                                                                 nn.LayerNorm)}  # what probes look for
 
 
-def build(objects, name, arguments, keywords=None):
-    """Build a module, keep it, and describe it, see ``_describe``."""
+def build(objects, name, given, keywords=None):
+    """Build a module, keep it, and describe it, see ``_describe``.
+
+    ``given`` are its arguments under another name: a complaint then tells the call that the judge asks for, if any, and
+    not this one of the player's, see ``answer.with_call``.
+    """
     from densenet_course.checks.engine import probes
 
-    return _keep(objects, lambda: probes.build(objects, name, arguments, keywords))
+    return _keep(objects, lambda: probes.build(objects, name, given, keywords))
 
 
 def prepare(objects, name, recipe, num_classes, train):

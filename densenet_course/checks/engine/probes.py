@@ -45,7 +45,7 @@ def play(objects, name, arguments, script, keywords=None, seed=0):
     Returns:
         One reply for each step.
     """
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed formats the stack for each other kind of device
     return perform_script(build(objects, name, arguments, keywords), script)
 
 
