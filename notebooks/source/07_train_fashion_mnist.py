@@ -151,10 +151,10 @@ print("  ".join(f"{loss:.3f}" for loss in losses))
 assert abs(losses[0] - math.log(10)) < 0.6 and losses[-1] < losses[0] - 0.2
 
 # %% [markdown]
-# It starts near 2.303 and falls by a tenth or more: clearly, and far from 0. (Lesson
-# 06's network started higher, because its logits varied more.) `backward` found for
-# every weight which way the loss grows; `step` went the other way. That shows that the
-# step works, not that the network generalises.
+# It starts near 2.303 and falls by about a quarter of a unit: clearly, and far from 0.
+# (Lesson 06's network started higher, because its logits varied more.) `backward` found
+# for every weight which way the loss grows; `step` went the other way. That shows that
+# the step works, not that the network generalises.
 #
 # ## Momentum
 #
@@ -190,8 +190,8 @@ for name, momentum, nesterov in (
 # Weight decay adds $\lambda w$ to the gradient, and so pulls each weight towards 0.
 # Here BatchNorm follows every convolution and undoes any scale: only the direction of
 # the weights counts. A step of one length turns short weights further than long ones.
-# So decay, which keeps them short, acts like a higher learning rate. Ours spares
-# BatchNorm's γ and β and the classifier's biases.
+# So decay, which keeps them short, should act like a higher learning rate; that is not
+# measured here. Ours spares BatchNorm's γ and β and the classifier's biases.
 
 # %% tags=["nbval-check-output"]
 optimizer = make_optimizer(class_densenet(), peak_rate=0.2)
@@ -201,9 +201,9 @@ for group in optimizer.param_groups:
     print(f"{tensors} tensors, {numbers:,} numbers: weight decay {decay}")
 
 # %% [markdown]
-# 98 % of the numbers are decayed, in 24 of 71 tensors: nearly all of a DenseNet's
-# parameters are convolution weights. The paper decays by 10⁻⁴. Ours is 5·10⁻⁴; the
-# ablation below tries none at all.
+# 98 % of the numbers are decayed, in 24 of 71 tensors: nearly all of this network's
+# parameters are weights of convolutions, and the classifier's weights are decayed, too.
+# The paper decays by 10⁻⁴. Ours is 5·10⁻⁴; the ablation below tries none at all.
 #
 # ## Learning rate
 #
@@ -216,8 +216,8 @@ show(pictures.schedules())
 # %% [markdown]
 # *One-cycle warms up for a quarter of the steps; the step schedule keeps its peak for
 # half of them.* In `torch.optim.lr_scheduler`, `MultiStepLR` is the step schedule.
-# `OneCycleLR` is another form of the first: it falls along a cosine, and moves the
-# momentum as well, unless told otherwise.
+# `OneCycleLR` is another form of the first: it rises and falls along a cosine, and
+# moves the momentum as well, unless told otherwise.
 #
 # **Predict** from the picture: after 62.5 % of the steps, which rate is higher, and
 # about how many times as high?
@@ -228,8 +228,8 @@ for step in (100, 625, 900):  # of 1,000
     print(f"{step / 10:4} %: one-cycle {cycle:.4f}, step {decay:.4f}")
 
 # %% [markdown]
-# One-cycle is halfway down, at five times the step schedule's rate. At the end both are
-# small.
+# One-cycle is halfway down, at five times the step schedule's rate. At 90 % both are
+# far below their peak. One-cycle goes on to zero; the step schedule stays.
 #
 # ## Augmentation and dropout
 #
@@ -329,8 +329,9 @@ assert location.is_sample or "Shirt" in (CLASS_NAMES[first], CLASS_NAMES[second]
 assert pairs.sum() == len(test_labels)
 
 # %% [markdown]
-# Shirts are recognised least, and they are one half of the pair confused most: at
-# 28×28, buttons and a collar are a few pixels. One number for the accuracy hides that.
+# Shirts are recognised least, and they are one half of the pair confused most. One
+# number for the accuracy hides that. (At 28×28, buttons and a collar are a few pixels;
+# whether that is why, nothing here tests.)
 #
 # In lesson 00 the other half was Coat. That was another network, and it saw only the
 # first 1,000 images. **Predict** which pair that network confuses most among all of
@@ -345,7 +346,8 @@ for n in (1000, len(test_labels)):
     print(f"{n:6,}: {CLASS_NAMES[first]} and {CLASS_NAMES[second]}, {often} mistakes")
 
 # %% [markdown]
-# So it was the images: a thousand hold too few mistakes to settle the pair.
+# The same network, and another pair: so which pair leads depends on the images, and a
+# thousand of them hold only a few mistakes of each kind.
 #
 # Here are the ten mistakes the network was surest of.
 
@@ -391,8 +393,8 @@ for p, n in ((0.93, 10_000), (accuracy, len(test_labels))):
     print(f"accuracy {p:.2%} of {n:,} images: standard error {100 * error:.2f} points")
 
 # %% [markdown]
-# 0.3 of a point, however often you read the same test set. Another seed gives other
-# initial weights and another order, and so another accuracy.
+# 0.3 of a point. Evaluating again on the same images does not shrink it. Another seed
+# gives other initial weights and another order, and so another accuracy.
 # `benchmarks/class_training.py` trained several, each for six epochs:
 
 # %% tags=["nbval-check-output"]
@@ -405,9 +407,9 @@ for name, runs in results.read("class_training")["precisions"].items():
 
 # %% [markdown]
 # One seed in fp32 is too few to compare the two. Set their six epochs beside your
-# three: in our run, six ended about a point higher. A change that gains less than the
-# seeds differ may be luck. So an *ablation*, which changes one ingredient at a time,
-# needs several seeds.
+# three: each of those seeds ended above the three epochs stored here, the mean by about
+# a point. A change that gains less than the seeds differ may be luck. So an *ablation*,
+# which changes one ingredient at a time, needs several seeds.
 #
 # ## What was each ingredient worth?
 #
@@ -449,7 +451,8 @@ for name, points in pictures.differences(ablation):
 #
 # The same script trains with batches of 64 and 512, at the same rate, and with *Adam*
 # (`fit(…, optimizer="adam")`), which divides each weight's step by the typical size of
-# its recent gradients. Adam needs a smaller rate; three were tried, one seed each.
+# its recent gradients. (It is AdamW: decay shrinks the weights directly, and is not
+# added to the gradient.) Adam needs a smaller rate; three were tried, one seed each.
 #
 # **Predict**: do batches of 512 gain or lose? Does Adam's best rate pass SGD?
 
@@ -460,14 +463,16 @@ for name, found in choices.items():
 
 # %% [markdown]
 # Batches of 512 take a quarter of the steps, and lose. A common rule gives them a rate
-# that grows in proportion, which was not tried. Adam depends on its rate as well: the
+# that grows in proportion, which was not tried. With one seed, batches of 64 cannot be
+# told from our 128. Adam depends on its rate as well: the
 # smallest loses two points. The largest cannot be told from SGD: three seeds of the
 # full recipe alone lie 0.4 points apart in these three epochs, and Adam had one
 # seed at each rate. The best of Adam's rates is the last of the three, so a still
 # larger one might do better.
 #
-# `docs/measured.md` shows how much sooner this recipe reaches the accuracy of the
-# book's network, and what newer techniques add.
+# `docs/measured.md` times a faster recipe than this one (Muon, larger batches, smaller
+# images first) against the book's, and `docs/recommendations.md` tells what Muon and
+# mirror images at test time add in three epochs.
 #
 # ## Break it
 #

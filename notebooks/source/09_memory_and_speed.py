@@ -174,7 +174,7 @@ print(f"exponent {fitted:.2f}, at 2,048 layers {slope:.2f}")
 # Not yet: the factor climbs from 2.3 to 3.7. The exponent is the slope of bytes against
 # layers, both on logarithmic scales; a square has 2. Written out, $R + 4kn = (C +
 # 3.5k)n + kn²/2$. Below $n = 2C/k + 7 = 11$ layers the first part is the larger one, so
-# depths that begin there give 1.51. For very deep blocks the square is all that
+# depths from 2 on give 1.51 and not 2. For very deep blocks the square is all that
 # matters.
 #
 # ## Recompute
@@ -318,9 +318,9 @@ for name, network in networks.items():
 # |---|---|---|
 # | you only predict | `torch.inference_mode()` | none: nothing is kept |
 # | it does not fit | a smaller batch; add up gradients of several before a step | BatchNorm sees the small batch |
-# | it still does not fit | `efficient=True` | time (less with `"native"`, the same in compiled C++) |
+# | it still does not fit | `efficient=True` | time (less with `"native"`, in compiled C++) |
 # | it still does not fit | checkpoint, with `cat` inside | forward runs twice; mind BatchNorm |
-# | never, in these blocks | in-place ReLU | no byte less |
+# | to keep less: never, in these blocks | in-place ReLU | no kept byte less; the peak of a moment may fall |
 # | in shallow blocks at most | checkpoint with `cat` outside | still a square |
 #
 # You can stop here and go on to exercise 11.
@@ -352,8 +352,8 @@ for norm in norms:
 
 # %% [markdown]
 # The same bits. A channel never changes in its block, so its mean and variance cannot.
-# Only the learned γ and β belong to the reader. The same must show in any trained
-# network, here the one that the package brings.
+# Only the learned γ and β belong to the reader. The same must show in a trained network
+# whose norms began alike, here the one that the package brings.
 
 # %% tags=["nbval-check-output"]
 trained = class_densenet(weights="DEFAULT")
@@ -425,9 +425,10 @@ gradients = [torch.autograd.grad(maps, wanted, upstream) for maps in (ours, refe
 print(len(wanted), "gradients:", max(map(difference, *gradients)) < 1e-12)
 
 # %% [markdown]
-# The same function, and the same training. We drew γ and β at random first: with γ = 1
-# and β = 0, as in a fresh block, a version that shared them too would have made the
-# same maps; only the gradients would have given it away.
+# The same maps and the same gradients, so the weights train alike. (The running
+# statistics are left out here.) We drew γ and β at random first: with γ = 1 and β = 0,
+# as in a fresh block, a version that shared them too would have made the same maps;
+# only the gradients would have given it away.
 #
 # ## Three ideas together
 #
@@ -480,11 +481,13 @@ assert exponents["efficient"] < 1.1 < exponents["plain"]
 # `benchmarks/efficient.py` compares training steps of whole networks with
 # torchvision's, run as it comes (without `memory_efficient`). Above 1, ours is the
 # faster one. BC-100-12 is DenseNet-BC with L = 100 and k = 12. `native` is
-# `efficient="native"`: the same compiled from C++, where there is a compiler, and a few
-# images at a time, so that their maps stay in the processor's cache. *Contiguous* and
-# *channels-last* are layouts of memory and bf16 is a number format; the next section
-# explains them. "Convolutions" runs PyTorch's convolutions and nothing else: roughly
-# the limit of any saving on the rest.
+# `efficient="native"`: the same results from compiled C++, where there is a compiler, a
+# few images at a time, so that their maps stay in the processor's cache. *Contiguous*
+# and *channels-last* are layouts of memory and bf16 is a number format; the next
+# section explains them. "Convolutions" runs PyTorch's convolutions and nothing else:
+# the limit of any saving on the rest. `native` computes those of its blocks as matrix
+# products, so for it the limit is not strict. Each number is the median of five rounds;
+# a question mark says that some rounds were faster and some slower.
 
 # %% tags=["nbval-check-output"]
 found = results.read("efficient")
@@ -493,14 +496,17 @@ print(f"BC-100-12 keeps {fewer} times fewer bytes. Times as fast as torchvision:
 for name, result in found["training"].items():
     print(name)
     for kind, ratios in result["against torchvision"].items():
-        told = (f"{form} {ratio['median']:.2f}" for form, ratio in ratios.items())
-        print(f"  {kind:18}", "  ".join(told))
+        print(f"  {kind:18}", end="")
+        for form, ratio in ratios.items():
+            mark = "" if ratio["min"] > 1 or ratio["max"] < 1 else "?"
+            print(f"  {form} {ratio['median']:.2f}{mark}", end="")
+        print()
 
 # %% [markdown]
-# For DenseNet-121 it was four times fewer bytes, above. `efficient` alone often costs
-# time: six of its nine figures lie below 1, five of them with DenseNet-121. Of
-# `native`'s none does, and all stay below what the convolutions alone would allow,
-# where that was measured.
+# For DenseNet-121 it was four times fewer bytes, above. `efficient` alone was slower in
+# every round in three of nine rows, all with DenseNet-121, and faster in every round in
+# one; of the other five claim nothing. `native` was faster in every round of every row.
+# Its medians stay below those of the convolutions alone, where these were measured.
 #
 # ## Number format and memory layout
 #
@@ -531,14 +537,14 @@ print("contiguous   ", batch.stride())
 print("channels-last", batch.contiguous(memory_format=torch.channels_last).stride())
 
 # %% [markdown]
-# Two channels of a pixel were 64 numbers apart, now they are neighbours. That helps
-# because a convolution sums over channels.
+# Two channels of a pixel were 64 numbers apart, now they are neighbours. One reason why
+# that can help: a convolution sums over channels.
 #
 # ## Time, measured
 #
 # Other programs disturb a clock. So the variants run on one thread and in turns, A B C
-# A B C, and a slow moment hits all of them. We report the median and the whole range.
-# All but "plain" are channels-last.
+# A B C, so that a slow minute hits all of them. Ratios are taken round by round; we
+# report their median and the whole range. All but "plain" are channels-last.
 #
 # Five variants: plain (fp32 in PyTorch's own layout, *contiguous*), channels-last,
 # efficient, bf16, and efficient with bf16. **Predict** the bytes of channels-last and
@@ -576,9 +582,9 @@ assert bytes_kept.get("bf16", 0) < 0.53 * bytes_kept["plain"]
 # *Right: the bytes, the same in every run on this machine. Left: the times, when the
 # notebook ran.* Where some rounds are faster and some slower, claim nothing.
 # `efficient` alone costs far more time here than in any row above. Those compare larger
-# networks with torchvision's; here our own small one runs against itself, on one
-# thread, 16 images at a time. Which of these matters, the cell does not say: measure
-# your own case. The bytes are certain: bf16 halves them, channels-last changes none.
+# networks with torchvision's; here our own small one runs against itself. The tables of
+# `docs/measured.md` have it in larger batches and on two threads, too. The bytes are
+# certain: bf16 leaves about half of them, channels-last changes none.
 #
 # ## Loading
 #
@@ -606,8 +612,8 @@ assert min(seconds["loader"]) > 5 * max(seconds["resident"])
 
 # %% [markdown]
 # Per image the work is small and the overhead large. A faster loader helps only where
-# the step waits for it; beside a slow step, several workers hide the time that loading
-# takes.
+# the step waits for it. In d2l's recipe, whose steps take over a second, it gains next
+# to nothing (`docs/measured.md`).
 #
 # ## `torch.compile`
 #

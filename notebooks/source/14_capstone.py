@@ -143,8 +143,8 @@ controls = pictures.explorer(measured)
 
 # %% [markdown]
 # *A square is a network that no other beats: none costs less and reaches more.* They
-# form the **Pareto front**. A network below the front costs too much for what it
-# reaches; along the front you trade cost for accuracy. Both axes of cost are
+# form the **Pareto front**. A network below the front costs more than another that
+# reached as much; along the front you trade cost for accuracy. Both axes of cost are
 # logarithmic, and a bar spans the two seeds. The diamond is the network that the
 # sliders choose: it is looked up, not trained, and hides its own square here.
 #
@@ -202,7 +202,8 @@ assert not any(row.endswith("*") for row in middle + large)
 # buy nothing, luck alone gives about one a star. And a star here but none there does
 # not show that a turn buys less there. For that, compare the two gains: their
 # difference has a limit of 0.63 · √2 = 0.9 points. For k, +1.23 from the smallest and
-# -0.04 from the class network pass it. For compression, +0.64 and -0.20 do not.
+# -0.04 from the class network differ by 1.27 and pass it. For compression, +0.64 and
+# -0.20 differ by 0.84 and do not. For layers no turn is the same from both starts.
 #
 # Two tempting readings fail. "Layers in blocks 2 and 3 pay more than in block 1"
 # compares (2, 2, 2) → (2, 4, 4) with (2, 4, 4) → (4, 4, 4): two starts. From the same
@@ -227,7 +228,8 @@ print(f"means of two seeds count as apart beyond {told_apart(trained):.2f} point
 print(f"so {apart} of {pairs} pairs are told apart")
 
 # %% [markdown]
-# A run's 0.32 points are between seeds. A mean of two seeds has 0.32/√2, the difference
+# 0.32 points is the standard deviation of one run, from seed to seed. A mean of two
+# seeds has 0.32/√2, the difference
 # of two such means again 0.32, and twice that, before rounding, is our limit: of twenty
 # pairs of equal networks, luck alone puts about one beyond it. The images add 0.4. All
 # networks share the same 5,000, so part of that luck moves them together; on other
@@ -297,13 +299,19 @@ counts = {
     "multiply-adds": [network.multiply_adds for network in trained],
     "saved bytes": [saved(network) for network in trained],
 }
+runs = [network["cpu_seconds"] for network in measured["networks"]]
+first, second = [run["0"] for run in runs], [run["1"] for run in runs]
 for name, numbers in counts.items():
-    price_of_one = [n.seconds / x for n, x in zip(trained, numbers, strict=True)]
-    factor = max(price_of_one) / min(price_of_one)
-    print(f"{name:13} the dearest costs {factor:.1f} times the cheapest")
-pairs = [network["cpu_seconds"].values() for network in measured["networks"]]
-usual = statistics.median(max(pair) / min(pair) for pair in pairs)
-print(f"two runs of one network: factor {usual:.2f} in the median")
+    factors = []
+    for seconds in ([network.seconds for network in trained], first, second):
+        price_of_one = [a / b for a, b in zip(seconds, numbers, strict=True)]
+        factors.append(max(price_of_one) / min(price_of_one))
+    print(f"{name:13} the dearest costs {factors[0]:.1f} times the cheapest", end="; ")
+    print(f"by the first seed alone {factors[1]:.1f}, by the second {factors[2]:.1f}")
+for k in (8, 12, 16, 24):
+    pairs = zip(trained, first, second, strict=True)
+    ratio = statistics.mean(b / a for n, a, b in pairs if n.growth_rate == k)
+    print(f"k = {k:2}: the second seed took {ratio:.2f} times the seconds of the first")
 
 # %% tags=["remove-cell"]
 spreads = {
@@ -314,10 +322,10 @@ spreads = {
 assert min(spreads, key=spreads.get) == "saved bytes" and spreads["saved bytes"] < 1.6
 
 # %% [markdown]
-# Saved bytes. Two runs of one network already differ by a factor of 1.15 in the median,
-# on a busy machine. Through noise alone, the two extremes among 32 networks would lie
-# further apart than a usual pair. So noise may explain much of the 1.4, but hardly the
-# 3.2.
+# Saved bytes, and by each seed alone, too. But the two seeds did not run under equal
+# conditions: other programs were busy, and with the second seed the thin networks took
+# a good quarter longer, the wide ones a twentieth. So part of each factor is load. It
+# may explain much of the 1.4, but hardly the 3.2.
 
 # %%
 show(pictures.seconds_by(measured, {
@@ -326,11 +334,11 @@ show(pictures.seconds_by(measured, {
 }))
 
 # %% [markdown]
-# *Thin networks pay more for a multiply-add; all pay about the same for a saved byte.*
-# A fixed cost of each step could explain part of the left picture: its points lie near
-# a line that starts above 0. So could a cost of each layer: of two networks with equal
-# work the thinner one has more layers, and saves more bytes. Or it is the moving of
-# maps, which takes time, too, and which multiply-adds do not count. The sweep cannot
+# *Thin networks pay more for a multiply-add; the price of a saved byte differs less.* A
+# fixed cost of each step could explain part of the left picture: its points lie roughly
+# along a line that starts above 0. So could a cost of each layer: of two networks with
+# equal work the thinner one has more layers, and saves more bytes. Or it is the moving
+# of maps, which takes time, too, and which multiply-adds do not count. The sweep cannot
 # separate the three.
 #
 # ## The budget
@@ -509,8 +517,9 @@ folder.cleanup()
 #
 # [Exercise 15](exercises/15_capstone.ipynb), *hard, 60 minutes.* Write `build_model()`.
 # Price your ideas with `accounting` before you spend time on them, and change one knob
-# at a time. Pass a level with room to spare: each check draws its images anew, which
-# alone moves an accuracy by 0.3 points, and the start values move it by about as much.
+# at a time. Pass a level with room to spare: each check draws 5,000 of the same 10,000
+# images anew, which alone moves an accuracy by 0.3 points (0.46 · √½), and the start
+# values move it by about as much (0.32 in the sweep).
 #
 # When it stands, take it through the course once: see who reads whose maps (03) and
 # count its saved bytes (09); train it with `fit` (07), then probe its blocks (10) and
@@ -522,12 +531,13 @@ folder.cleanup()
 #   start the parameters hardly depend on which block gets a layer, multiply-adds
 #   strongly.
 # - From the smallest network every turn of a knob passed the limit of luck, from the
-#   class network none did. For k the gain is smaller there; for compression the data
-#   cannot say. Of thirteen steps on the front, one passed, and only just.
-# - Seconds per saved byte hardly differ between networks (a factor of 1.4); seconds per
-#   multiply-add do (3.2).
-# - Two budgets bind at once. The judge counts every number but BatchNorm's statistics;
-#   its clock decides how many images a network sees, up to three epochs.
+#   class network none did. For k the gain is smaller there, by the one pair of turns
+#   that can be compared; for compression the data cannot say. Of thirteen steps on the
+#   front, one passed, and only just.
+# - Seconds per saved byte differ least between networks (by up to a factor of 1.4, part
+#   of it load); seconds per multiply-add by up to 3.2.
+# - The judge counts every number but BatchNorm's statistics; its clock decides how many
+#   images a network sees, up to three epochs.
 #
 # ## Sources
 #
