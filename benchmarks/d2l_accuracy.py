@@ -93,8 +93,8 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     rows = train(location, folder, epochs=2 if quick else D2L["epochs"], images=256 if quick else None)
-    write_json(out, {"recipe": {name: D2L[name] for name in ("epochs", "batch_size", "side", "learning_rate")},
-                     "epochs": rows, "accuracy": rows[-1]["accuracy"], "provenance": provenance(seeds=[0])})
+    write_json(out, {"recipe": D2L, "epochs": rows, "accuracy": rows[-1]["accuracy"],
+                     "provenance": provenance(seeds=[0])})
     print(out.relative_to(REPOSITORY))
 
 

@@ -104,8 +104,9 @@ def sooner(found):
     factors = {name: factor for name, factor in found["factors"].items() if factor > 1}
     largest = max(factors, key=factors.get)
     yield ("Before buying a faster machine, look at resolution, epochs, and layout and dtype",
-           f"d2l's ten epochs take {found['times faster']:.0f} times as long as the recipe for 91 % here; most of "
-           f"that time is extrapolated. The largest part is {largest}, a factor of {factors[largest]:.1f}")
+           f"d2l's ten epochs take {found['times faster']:.0f} times as long as a recipe of the course's that "
+           f"ends no worse; most of that time is extrapolated. The largest part is {largest}, a factor of "
+           f"{factors[largest]:.1f}")
 
 
 @rule("efficient", "09_memory_and_speed")

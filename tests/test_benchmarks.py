@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from densenet_course import data
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -59,6 +61,32 @@ def test_the_factors_of_the_ratio_multiply_to_it(sooner):
     for precisions in sooner["course"].values():
         for runs in precisions.values():
             assert set(runs["accuracy"]) == {"0"} and runs["seconds"]["0"] > 1, "cold: with the start of Python"
+
+
+def test_d2ls_recipe_is_compared_with_a_recipe_that_ends_no_worse(benchmarks, monkeypatch):
+    import time_to_accuracy as script
+
+    monkeypatch.setattr(script, "against_d2l", lambda *given: {"seconds": given[-2]})
+    course = {"0.90": {"fp32": {"seconds": {"0": 20, "1": 30}, "accuracy": {"0": 0.91, "1": 0.89}}},
+              "0.93": {"fp32": {"seconds": {"0": 100, "1": 120}, "accuracy": {"0": 0.93, "1": 0.94}}}}
+    assert script.compare(course, "fp32", None, None, script.Plan(end=0.89), None)["seconds"] == 25
+    found = script.compare(course, "fp32", None, None, script.Plan(end=0.9), None)
+    assert (found["goal"], found["seconds"], found["d2l accuracy"]) == ("0.93", 110, 0.9), "one seed ends too low"
+    with pytest.raises(ValueError, match=r"reaches d2l's 95\.00 % with each seed"):
+        script.compare(course, "fp32", None, None, script.Plan(end=0.95), None)
+
+
+def test_d2ls_recipe_goes_on_where_it_was_stopped(benchmarks, monkeypatch, tmp_path):
+    import d2l_accuracy as script
+
+    begin = script.d2l.DataModule.__init__
+    monkeypatch.setattr(begin, "__defaults__", begin.__defaults__)  # the script changes them
+    location = data.prepare(download=False)
+    at_once = script.train(location, tmp_path / "at once", epochs=2, images=256)
+    script.train(location, tmp_path / "stopped", epochs=1, images=256)
+    resumed = script.train(location, tmp_path / "stopped", epochs=2, images=256)
+    assert [row["accuracy"] for row in resumed] == [row["accuracy"] for row in at_once]
+    assert 0 < resumed[-1]["accuracy"] < 1 and all(row["seconds"] > 0 for row in resumed)
 
 
 def test_the_kernels_are_compiled_before_a_training_and_apart_to_be_timed(benchmarks, monkeypatch, tmp_path):
