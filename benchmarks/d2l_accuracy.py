@@ -94,7 +94,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     rows = train(location, folder, epochs=2 if quick else D2L["epochs"], images=256 if quick else None)
     write_json(out, {"recipe": D2L, "epochs": rows, "accuracy": rows[-1]["accuracy"],
-                     "provenance": provenance(seeds=[0])})
+                     "best": max(row["accuracy"] for row in rows), "provenance": provenance(seeds=[0])})
     print(out.relative_to(REPOSITORY))
 
 

@@ -105,8 +105,8 @@ def sooner(found):
     largest = max(factors, key=factors.get)
     yield ("Before buying a faster machine, look at resolution, epochs, and layout and dtype",
            f"d2l's ten epochs take {found['times faster']:.0f} times as long as a recipe of the course's that "
-           f"ends no worse; most of that time is extrapolated. The largest part is {largest}, a factor of "
-           f"{factors[largest]:.1f}")
+           "ends no worse than the best of them; most of that time is extrapolated. The largest part is "
+           f"{largest}, a factor of {factors[largest]:.1f}")
 
 
 @rule("efficient", "09_memory_and_speed")

@@ -69,11 +69,11 @@ def test_d2ls_recipe_is_compared_with_a_recipe_that_ends_no_worse(benchmarks, mo
     monkeypatch.setattr(script, "against_d2l", lambda *given: {"seconds": given[-2]})
     course = {"0.90": {"fp32": {"seconds": {"0": 20, "1": 30}, "accuracy": {"0": 0.91, "1": 0.89}}},
               "0.93": {"fp32": {"seconds": {"0": 100, "1": 120}, "accuracy": {"0": 0.93, "1": 0.94}}}}
-    assert script.compare(course, "fp32", None, None, script.Plan(end=0.89), None)["seconds"] == 25
-    found = script.compare(course, "fp32", None, None, script.Plan(end=0.9), None)
+    assert script.compare(course, "fp32", None, None, script.Plan(reached=0.89), None)["seconds"] == 25
+    found = script.compare(course, "fp32", None, None, script.Plan(reached=0.9), None)
     assert (found["goal"], found["seconds"], found["d2l accuracy"]) == ("0.93", 110, 0.9), "one seed ends too low"
     with pytest.raises(ValueError, match=r"reaches d2l's 95\.00 % with each seed"):
-        script.compare(course, "fp32", None, None, script.Plan(end=0.95), None)
+        script.compare(course, "fp32", None, None, script.Plan(reached=0.95), None)
 
 
 def test_d2ls_recipe_goes_on_where_it_was_stopped(benchmarks, monkeypatch, tmp_path):
