@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from densenet_course.checks.engine import probes
-from densenet_course.grading import operations, tracing, wire
+from densenet_course.grading import operations, player, tracing, wire
 from densenet_course.grading.committed import Committed
 from densenet_course.grading.committing import PLAYER_SECONDS, Played
 from densenet_course.grading.judging import Worker
@@ -35,6 +35,27 @@ class Direct(Source):
     def need(self, what, **request):
         value = getattr(tracing, what)(self.objects, name="f", **through(request))
         return through(value)
+
+
+class Line:
+    """A channel to a cell that answers everything with the same."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def send(self, **_):
+        pass
+
+    def receive(self):
+        return {"value": self.value}
+
+
+@pytest.mark.parametrize("value", ["[", "[" * 40 + "]" * 40, {"operations": [], "result": {"#": 0}, "inputs": 1}, None])
+def test_a_list_that_is_no_text_is_refused_and_the_student_asked(value):
+    source = Source(Line(value), "f")
+    with pytest.raises(Refused, match="no list of operations"):
+        player._Instance(source, "key").program(0, (1, 3, 8, 8), True)
+    assert "no list of operations" in source.refused
 
 
 def through(value):

@@ -153,3 +153,16 @@ def test_damaged_messages_are_refused_or_plain():
 def test_a_message_is_json_that_others_can_read():
     message = wire.encode({"a": 1})
     assert json.loads(message[8:]) == {"d": [["a", 1]]}
+
+
+@pytest.mark.parametrize("value", [
+    {"operations": [["aten.relu.default", [{"#": 0}], {}]], "inputs": 1}, [None, True, 2, 0.5, math.inf, "ü"], []])
+def test_a_folded_text_unfolds_to_the_same(value):
+    assert wire.unfold(wire.fold(value)) == value
+
+
+@pytest.mark.parametrize("text", [
+    "[" * 30 + "]" * 30, "[" * 200_000 + "]" * 200_000, "{", "", "1" * 5_000, f"[{2 ** 5_000}]", None, 3, b"\xff", []])
+def test_a_text_that_is_none_of_ours_is_refused(text):
+    with pytest.raises(wire.Malformed, match="no list of operations"):
+        wire.unfold(text)

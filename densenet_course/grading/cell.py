@@ -87,7 +87,8 @@ class Cell:
             importlib.import_module(module)
         from densenet_course.checks.engine.answer import PROBES
         PROBES.update({f"{probe.__module__}:{probe.__qualname__}": probe for probe in COMMITTING})
-        random.seed(seed), numpy.random.seed(seed), torch.manual_seed(seed)  # noqa: NPY002 - the notebook may use it
+        random.seed(seed), numpy.random.seed(seed)  # noqa: NPY002 - the notebook may use it
+        torch.default_generator.manual_seed(seed)  # no other device is here
         return {"value": None}
 
     def run(self, source):
@@ -110,7 +111,8 @@ class Cell:
             space = self.shell.user_ns if self.shell else {}
             self.answer = InProcess({name: space[name] for name in self.names if name in space})
         try:
-            return {"value": self.answer.ask(PROBES[probe], cpu_seconds=cpu_seconds, **request)}
+            value = self.answer.ask(PROBES[probe], cpu_seconds=cpu_seconds, **request)
+            return {"value": wire.fold(value) if probe == player.FOLDED else value}
         except AnswerError as error:
             return {"error": texts(error)}
         except Unjudged as error:

@@ -10,6 +10,9 @@ import struct
 
 import torch
 
+from densenet_course.checks.engine.plain import plain
+from densenet_course.checks.engine.wrong import AnswerError
+
 MAX_TREE, MAX_NUMBERS = 4 << 20, 256 << 20  # bytes of the JSON and of the tensors behind it
 MAX_NODES, MAX_DEPTH, MAX_BITS, MAX_AXES = 200_000, 24, 4_096, 8
 PREFIX = struct.Struct("<II")
@@ -98,6 +101,23 @@ def decode(tree, body):
     if reader.place != len(body):
         raise Malformed("numbers that belong to nothing")
     return value
+
+
+def fold(value):
+    """Return plain values without tensors as one text: whoever passes it on need not read it, which takes longer."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def unfold(text):
+    """Return the values of a text.
+
+    Raises:
+        Malformed: it is none that ``fold`` makes, or nested too deep.
+    """
+    try:
+        return plain(json.loads(text))
+    except (ValueError, TypeError, RecursionError, AnswerError) as error:
+        raise Malformed(f"no list of operations: {error}") from None
 
 
 def _no_constant(text):
