@@ -612,8 +612,8 @@ assert min(seconds["loader"]) > 5 * max(seconds["resident"])
 
 # %% [markdown]
 # Per image the work is small and the overhead large. A faster loader helps only where
-# the step waits for it. In d2l's recipe, whose steps take over a second, it gains next
-# to nothing (`docs/measured.md`).
+# the step waits for it. In d2l's recipe, whose steps take over a second, it gains
+# little (`docs/measured.md`).
 #
 # ## `torch.compile`
 #
