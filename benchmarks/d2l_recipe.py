@@ -29,6 +29,14 @@ def class_network(device):
     return class_densenet(efficient="native" if device.type == "cpu" else False)
 
 
+def d2l_data(location):
+    """Return d2l's own data module for its recipe: images of the book's size, batches of its size, its four workers."""
+    from d2l import torch as d2l
+
+    d2l.DataModule.__init__.__defaults__ = (str(location.root), 4)
+    return d2l.FashionMNIST(batch_size=D2L["batch_size"], resize=(D2L["side"], D2L["side"]))
+
+
 def d2l_seconds(location, plan):
     """Time d2l's recipe with its own data, loader and trainer.
 
@@ -51,8 +59,7 @@ def d2l_seconds(location, plan):
             self.save_hyperparameters()
             self.net = small_densenet()
 
-    d2l.DataModule.__init__.__defaults__ = (str(location.root), 4)  # d2l's own number of workers
-    data = d2l.FashionMNIST(batch_size=D2L["batch_size"], resize=(D2L["side"], D2L["side"]))
+    data = d2l_data(location)
     steps_per_epoch = len(data.train_dataloader())
     chosen = torch.randperm(len(data.train))[:plan.steps * D2L["batch_size"]].tolist()
     data.train = torch.utils.data.Subset(data.train, chosen)

@@ -129,7 +129,7 @@ def compare(course, precision, location, device, plan, folder):
     Raises:
         ValueError: none ends there.
     """
-    reached = read("d2l_accuracy")["best"] if plan.reached is None else plan.reached
+    reached = max(read("d2l_accuracy")["accuracies"]) if plan.reached is None else plan.reached
     runs = {goal: precisions[precision] for goal, precisions in course.items()}
     fair = [goal for goal, run in runs.items() if min(run["accuracy"].values()) >= reached]
     if not fair:
@@ -143,7 +143,7 @@ def plan_for(options):
     """Make the plan that the command line asks for."""
     plan = Plan()
     if options.quick:
-        plan = Plan(steps=2, rounds=1, seeds=1, fp32_seeds=0, goals=("0.91",), images=256, compiles=False, reached=0.0)
+        plan = Plan(steps=2, rounds=1, seeds=1, fp32_seeds=0, goals=("0.91",), images=256, compiles=False)
     if options.course:
         plan = replace(plan, seeds=1, fp32_seeds=0, goals=("0.91", "0.93"), compares=False)
     return plan
@@ -169,6 +169,8 @@ def main():
     aside = options.quick or location.is_sample  # no results of the whole
     out = results_file("time_to_accuracy", device=device.type, quick=aside)
     folder = REPOSITORY / ("runs/quick" if aside else "runs") / out.stem
+    if aside:  # a few images reach nothing
+        plan = replace(plan, reached=0.0)
     if options.quick:
         shutil.rmtree(folder, ignore_errors=True)
     before = compiled_before(plan, device, folder)

@@ -8,6 +8,7 @@ import struct
 import pytest
 import torch
 
+from densenet_course.checks.engine.plain import plain
 from densenet_course.grading import wire
 from densenet_course.grading.wire import Malformed
 
@@ -164,5 +165,23 @@ def test_a_folded_text_unfolds_to_the_same(value):
 @pytest.mark.parametrize("text", [
     "[" * 30 + "]" * 30, "[" * 200_000 + "]" * 200_000, "{", "", "1" * 5_000, f"[{2 ** 5_000}]", None, 3, b"\xff", []])
 def test_a_text_that_is_none_of_ours_is_refused(text):
-    with pytest.raises(wire.Malformed, match="no list of operations"):
+    with pytest.raises(wire.Malformed, match="no text that was folded"):
         wire.unfold(text)
+
+
+def test_damaged_texts_are_refused_or_plain():
+    draw, taken = random.Random(0), 0
+    pieces = ("[", "]", "{", "}", '"', ",", ":", "-", "1e999", "NaN", "null", "\\ud83d", "9" * 2_000, "[" * 30, "\0")
+    whole = wire.fold({"operations": [["aten.relu.default", [{"#": 0}, 0.5, None, True], {"dim": [1]}]], "inputs": 1})
+    for _ in range(FUZZED):
+        text = list(whole)
+        for _ in range(draw.randint(1, 3)):
+            place = draw.randrange(len(text) + 1)
+            text[place:place + draw.choice((0, 1, 4))] = draw.choice(pieces)
+        try:
+            value = wire.unfold("".join(text))
+        except Malformed:
+            continue
+        plain(value)  # raises where it is not
+        taken += 1
+    assert 0 < taken < FUZZED

@@ -13,7 +13,7 @@ from densenet_course.grading.starting import Start
 TRAINED = (":train_and_predict",)  # probes that train what they build
 # Probes that build anew each time; a list has no memory, and they load their weights, so one module does for all.
 ONE_FOR_ALL = "dense_block.connectivity:respond", "densenet121.probe:play"
-FOLDED = "densenet_course.grading.tracing:trace"  # its reply is one text, which the judge passes on without reading it
+FOLDED = "densenet_course.grading.tracing:trace"  # one text, which the judge passes on unread; all others hold tensors
 REPLACED = "holdings", "mend_biases", "hand_over", "switch"  # of the probes', by the functions here of these names
 
 
@@ -102,7 +102,7 @@ class _Instance:
                 program = self.source.need("trace", number=number, shape=shape, alone=self.source.alone,
                                            train=mode if type(mode) is bool else None)
             except wire.Malformed as error:
-                raise self.refuse(Refused(str(error))) from None
+                raise self.refuse(Refused(f"no list of operations: {error}")) from None
             if "refused" in program:
                 raise self.refuse(Refused(str(program["refused"])))
             self.source.programs[key] = program

@@ -117,7 +117,7 @@ def unfold(text):
     try:
         return plain(json.loads(text))
     except (ValueError, TypeError, RecursionError, AnswerError) as error:
-        raise Malformed(f"no list of operations: {error}") from None
+        raise Malformed(f"no text that was folded: {error}") from None
 
 
 def _no_constant(text):

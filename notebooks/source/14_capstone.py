@@ -322,10 +322,11 @@ spreads = {
 assert min(spreads, key=spreads.get) == "saved bytes" and spreads["saved bytes"] < 1.6
 
 # %% [markdown]
-# Saved bytes, and by each seed alone, too. But the two seeds did not run under equal
-# conditions: other programs were busy, and with the second seed the thin networks took
-# a good quarter longer, the wide ones a twentieth. So part of each factor is load. It
-# may explain much of the 1.4, but hardly the 3.2.
+# Saved bytes, and by each seed alone, too. But the two seeds cannot have run under
+# equal conditions: with the second the thin networks took a good quarter longer, the
+# wide ones a twentieth, and the work was the same. The file says that the machine was
+# busy. So part of each factor is probably load. It may explain much of the 1.4, but
+# hardly the 3.2.
 
 # %%
 show(pictures.seconds_by(measured, {
@@ -535,7 +536,7 @@ folder.cleanup()
 #   that can be compared; for compression the data cannot say. Of thirteen steps on the
 #   front, one passed, and only just.
 # - Seconds per saved byte differ least between networks (by up to a factor of 1.4, part
-#   of it load); seconds per multiply-add by up to 3.2.
+#   of it probably load); seconds per multiply-add by up to 3.2.
 # - The judge counts every number but BatchNorm's statistics; its clock decides how many
 #   images a network sees, up to three epochs.
 #
