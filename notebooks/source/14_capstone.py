@@ -301,25 +301,23 @@ counts = {
 }
 runs = [network["cpu_seconds"] for network in measured["networks"]]
 first, second = [run["0"] for run in runs], [run["1"] for run in runs]
+spreads = {}  # what → how many times the cheapest price the dearest is
 for name, numbers in counts.items():
-    factors = []
+    spreads[name] = []
     for seconds in ([network.seconds for network in trained], first, second):
-        price_of_one = [a / b for a, b in zip(seconds, numbers, strict=True)]
-        factors.append(max(price_of_one) / min(price_of_one))
-    print(f"{name:13} the dearest costs {factors[0]:.1f} times the cheapest", end="; ")
-    print(f"by the first seed alone {factors[1]:.1f}, by the second {factors[2]:.1f}")
+        prices = [a / b for a, b in zip(seconds, numbers, strict=True)]
+        spreads[name].append(max(prices) / min(prices))
+    both, *alone = (f"{spread:.1f}" for spread in spreads[name])
+    print(f"{name:13} dearest / cheapest {both}; each seed alone {', '.join(alone)}")
 for k in (8, 12, 16, 24):
     pairs = zip(trained, first, second, strict=True)
     ratio = statistics.mean(b / a for n, a, b in pairs if n.growth_rate == k)
     print(f"k = {k:2}: the second seed took {ratio:.2f} times the seconds of the first")
 
 # %% tags=["remove-cell"]
-spreads = {
-    name: max(n.seconds / x for n, x in zip(trained, numbers, strict=True))
-    / min(n.seconds / x for n, x in zip(trained, numbers, strict=True))
-    for name, numbers in counts.items()
-}
-assert min(spreads, key=spreads.get) == "saved bytes" and spreads["saved bytes"] < 1.6
+for of_each in zip(*spreads.values(), strict=True):  # both seeds, the first, the second
+    assert min(of_each) == of_each[list(spreads).index("saved bytes")]
+assert spreads["saved bytes"][0] < 1.6
 
 # %% [markdown]
 # Saved bytes, and by each seed alone, too. But the two seeds cannot have run under
